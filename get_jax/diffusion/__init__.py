@@ -1,0 +1,1 @@
+"""Processes, objectives, samplers and guidance in pure JAX."""

@@ -1,0 +1,1 @@
+"""Noise/image pairs: making, storing and learning from them."""

@@ -1,0 +1,1 @@
+"""Fixed points in pure JAX: solvers, gradients and regularisers."""

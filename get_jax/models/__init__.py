@@ -1,0 +1,1 @@
+"""The networks: flax.linen modules without input or output."""

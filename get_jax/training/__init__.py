@@ -1,0 +1,1 @@
+"""State, optimiser, step, checkpoints, sharding and metrics."""

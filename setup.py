@@ -1,0 +1,64 @@
+"""Packaging of get_jax; the settings of the tools are in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+REQUIRES = [
+  "jax>=0.10.2,<0.13",
+  "flax>=0.12.8",
+  "optax>=0.2.8",
+  "orbax-checkpoint>=0.12.8,<0.13",
+  "ml-collections>=1.1",
+  "tensorflow-datasets>=4.9.10",
+  "clu>=0.0.12",
+  "grain>=0.2.18",
+  "absl-py",
+  "etils[epath]",
+  "numpy",
+  "scipy",
+  "scikit-learn",
+  "Pillow",
+  "matplotlib",
+  "tqdm",
+  "rich",
+  "safetensors",
+]
+
+EXTRAS = {
+  "cuda12": ["jax[cuda12]>=0.10.2,<0.13"],
+  "cuda13": ["jax[cuda13]>=0.10.2,<0.13"],
+  "tpu": ["jax[tpu]>=0.10.2,<0.13"],
+  "prepare": ["tensorflow-cpu"],
+  "tensorboard": ["tensorboardX"],
+  "test": [
+    "pytest",
+    "pytest-xdist",
+    "hypothesis",
+    "ruff",
+    "import-linter",
+    "optimistix",
+    "tensorboardX",
+  ],
+}
+
+setup(
+  name="get_jax",
+  version="0.1.0",
+  description=(
+    "Image generators on transformers in JAX: GET, DiT, U-ViT, DiffiT, ViT "
+    "and their EDM teachers, from a laptop to TPU and GPU pods"
+  ),
+  long_description=open("README.md", encoding="utf-8").read(),
+  long_description_content_type="text/markdown",
+  license="Apache-2.0",
+  python_requires=">=3.11",
+  packages=find_packages(include=["get_jax", "get_jax.*"]),
+  package_data={"get_jax.evaluation": ["*.npz", "*.json"]},
+  install_requires=REQUIRES,
+  extras_require=EXTRAS,
+  classifiers=[
+    "Intended Audience :: Science/Research",
+    "Programming Language :: Python :: 3.11",
+    "Programming Language :: Python :: 3.12",
+    "Topic :: Scientific/Engineering :: Artificial Intelligence",
+  ],
+)
