@@ -1,0 +1,69 @@
+"""batch(step): the records of a training step, a pure function of the step.
+
+Position p of the endless training order is record `permutation(seed,
+p // n)[p % n]`: each epoch is shuffled anew, without repetition or omission.
+Step s takes the positions s*B ... (s+1)*B - 1 and each host a contiguous part
+of them, so nothing needs saving to resume, on any number of hosts.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+
+from get_jax.data.sources import Source
+from get_jax.errors import UsageError
+
+
+class Pipeline:
+  """Shuffled batches of a source, addressed by step.
+
+  Attributes:
+    source: where the records come from.
+    batch_size: records per step over all hosts.
+    seed: seed of the epochs' permutations.
+    host: (index, count) of this process.
+  """
+
+  def __init__(
+    self,
+    source: Source,
+    batch_size: int,
+    seed: int,
+    host: tuple[int, int] = (0, 1),
+  ):
+    index, count = host
+    if batch_size % count:
+      raise UsageError(
+        f"batch_size is {batch_size}; expected a multiple of the {count} hosts"
+      )
+    self.source, self.batch_size, self.seed = source, batch_size, seed
+    share = batch_size // count
+    self._share = slice(index * share, (index + 1) * share)
+
+  @functools.lru_cache(maxsize=2)  # noqa: B019 - a pipeline lives as long as its run
+  def _permutation(self, epoch: int) -> np.ndarray:
+    # RandomState: its stream is frozen for all numpy versions.
+    rng = np.random.RandomState([self.seed % 2**32, epoch])
+    return rng.permutation(len(self.source))
+
+  def indices(self, step: int) -> np.ndarray:
+    """Record indices of a step for all hosts, shape (batch_size,)."""
+    positions = step * self.batch_size + np.arange(self.batch_size)
+    epochs, offsets = np.divmod(positions, len(self.source))
+    chosen = np.empty(self.batch_size, np.int64)
+    for epoch in np.unique(epochs):
+      here = epochs == epoch
+      chosen[here] = self._permutation(int(epoch))[offsets[here]]
+    return chosen
+
+  def batch(self, step: int) -> dict[str, np.ndarray]:
+    """This host's records of a step."""
+    return self.source.read(self.indices(step)[self._share])
+
+  def batches(self, start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
+    """`batch(start) ... batch(stop - 1)`, read ahead in a thread."""
+    steps = grain.MapDataset.range(start, stop).map(self.batch)
+    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
+    return iter(steps.to_iter_dataset(options))

@@ -1,0 +1,93 @@
+"""Where records come from: anything with a length and records by index."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+from get_jax.errors import UsageError
+
+
+class Source(Protocol):
+  """A fixed, ordered set of records.
+
+  `read(indices)` returns a dict of arrays whose first axis follows `indices`;
+  images are float32 NHWC in [-1, 1], labels int32. `fingerprint` names the
+  content: two sources with equal fingerprints hold equal records.
+  """
+
+  image_shape: tuple[int, int, int]
+  num_classes: int | None
+  fingerprint: str
+
+  def __len__(self) -> int:
+    """Number of records."""
+
+  def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """Records at `indices` (n,), each value of shape (n, ...)."""
+
+
+class ArraySource:
+  """Records held in memory, as arrays with one leading axis."""
+
+  def __init__(
+    self,
+    arrays: Mapping[str, np.ndarray],
+    num_classes: int | None,
+    fingerprint: str,
+  ):
+    self.arrays = dict(arrays)
+    self.image_shape = self.arrays["image"].shape[1:]
+    self.num_classes = num_classes
+    self.fingerprint = fingerprint
+
+  def __len__(self) -> int:
+    return len(self.arrays["image"])
+
+  def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+    """Records at `indices`."""
+    return {name: array[indices] for name, array in self.arrays.items()}
+
+
+def digits() -> ArraySource:
+  """1,797 handwritten digits, 8x8 grey, from scikit-learn (no download).
+
+  The 17 grey levels 0..16 become -1..1.
+  """
+  from sklearn.datasets import load_digits
+
+  data = load_digits()
+  images = (data.images / 8.0 - 1.0).astype(np.float32)[..., None]
+  labels = data.target.astype(np.int32)
+  return ArraySource({"image": images, "label": labels}, 10, "digits-1797x8x8")
+
+
+def synthetic(
+  image_size: int, channels: int, num_classes: int | None, size: int = 256
+) -> ArraySource:
+  """Seeded noise of any shape, to try a configuration without its data."""
+  rng = np.random.RandomState(0)
+  shape = (size, image_size, image_size, channels)
+  arrays = {"image": rng.uniform(-1, 1, shape).astype(np.float32)}
+  if num_classes:
+    arrays["label"] = rng.randint(num_classes, size=size).astype(np.int32)
+  name = f"synthetic-{size}x{image_size}x{image_size}x{channels}"
+  return ArraySource(arrays, num_classes, name)
+
+
+SOURCES = {"digits": digits, "synthetic": synthetic}
+
+
+def create_source(name: str, **settings) -> Source:
+  """The source called `name`, e.g. `create_source("digits")`.
+
+  Raises:
+    UsageError: no source has that name, or a setting does not fit it.
+  """
+  if name not in SOURCES:
+    known = ", ".join(sorted(SOURCES))
+    raise UsageError(f"data.name is {name!r}; expected one of: {known}")
+  try:
+    return SOURCES[name](**settings)
+  except TypeError as error:
+    raise UsageError(f"data {name!r} does not fit its settings: {error}") from error

@@ -1,0 +1,60 @@
+"""One training step: loss, gradient, update, average."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from get_jax.training.state import TrainState
+
+Batch = dict[str, jax.Array]
+
+
+def make_train_step(
+  loss: Callable[[dict, Batch, jax.Array], tuple[jax.Array, dict]],
+  optimizer: optax.GradientTransformation,
+  ema_decay: Callable[[jax.Array], jax.Array],
+  key: jax.Array,
+  log_every: int,
+) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
+  """A function (state, batch) -> (state, bad_step), to be jitted.
+
+  The state is meant to be donated; `bad_step` comes out once more for the loop
+  to look at while the next step is under way.
+
+  Args:
+    loss: `loss(params, batch, key) -> (scalar, metrics)`; its randomness comes
+      from the key alone, which is a function of the step.
+    optimizer: optax transformation.
+    ema_decay: decay of the average as a function of the step.
+    key: the run's key for steps.
+    log_every: steps between log lines, over which the metrics are summed.
+  """
+
+  def train_step(state: TrainState, batch: Batch):
+    step_key = jax.random.fold_in(key, state.step)
+    grad_fn = jax.value_and_grad(loss, has_aux=True)
+    (value, metrics), grads = grad_fn(state.params, batch, step_key)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    decay = ema_decay(state.step)
+    ema = optax.incremental_update(params, state.ema, 1.0 - decay)
+
+    norm = optax.global_norm(grads)
+    metrics = {**metrics, "loss": value, "grad_norm": norm}
+    finite = jnp.isfinite(value) & jnp.isfinite(norm)
+    restart = state.step % log_every == 0
+    first_bad = (state.bad_step < 0) & ~finite
+    bad_step = jnp.where(first_bad, state.step, state.bad_step)
+    state = TrainState(
+      step=state.step + 1,
+      params=params,
+      ema=ema,
+      opt_state=opt_state,
+      window={k: jnp.where(restart, 0, state.window[k]) + metrics[k] for k in state.window},
+      bad_step=bad_step,
+    )
+    return state, bad_step
+
+  return train_step
