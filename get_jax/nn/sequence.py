@@ -1,0 +1,109 @@
+"""A run of equal blocks: unrolled or scanned, with or without remat.
+
+Parameters are always kept block by block, whatever the options, so that a
+checkpoint made with one setting loads under any other. Scanning stacks them
+inside the program: one copy of the parameters, against a compile time that
+does not grow with depth.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from get_jax.errors import UsageError
+
+POLICIES = {
+  "full": "nothing_saveable",
+  "dots": "dots_with_no_batch_dims_saveable",
+}
+
+
+def rematerialize(fn: Callable, policy: str, in_scan: bool = False) -> Callable:
+  """`fn`, whose intermediates the backward pass computes again.
+
+  Args:
+    fn: a pure function.
+    policy: "none" (keep all), "full" (keep the inputs only), "dots" (keep the
+      results of matrix products without batch dimensions, the best trade on
+      accelerators), or the name of a policy in `jax.checkpoint_policies`.
+    in_scan: leaves out the barriers that only an unrolled program needs.
+
+  Raises:
+    UsageError: unknown policy.
+  """
+  if policy == "none":
+    return fn
+  name = POLICIES.get(policy, policy)
+  if not name.endswith("_saveable"):
+    known = [n for n in dir(jax.checkpoint_policies) if n.endswith("_saveable")]
+    raise UsageError(
+      f"remat is {policy!r}; expected one of: "
+      f"{', '.join(['none', *POLICIES, *known])}"
+    )
+  chosen = getattr(jax.checkpoint_policies, name)
+  return jax.checkpoint(fn, policy=chosen, prevent_cse=not in_scan)
+
+
+def apply_blocks(
+  blocks: Sequence[nn.Module],
+  x: jax.Array,
+  *inputs: Any,
+  each: Any = None,
+  scan: bool = False,
+  remat: str = "none",
+  collect: bool = False,
+):
+  """x = block(x, *inputs) for each block in turn.
+
+  Args:
+    blocks: modules of equal fields, each with its own name, bound to the
+      calling module; they have parameters and no other state.
+    x: the tokens.
+    *inputs: further arguments, the same for all blocks.
+    each: pytree of arrays with a leading axis over the blocks; a block gets
+      its own slice as its last argument.
+    scan: one traced block in a loop instead of a copy for each.
+    remat: see `rematerialize`.
+    collect: also return the tokens after each block.
+
+  Returns:
+    The tokens; with `collect` a pair of them and a (depth, *x.shape) array.
+  """
+  depth = len(blocks)
+  extra = [
+    () if each is None else (jax.tree.map(lambda a, i=i: a[i], each),)
+    for i in range(depth)
+  ]
+  states = []
+  if depth == 0 or blocks[0].is_initializing() or not (scan or remat != "none"):
+    for block, own in zip(blocks, extra, strict=True):
+      x = block(x, *inputs, *own)
+      states.append(x)
+    return (x, jnp.stack(states)) if collect else x
+
+  pure = blocks[0].clone(parent=None, name=None)
+
+  def step(params, x, inputs, own):
+    return pure.apply({"params": params}, x, *inputs, *own)
+
+  step = rematerialize(step, remat, in_scan=scan)
+  params = [block.variables["params"] for block in blocks]
+  if not scan:
+    for own_params, own in zip(params, extra, strict=True):
+      x = step(own_params, x, inputs, own)
+      states.append(x)
+    return (x, jnp.stack(states)) if collect else x
+
+  def body(x, slices):
+    own_params, own = slices
+    x = step(own_params, x, inputs, own)
+    return x, (x if collect else None)
+
+  stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+  x, states = jax.lax.scan(
+    body, x, (stacked, () if each is None else (each,)), length=depth
+  )
+  return (x, states) if collect else x
