@@ -11,7 +11,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from get_jax.errors import UsageError
 from get_jax.nn.attention import SelfAttention
 from get_jax.nn.label import LabelEmbed
 from get_jax.nn.mlp import Mlp, gelu_tanh

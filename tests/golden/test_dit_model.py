@@ -10,7 +10,7 @@ from get_jax.nn.positions import sincos_2d
 from get_jax.nn.timestep import timestep_sinusoid
 
 
-def to_jax(official, shapes=None):
+def to_jax(official):
   """Official arrays (torch names and layouts) as our parameter tree."""
   tree = {}
   for key, value in official.items():
