@@ -1,0 +1,25 @@
+"""Samplers by name."""
+
+from get_jax.diffusion.process import Process
+from get_jax.diffusion.registry import build
+from get_jax.diffusion.samplers.base import Sampler as Sampler
+from get_jax.diffusion.samplers.heun import Heun
+
+SAMPLERS = {
+  "heun": Heun,
+}
+
+
+def create_sampler(name: str, process: Process, /, **settings) -> Sampler:
+  """Makes a sampler.
+
+  Args:
+    name: a key of `SAMPLERS`.
+    process: from `create_process`, the one that the network was trained on.
+    **settings: fields of the sampler's class.
+
+  Raises:
+    UsageError: on an unknown name or setting, and on a process that the
+      sampler cannot run.
+  """
+  return build("sampler", SAMPLERS, name, process, **settings)

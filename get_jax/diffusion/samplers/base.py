@@ -1,0 +1,59 @@
+"""What a sampler is."""
+
+import abc
+from typing import ClassVar
+
+from get_jax.diffusion.process import Network, Process
+from get_jax.errors import UsageError
+
+
+class Sampler(abc.ABC):
+  """From noise to samples with a trained network.
+
+  Subclasses are frozen dataclasses whose first field is the process; they
+  are hashable, and calling them is a pure function that may be jitted and
+  sharded over the batch.
+
+  Attributes:
+    needs: the kinds of process that it can run backwards.
+  """
+
+  needs: ClassVar[type | tuple[type, ...]]
+  process: Process
+
+  def __post_init__(self):
+    if not isinstance(self.process, self.needs):
+      needs = self.needs if isinstance(self.needs, tuple) else (self.needs,)
+      raise UsageError(
+        f"the sampler {type(self).__name__} runs on "
+        f"{' or '.join(cls.__name__ for cls in needs)} processes, "
+        f"not on {type(self.process).__name__}"
+      )
+
+  @property
+  @abc.abstractmethod
+  def evaluations(self) -> int:
+    """How often the network is evaluated for one batch of samples.
+
+    A guided network counts as one evaluation of twice the batch.
+    """
+
+  @abc.abstractmethod
+  def __call__(
+    self, net: Network, noise, shape, *, trajectory=False, preview=None
+  ):
+    """Draws samples.
+
+    Args:
+      net: (x, t) -> raw output, with parameters, labels and guidance closed
+        over.
+      noise: `SampleNoise` of the batch.
+      shape: of one sample, for example (H, W, C).
+      trajectory: whether to return the states as well.
+      preview: `Preview` or None.
+
+    Returns:
+      (B, *shape) float32, not clipped; with `trajectory` a pair of it and
+      the states at the begin of every step followed by the samples,
+      (steps + 1, B, *shape).
+    """
