@@ -1,1 +1,61 @@
-"""Feature extractors and scores of sample quality."""
+"""Feature extractors and scores of sample quality.
+
+extractor = create_extractor("digits-v1")
+reference = summarize_images(extractor, batches(real, 500))
+samples = summarize_images(extractor, batches(to_uint8(x), 500), labels)
+compute_scores(samples, reference, ("fid", "class_accuracy"))
+"""
+
+from get_jax.evaluation.classifier import (
+  Classifier,
+  ClassifierExtractor,
+  Extracted,
+  load_classifier,
+  save_classifier,
+)
+from get_jax.evaluation.extractors import (
+  CallableExtractor,
+  FeatureExtractor,
+  create_extractor,
+)
+from get_jax.evaluation.frechet import frechet_distance
+from get_jax.evaluation.images import to_uint8
+from get_jax.evaluation.inception_score import class_accuracy, inception_score
+from get_jax.evaluation.scores import SCORES, compute_scores
+from get_jax.evaluation.statistics import (
+  GaussianStatistics,
+  RunningStatistics,
+  merge_across_hosts,
+)
+from get_jax.evaluation.summary import (
+  Summary,
+  batches,
+  extract,
+  summarize,
+  summarize_images,
+)
+
+__all__ = [
+  "SCORES",
+  "CallableExtractor",
+  "Classifier",
+  "ClassifierExtractor",
+  "Extracted",
+  "FeatureExtractor",
+  "GaussianStatistics",
+  "RunningStatistics",
+  "Summary",
+  "batches",
+  "class_accuracy",
+  "compute_scores",
+  "create_extractor",
+  "extract",
+  "frechet_distance",
+  "inception_score",
+  "load_classifier",
+  "merge_across_hosts",
+  "save_classifier",
+  "summarize",
+  "summarize_images",
+  "to_uint8",
+]

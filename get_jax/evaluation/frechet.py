@@ -1,0 +1,66 @@
+"""Frechet distance between Gaussians (Heusel et al. 2017, equation 6).
+
+    |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
+
+The last term is usually computed with a matrix square root of S1 S2, which is
+neither symmetric nor, with fewer images than features, regular: published
+codes then add a ridge or drop imaginary parts. For any factors S = L L^T it is
+also the nuclear norm (the sum of the singular values) of L1^T L2, which is
+real and loses no digits: nothing is squared and no root is taken of a number
+that rounding made.
+"""
+
+import numpy as np
+import scipy.linalg
+
+from get_jax.errors import UsageError
+from get_jax.evaluation.statistics import GaussianStatistics
+
+
+def frechet_distance(a: GaussianStatistics, b: GaussianStatistics) -> float:
+  """Frechet distance of two sets from their statistics.
+
+  FID with Inception's features and sFID with its spatial ones. It is biased
+  in the number of images: compare at equal counts only.
+
+  Args:
+    a: Statistics of one set.
+    b: Statistics of the other; the order does not matter.
+
+  Returns:
+    The squared distance; 0 for identical statistics, up to rounding (it may
+    come out as a tiny negative number).
+
+  Raises:
+    UsageError: The two differ in the number of features.
+  """
+  if a.dim != b.dim:
+    raise UsageError(
+      f"statistics have {a.dim} and {b.dim} features, expected the same "
+      "number: they come from different extractors"
+    )
+  difference = a.mean - b.mean
+  traces = np.trace(a.covariance) + np.trace(b.covariance)
+  cross = _factor(a.covariance).T @ _factor(b.covariance)
+  return float(difference @ difference + traces - 2 * _nuclear_norm(cross))
+
+
+def _nuclear_norm(matrix) -> float:
+  if 0 in matrix.shape:
+    return 0.0
+  return float(scipy.linalg.svdvals(matrix).sum())
+
+
+def _factor(covariance) -> np.ndarray:
+  """L (D, rank) with L L^T = covariance: Cholesky with complete pivoting.
+
+  It stops where the remainder is rounding error, so a singular covariance
+  yields a thin factor instead of square roots of noise.
+  """
+  noise = len(covariance) * np.finfo(np.float64).eps
+  factor, pivot, rank, _ = scipy.linalg.lapack.dpstrf(
+    covariance, tol=noise * max(covariance.diagonal().max(), 0.0), lower=1
+  )
+  unpivoted = np.zeros((len(covariance), rank))
+  unpivoted[pivot - 1] = np.tril(factor)[:, :rank]
+  return unpivoted

@@ -1,0 +1,165 @@
+"""The frozen digits classifier, alone and through the scores."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from get_jax import evaluation
+from get_jax.errors import UsageError
+from get_jax.evaluation import classifier, extractors
+from get_jax.evaluation.train_digits_classifier import digits
+
+ROOM = pathlib.Path(evaluation.__file__).parent
+
+
+@pytest.fixture(scope="module")
+def real():
+  return digits()
+
+
+@pytest.fixture(scope="module")
+def extractor():
+  return evaluation.create_extractor("digits-v1")
+
+
+@pytest.fixture(scope="module")
+def reference(extractor, real):
+  images, _ = real
+  return evaluation.summarize_images(extractor, evaluation.batches(images, 600))
+
+
+def measure(extractor, reference, images, labels=None):
+  scores = ["fid", "sfid", "inception_score"]
+  scores += [] if labels is None else ["class_accuracy"]
+  found = evaluation.summarize_images(
+    extractor, evaluation.batches(images, 600), labels
+  )
+  return evaluation.compute_scores(found, reference, scores)
+
+
+def test_digits_survive_quantisation(real):
+  images, labels = real
+  assert images.shape == (1797, 8, 8, 1) and labels.shape == (1797,)
+  back = np.round((images / 127.5 - 1 + 1) * 8)
+  again = evaluation.to_uint8(back / 8 - 1)
+  np.testing.assert_array_equal(images, again)
+
+
+def test_real_digits_score_best(extractor, reference, real):
+  images, labels = real
+  rng = np.random.default_rng(0)
+  rows = rng.integers(0, len(images), len(images))
+  real_scores = measure(extractor, reference, images[rows], labels[rows])
+  assert real_scores["fid[digits-v1]"] < 0.4
+  assert real_scores["class_accuracy[digits-v1]"] > 0.98
+  assert real_scores["inception_score[digits-v1]"] > 9.5
+  noise = rng.integers(0, 256, images.shape, np.uint8)
+  noise_scores = measure(extractor, reference, noise)
+  assert noise_scores["fid[digits-v1]"] > 50
+  assert noise_scores["sfid[digits-v1]"] > 10 * real_scores["sfid[digits-v1]"]
+  # A missing class is seen although every image is perfect.
+  most = measure(extractor, reference, images[labels != 8])
+  assert most["fid[digits-v1]"] > 3 * real_scores["fid[digits-v1]"]
+
+
+def test_unit_of_distance_and_padding(extractor, reference, real):
+  np.testing.assert_allclose(
+    np.trace(reference.features.covariance), 200, rtol=0.01
+  )
+  images, _ = real
+  whole = extractor(images[:700])
+  parts = list(
+    evaluation.extract(extractor, evaluation.batches(images[:700], 600))
+  )
+  assert [len(part.features) for part in parts] == [600, 100]
+  for field in range(3):
+    np.testing.assert_allclose(
+      whole[field][600:], parts[1][field], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_parameters_and_size():
+  with np.load(ROOM / "digits_v1.npz") as file:
+    count = sum(file[key].size for key in file.files if key != "about")
+  assert count == 46_294
+  assert (ROOM / "digits_v1.npz").stat().st_size < 110_000
+
+
+def test_changed_weights_are_refused(tmp_path, monkeypatch):
+  changed = tmp_path / "digits_v1.npz"
+  changed.write_bytes((ROOM / "digits_v1.npz").read_bytes() + b" ")
+  with pytest.raises(UsageError, match="frozen classifier was changed"):
+    evaluation.load_classifier(changed, sha256=extractors.DIGITS_SHA256)
+
+
+def test_classifier_files(tmp_path, extractor):
+  path = tmp_path / "mine.npz"
+  module = classifier.Classifier((2, 4), 3, 5, normalize=False)
+  images = np.zeros((2, 8, 8, 3), np.uint8)
+  params = module.init(jax.random.key(0), images)["params"]
+  evaluation.save_classifier(path, "mine-v1", module, params, (8, 8, 3))
+  mine = evaluation.create_extractor("classifier", path=path)
+  assert (mine.name, mine.dim) == ("mine-v1", 3)
+  assert mine(images).logits.shape == (2, 5)
+  with pytest.raises(UsageError, match="no classifier file at"):
+    evaluation.load_classifier(tmp_path / "nowhere.npz")
+  np.savez(path, x=np.zeros(3))
+  with pytest.raises(UsageError, match="is no classifier file"):
+    evaluation.load_classifier(path)
+  path.write_bytes(b"junk")
+  with pytest.raises(UsageError, match="is no classifier file"):
+    evaluation.load_classifier(path)
+
+
+@pytest.mark.parametrize(
+  ("images", "sentence"),
+  [
+    (np.zeros((2, 8, 8, 3), np.uint8), r"shape \(2, 8, 8, 3\), expected"),
+    (np.zeros((2, 9, 8, 1), np.uint8), r"shape \(2, 9, 8, 1\), expected"),
+    (np.zeros((8, 8, 1), np.uint8), r"shape \(8, 8, 1\), expected"),
+    (np.zeros((2, 8, 8, 1), np.float32), "type float32, expected uint8"),
+  ],
+)
+def test_wrong_images(extractor, images, sentence):
+  with pytest.raises(UsageError, match=sentence):
+    extractor(images)
+
+
+def test_never_substituted():
+  with pytest.raises(UsageError, match="unknown extractor 'vgg'"):
+    evaluation.create_extractor("vgg")
+
+
+def test_any_callable_and_missing_parts(reference):
+  mean = evaluation.CallableExtractor(
+    lambda x: x.reshape(len(x), -1)[:, :4], "corner", 4
+  )
+  images = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 1), np.uint8)
+  found = evaluation.summarize_images(mean, [images])
+  scores = evaluation.compute_scores(found, found, ["fid"])
+  assert abs(scores["fid[corner]"]) < 1e-6
+  for score, sentence in {
+    "sfid": "needs spatial features",
+    "inception_score": "gives no logits",
+    "class_accuracy": "classes that were asked for",
+    "lpips": "unknown score",
+  }.items():
+    with pytest.raises(UsageError, match=sentence):
+      evaluation.compute_scores(found, found, [score])
+  with pytest.raises(UsageError, match="needs reference statistics"):
+    evaluation.compute_scores(found, None, ["fid"])
+  with pytest.raises(UsageError, match="made by extractor 'digits-v1'"):
+    evaluation.compute_scores(found, reference, ["fid"])
+
+
+def test_quantisation():
+  x = np.array([-2, -1, -1 / 255, 0, 1, 3], np.float32)
+  np.testing.assert_array_equal(
+    evaluation.to_uint8(x), [0, 0, 127, 128, 255, 255]
+  )
+  levels = np.arange(256, dtype=np.uint8)
+  np.testing.assert_array_equal(evaluation.to_uint8(levels / 127.5 - 1), levels)
+  with pytest.raises(UsageError, match="NaN"):
+    evaluation.to_uint8(np.array([0, np.nan]))
