@@ -1,8 +1,10 @@
 """DiT: diffusion transformers (Peebles and Xie, 2023).
 
-Sizes and block designs are those of the paper; where it is silent, of the
-official code. Its parameter counts leave the position table out, and its
-"Gflops" are multiply-adds.
+Sizes and block designs are those of the paper. The official code has only
+adaLN-Zero; the layout of the other three follows from the paper's parameter
+counts and Gflops (which are multiply-adds). All norms are without scale and
+shift of their own, as in the official code; the paper's rounded counts allow
+either.
 """
 
 from typing import Any
@@ -11,10 +13,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from get_jax.nn.attention import SelfAttention
+from get_jax.errors import UsageError
+from get_jax.nn.adaln import XAVIER, ZEROS, AdaLNBlock, FinalLayer
+from get_jax.nn.attention import SelfAttention, attend
+from get_jax.nn.block import Block, layer_norm
 from get_jax.nn.label import LabelEmbed
 from get_jax.nn.mlp import Mlp, gelu_tanh
-from get_jax.nn.patches import patch_grid, patchify, unpatchify
+from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
 from get_jax.nn.positions import PositionTable
 from get_jax.nn.sequence import apply_blocks
 from get_jax.nn.timestep import TimestepEmbed
@@ -30,34 +35,35 @@ VARIANTS = {
   for size, fields in SIZES.items()
   for patch_size in (2, 4, 8)
 }
-
-XAVIER = nn.initializers.xavier_uniform()
-ZEROS = nn.initializers.zeros_init()
+BLOCKS = ("adaLN-Zero", "adaLN", "in-context", "cross-attention")
 
 
-def plain_norm(name: str) -> nn.LayerNorm:
-  """Layer normalisation without scale and shift, in float32."""
-  return nn.LayerNorm(
-    epsilon=1e-6,
-    use_scale=False,
-    use_bias=False,
-    use_fast_variance=False,
-    dtype=jnp.float32,
-    name=name,
-  )
+class CrossAttention(nn.Module):
+  """Image tokens look at the few tokens of the condition."""
+
+  num_heads: int
+  attention: str = "auto"
+  dtype: Any = None
+
+  @nn.compact
+  def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
+    """(B, N, D) queries and (B, M, D) context to (B, N, D)."""
+    dim = x.shape[-1]
+
+    def project(features, name):
+      return nn.Dense(features, kernel_init=XAVIER, dtype=self.dtype, name=name)
+
+    def heads(x):
+      return x.reshape(*x.shape[:2], self.num_heads, -1)
+
+    q = heads(project(dim, "q")(x))
+    k, v = jnp.split(project(2 * dim, "kv")(context), 2, axis=-1)
+    out = attend(q, heads(k), heads(v), implementation=self.attention)
+    return project(dim, "proj")(out.reshape(x.shape))
 
 
-def modulate(x: jax.Array, shift: jax.Array, scale: jax.Array) -> jax.Array:
-  """x (1 + scale) + shift, with (B, D) vectors over (B, N, D) tokens."""
-  return x * (1 + scale[:, None]) + shift[:, None]
-
-
-class AdaLNZeroBlock(nn.Module):
-  """Transformer block whose norms and gates are read off the condition.
-
-  The head that makes shifts, scales and gates starts at zero, so the block
-  starts as the identity.
-  """
+class CrossAttentionBlock(nn.Module):
+  """Self-attention, cross-attention to the condition, perceptron."""
 
   num_heads: int
   mlp_ratio: float
@@ -65,39 +71,20 @@ class AdaLNZeroBlock(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
-    """(B, N, D) tokens and silu(c) of shape (B, D) to (B, N, D)."""
-    dim = x.shape[-1]
-    compute = dict(dtype=self.dtype)
-    head = nn.Dense(6 * dim, kernel_init=ZEROS, name="adaln", **compute)
-    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = jnp.split(
-      head(condition), 6, axis=-1
+  def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
+    """(B, N, D) tokens and (B, M, D) context to (B, N, D)."""
+    common = dict(attention=self.attention, dtype=self.dtype)
+    attn = SelfAttention(self.num_heads, name="attn", **common)
+    cross = CrossAttention(self.num_heads, name="cross", **common)
+    mlp = Mlp(
+      int(x.shape[-1] * self.mlp_ratio),
+      gelu_tanh,
+      dtype=self.dtype,
+      name="mlp",
     )
-    h = modulate(plain_norm("norm1")(x), shift_1, scale_1)
-    attn = SelfAttention(
-      self.num_heads, attention=self.attention, name="attn", **compute
-    )
-    x = x + gate_1[:, None] * attn(h)
-    h = modulate(plain_norm("norm2")(x), shift_2, scale_2)
-    mlp = Mlp(int(dim * self.mlp_ratio), gelu_tanh, name="mlp", **compute)
-    return x + gate_2[:, None] * mlp(h)
-
-
-class FinalLayer(nn.Module):
-  """Norm, modulation by the condition, projection to patches."""
-
-  features: int
-  dtype: Any = None
-
-  @nn.compact
-  def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
-    """(B, N, D) tokens and silu(c) to (B, N, features) float32."""
-    head = nn.Dense(
-      2 * x.shape[-1], kernel_init=ZEROS, dtype=self.dtype, name="adaln"
-    )
-    shift, scale = jnp.split(head(condition), 2, axis=-1)
-    x = modulate(plain_norm("norm")(x), shift, scale)
-    return nn.Dense(self.features, kernel_init=ZEROS, name="linear")(x)
+    x = x + attn(layer_norm("norm1", affine=False)(x))
+    x = x + cross(layer_norm("norm_cross", affine=False)(x), context)
+    return x + mlp(layer_norm("norm2", affine=False)(x))
 
 
 class DiT(nn.Module):
@@ -111,6 +98,8 @@ class DiT(nn.Module):
     depth: number of blocks.
     num_heads: attention heads.
     mlp_ratio: hidden width of the perceptrons over D.
+    block: how the condition enters: "adaLN-Zero", "adaLN", "in-context" (time
+      and label as further tokens) or "cross-attention" (to these two tokens).
     num_classes: classes of the condition; 0 makes the network unconditional.
     null_class: whether label `num_classes` stands for "no class".
     learn_sigma: twice the output channels, the second half for the variance.
@@ -127,6 +116,7 @@ class DiT(nn.Module):
   depth: int = 28
   num_heads: int = 16
   mlp_ratio: float = 4.0
+  block: str = "adaLN-Zero"
   num_classes: int = 1000
   null_class: bool = True
   learn_sigma: bool = True
@@ -155,37 +145,69 @@ class DiT(nn.Module):
     Returns:
       (B, H, W, C) float32, or 2C channels with `learn_sigma`: first the
       noise, then the interpolation weights of the variance.
+
+    Raises:
+      UsageError: fields that do not fit each other, or labels missing.
     """
     del train
     grid = patch_grid(self.input_size, self.patch_size)
-    compute = dict(dtype=self.dtype)
     tokens = nn.Dense(
-      self.hidden_size, kernel_init=XAVIER, name="patch_embed", **compute
+      self.hidden_size, kernel_init=XAVIER, dtype=self.dtype, name="patch_embed"
     )(patchify(x, self.patch_size))
     tokens = PositionTable(grid, name="positions")(tokens)
-
-    condition = TimestepEmbed(self.hidden_size, name="time_embed")(t)
+    embeddings = [TimestepEmbed(self.hidden_size, name="time_embed")(t)]
     if self.num_classes:
-      condition += LabelEmbed(
+      label_embed = LabelEmbed(
         self.num_classes, self.hidden_size, self.null_class, name="label_embed"
-      )(y)
-    condition = nn.silu(condition)
-
-    blocks = [
-      AdaLNZeroBlock(
-        self.num_heads,
-        self.mlp_ratio,
-        self.attention,
-        name=f"blocks_{i}",
-        **compute,
       )
-      for i in range(self.depth)
-    ]
-    tokens = apply_blocks(
-      blocks, tokens, condition, scan=self.scan, remat=self.remat
-    )
+      embeddings.append(label_embed(y))
+
+    run = dict(scan=self.scan, remat=self.remat)
+    blocks = [self._block(f"blocks_{i}") for i in range(self.depth)]
+    condition = None
+    if self.block in ("adaLN-Zero", "adaLN"):
+      condition = nn.silu(sum(embeddings))
+      tokens = apply_blocks(blocks, tokens, condition, **run)
+    elif self.block == "in-context":
+      count = tokens.shape[1]
+      tokens = jnp.concatenate([tokens, jnp.stack(embeddings, 1)], axis=1)
+      tokens = apply_blocks(blocks, tokens, **run)[:, :count]
+    else:
+      context = jnp.stack(embeddings, axis=1)
+      tokens = apply_blocks(blocks, tokens, context, **run)
+
     channels = self.in_channels * (1 + self.learn_sigma)
-    patches = FinalLayer(
-      self.patch_size**2 * channels, name="final_layer", **compute
-    )(tokens, condition)
-    return unpatchify(patches, grid, self.patch_size)
+    final = FinalLayer(
+      self.patch_size**2 * channels,
+      head_init=XAVIER if self.block == "adaLN" else ZEROS,
+      dtype=self.dtype,
+      name="final_layer",
+    )
+    return unpatchify(final(tokens, condition), grid, self.patch_size)
+
+  def inputs(self, batch_size: int) -> tuple[jax.ShapeDtypeStruct | None, ...]:
+    """Shapes and types of the call's arguments."""
+    size = (batch_size, *as_pair(self.input_size), self.in_channels)
+    x = jax.ShapeDtypeStruct(size, jnp.float32)
+    t = jax.ShapeDtypeStruct((batch_size,), jnp.float32)
+    y = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
+    return x, t, (y if self.num_classes else None)
+
+  def _block(self, name: str) -> nn.Module:
+    common = dict(
+      num_heads=self.num_heads,
+      mlp_ratio=self.mlp_ratio,
+      attention=self.attention,
+      dtype=self.dtype,
+      name=name,
+    )
+    match self.block:
+      case "adaLN-Zero" | "adaLN":
+        return AdaLNBlock(zero=self.block == "adaLN-Zero", **common)
+      case "in-context":
+        return Block(activation=gelu_tanh, affine=False, **common)
+      case "cross-attention":
+        return CrossAttentionBlock(**common)
+    raise UsageError(
+      f"block is {self.block!r}; expected one of: {', '.join(BLOCKS)}"
+    )
