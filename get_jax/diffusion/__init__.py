@@ -1,5 +1,6 @@
 """Processes, objectives, samplers and guidance in pure JAX."""
 
+from get_jax.diffusion.discrete import DiscreteProcess, StableDiffusion
 from get_jax.diffusion.edm import EDM, EDMIDDPM, EDMVE, EDMVP
 from get_jax.diffusion.guidance import Guidance as Guidance
 from get_jax.diffusion.noise import SampleNoise as SampleNoise
@@ -10,6 +11,8 @@ from get_jax.diffusion.samplers import create_sampler as create_sampler
 from get_jax.diffusion.scheme import Preview as Preview
 
 PROCESSES = {
+  "ddpm": DiscreteProcess,
+  "stable_diffusion": StableDiffusion,
   "edm": EDM,
   "edm_vp": EDMVP,
   "edm_ve": EDMVE,

@@ -4,23 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_numbers import nhwc, relative, replay
 
 from get_jax.diffusion import create_process, create_sampler
-
-
-def nhwc(x):
-  return np.moveaxis(np.asarray(x, np.float32), -3, -1)
-
-
-def relative(got, expected):
-  expected = np.asarray(expected, np.float64)
-  return np.linalg.norm(got - expected) / np.linalg.norm(expected)
-
-
-def stored_noise(latents, steps):
-  """A noise source that replays latents and the draws of every step."""
-  table = np.stack([nhwc(latents)] * 2 + [nhwc(z) for z in steps])
-  return lambda stream, shape: jnp.asarray(table)[stream]
 
 
 def gaussian_network(process, mu, std):
@@ -62,7 +48,7 @@ def test_heun(golden, case, run):
   np.testing.assert_allclose(sampler.sigmas, out["t_steps"], rtol=1e-12)
   assert sampler.evaluations == len(out["call_sigma"])
   np.testing.assert_allclose(sampler.scheme.time, out["call_sigma"], rtol=1e-12)
-  noise = stored_noise(inputs["latents"], inputs.get("noise", []))
+  noise = replay(inputs["latents"], inputs.get("noise", []))
   net = gaussian_network(process, inputs["mu"], inputs["std"])
   x, states = jax.jit(lambda: sampler(net, noise, (6, 6, 3), trajectory=True))()
   assert relative(x, nhwc(out["x"])) < 1e-5

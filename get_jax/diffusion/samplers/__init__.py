@@ -3,9 +3,13 @@
 from get_jax.diffusion.process import Process
 from get_jax.diffusion.registry import build
 from get_jax.diffusion.samplers.base import Sampler as Sampler
+from get_jax.diffusion.samplers.ddim import DDIM
+from get_jax.diffusion.samplers.ddpm import DDPM
 from get_jax.diffusion.samplers.heun import Heun
 
 SAMPLERS = {
+  "ddpm": DDPM,
+  "ddim": DDIM,
   "heun": Heun,
 }
 

@@ -69,7 +69,7 @@ class Heun(Sampler):
     ):
       gamma = gamma_max if self.s_min <= sigma <= self.s_max else 0.0
       hat = self.process.round_sigma(np.asarray(sigma * (1 + gamma)))
-      kick = self.s_noise * math.sqrt(hat**2 - sigma**2)
+      kick = self.s_noise * math.sqrt(max(hat**2 - sigma**2, 0.0))
       kicks.append((kick, k))
       rows.append((hat, True, (to - hat, 0.0)))
       if to > 0:
