@@ -13,6 +13,7 @@ from get_jax.evaluation.classifier import (
   load_classifier,
   save_classifier,
 )
+from get_jax.evaluation.classifier_scores import class_accuracy, inception_score
 from get_jax.evaluation.extractors import (
   CallableExtractor,
   FeatureExtractor,
@@ -20,8 +21,14 @@ from get_jax.evaluation.extractors import (
 )
 from get_jax.evaluation.frechet import frechet_distance
 from get_jax.evaluation.images import to_uint8
-from get_jax.evaluation.inception_score import class_accuracy, inception_score
-from get_jax.evaluation.scores import SCORES, compute_scores
+from get_jax.evaluation.kid import kernel_inception_distance
+from get_jax.evaluation.manifold import precision_recall
+from get_jax.evaluation.scores import (
+  NEEDS_ROWS,
+  SCORES,
+  Conventions,
+  compute_scores,
+)
 from get_jax.evaluation.statistics import (
   GaussianStatistics,
   RunningStatistics,
@@ -36,10 +43,12 @@ from get_jax.evaluation.summary import (
 )
 
 __all__ = [
+  "NEEDS_ROWS",
   "SCORES",
   "CallableExtractor",
   "Classifier",
   "ClassifierExtractor",
+  "Conventions",
   "Extracted",
   "FeatureExtractor",
   "GaussianStatistics",
@@ -52,8 +61,10 @@ __all__ = [
   "extract",
   "frechet_distance",
   "inception_score",
+  "kernel_inception_distance",
   "load_classifier",
   "merge_across_hosts",
+  "precision_recall",
   "save_classifier",
   "summarize",
   "summarize_images",

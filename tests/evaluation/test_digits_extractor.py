@@ -142,8 +142,10 @@ def test_any_callable_and_missing_parts(reference):
   assert abs(scores["fid[corner]"]) < 1e-6
   for score, sentence in {
     "sfid": "needs spatial features",
-    "inception_score": "gives no logits",
-    "class_accuracy": "classes that were asked for",
+    "inception_score": "an extractor that classifies",
+    "class_accuracy": "an extractor that classifies",
+    "kid": "keep_rows=True",
+    "recall": "keep_rows=True",
     "lpips": "unknown score",
   }.items():
     with pytest.raises(UsageError, match=sentence):
