@@ -1,1 +1,5 @@
 """Sources of records and the step-indexed pipeline."""
+
+from get_jax.data.pipeline import Pipeline as Pipeline
+from get_jax.data.sources import Source as Source
+from get_jax.data.sources import create_source as create_source

@@ -90,4 +90,6 @@ def create_source(name: str, **settings) -> Source:
   try:
     return SOURCES[name](**settings)
   except TypeError as error:
-    raise UsageError(f"data {name!r} does not fit its settings: {error}") from error
+    raise UsageError(
+      f"data {name!r} does not fit its settings: {error}"
+    ) from error

@@ -1,1 +1,11 @@
-"""What main.py --mode runs."""
+"""What main.py --mode runs: one module a mode, with run(config, workdir)."""
+
+import importlib
+from collections.abc import Callable
+
+MODES = ("train", "sample", "evaluate", "pairs", "summary")
+
+
+def program(mode: str) -> Callable:
+  """The function (config, workdir) of a mode; imported when asked for."""
+  return importlib.import_module(f"get_jax.programs.{mode}").run

@@ -7,6 +7,8 @@ last good one is taken instead.
 """
 
 import functools
+import hashlib
+import json
 import logging
 import pathlib
 import shutil
@@ -217,7 +219,9 @@ def load_params(
     for path, (shape, dtype, _) in manifest.items():
       room, *folders, name = path.split("/")
       if room == which:
-        leaves = functools.reduce(lambda t, f: t.setdefault(f, {}), folders, tree)
+        leaves = functools.reduce(
+          lambda t, f: t.setdefault(f, {}), folders, tree
+        )
         leaves[name] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
     return {which: tree}
 
@@ -228,3 +232,17 @@ def load_params(
   if items is None:
     raise UsageError(f"{directory} is empty; expected a trained run")
   return items[which]
+
+
+def latest_step(workdir: str | pathlib.Path) -> int | None:
+  """The newest committed step of a run, read from the folder alone."""
+  directory = pathlib.Path(workdir) / "checkpoints"
+  committed = directory.glob("*/_CHECKPOINT_METADATA")
+  names = [path.parent.name for path in committed]
+  return max((int(name) for name in names if name.isdigit()), default=None)
+
+
+def params_digest(params: dict) -> str:
+  """A short name for the values of a parameter tree."""
+  content = json.dumps(manifest_of(params), sort_keys=True)
+  return hashlib.sha256(content.encode()).hexdigest()[:16]

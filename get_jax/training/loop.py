@@ -38,7 +38,7 @@ class Schedule:
 
   def due(self, step: int, every: int) -> bool:
     """Whether something of period `every` is due after update `step`."""
-    return step == self.num_steps or bool(every) and step % every == 0
+    return step == self.num_steps or (bool(every) and step % every == 0)
 
 
 def fit(

@@ -1,8 +1,10 @@
 """Optimisers and learning rates from a config."""
 
+import jax
 import optax
 
 from get_jax.errors import UsageError
+from get_jax.training.sharding import path_name
 
 SCHEDULES = ("constant", "cosine")
 
@@ -37,7 +39,15 @@ def create_optimizer(config, num_steps: int) -> optax.GradientTransformation:
     b2=config.b2,
     eps=config.eps,
     weight_decay=config.weight_decay,
+    mask=_decayed,
   )
   if config.clip_norm:
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
   return adam
+
+
+def _decayed(params):
+  """Fixed position tables are not weights; everything else decays."""
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: not path_name(path).endswith("pos_table"), params
+  )

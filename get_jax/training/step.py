@@ -52,7 +52,10 @@ def make_train_step(
       params=params,
       ema=ema,
       opt_state=opt_state,
-      window={k: jnp.where(restart, 0, state.window[k]) + metrics[k] for k in state.window},
+      window={
+        k: jnp.where(restart, 0, state.window[k]) + metrics[k]
+        for k in state.window
+      },
       bad_step=bad_step,
     )
     return state, bad_step

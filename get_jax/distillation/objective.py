@@ -1,0 +1,45 @@
+"""Learning one-step generation from noise/image pairs (GET, section 3)."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+  """The weighted distance of each tracked output to the teacher's image.
+
+  Outputs k = 1..K (the decoded iterates of an equilibrium layer, or one) are
+  weighed by decay^(K-k), not normalised: the fixed-point correction that the
+  official GET trains with. The paper states the last term alone.
+
+  Attributes:
+    generate: (params, index, y, key) -> (K, B, H, W, C): all outputs for the
+      noise of the pairs `index`; the key is for any other randomness.
+    distance: "l1" or "l2", averaged over pixels and samples.
+    decay: weight of an output over that of the next.
+  """
+
+  generate: Callable
+  distance: str = "l1"
+  decay: float = 0.8
+
+  def __call__(self, params, batch, key):
+    """See `get_jax.training.step.make_train_step`.
+
+    Args:
+      params: parameters of the student.
+      batch: "index" (B,), "image" (B, H, W, C) and "label" (B,) or none.
+      key: PRNG key of the step.
+
+    Returns:
+      The scalar loss and the distance of the last output.
+    """
+    outputs = self.generate(params, batch["index"], batch.get("label"), key)
+    error = outputs.astype(jnp.float32) - batch["image"]
+    error = jnp.abs(error) if self.distance == "l1" else jnp.square(error)
+    distances = error.mean(axis=(1, 2, 3, 4))
+    ages = jnp.arange(len(distances))[::-1]
+    loss = jnp.sum(self.decay**ages * distances)
+    return loss, {f"{self.distance}_last": distances[-1]}

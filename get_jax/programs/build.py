@@ -1,0 +1,129 @@
+"""From a config to the objects that it names."""
+
+import jax
+import jax.numpy as jnp
+
+from get_jax.data import create_source
+from get_jax.diffusion import create_process
+from get_jax.diffusion.noise import SampleNoise
+from get_jax.diffusion.objective import Denoising
+from get_jax.distillation.objective import Distillation
+from get_jax.distillation.student import Student
+from get_jax.errors import UsageError
+from get_jax.models import create_model
+from get_jax.training.randomness import purpose_key
+from get_jax.training.sharding import AXES, make_mesh
+
+TASKS = ("denoising", "distillation")
+
+
+def check_task(config) -> None:
+  """Refuses a task that there is not.
+
+  Raises:
+    UsageError: `config.task` is unknown.
+  """
+  if config.task not in TASKS:
+    raise UsageError(
+      f"task is {config.task!r}; expected one of: {', '.join(TASKS)}"
+    )
+
+
+def settings(section) -> tuple[str, dict]:
+  """A section of a config as its `name` and the other keys.
+
+  Raises:
+    UsageError: the section has no `name`.
+  """
+  section = dict(section.items())
+  if "name" not in section:
+    raise UsageError(f"a section of the config has no name: {section}")
+  return section.pop("name"), section
+
+
+def build_model(config):
+  """The network of `config.model`."""
+  name, fields = settings(config.model)
+  return create_model(name, **fields)
+
+
+def build_source(config):
+  """The data of `config.data`."""
+  name, fields = settings(config.data)
+  return create_source(name, **fields)
+
+
+def build_process(config):
+  """The diffusion process of `config.process`."""
+  name, fields = settings(config.process)
+  return create_process(name, **fields)
+
+
+def build_mesh(config, devices=None):
+  """The mesh of `config.mesh` over all devices, or those given."""
+  return make_mesh([config.mesh[axis] for axis in AXES], devices)
+
+
+def image_shape(model) -> tuple[int, int, int]:
+  """(H, W, C) of what the network sees."""
+  size = model.input_size
+  height, width = (size, size) if isinstance(size, int) else size
+  return height, width, model.in_channels
+
+
+def null_label(model) -> int | None:
+  """The label that stands for "no class", where the model has one."""
+  return model.num_classes if getattr(model, "null_class", False) else None
+
+
+def build_init(model):
+  """`init(key) -> params` of a network."""
+
+  def init(key):
+    inputs = jax.tree.map(jnp.zeros_like, model.inputs(1))
+    return model.init(key, *inputs)["params"]
+
+  return init
+
+
+def build_student(config, model) -> Student:
+  """The one-step generator of a distillation."""
+  return Student(model, image_shape(model), config.distillation.z0)
+
+
+def build_objective(config, model, pairs_seed: int | None = None):
+  """`objective(params, batch, key) -> (loss, metrics)` of `config.task`.
+
+  Args:
+    config: the experiment.
+    model: its network.
+    pairs_seed: seed of the pairs' noise, where the task is distillation.
+
+  Raises:
+    UsageError: the settings contradict each other.
+  """
+  if config.task == "denoising":
+    null = null_label(model)
+    if config.label_dropout and null is None:
+      raise UsageError(
+        f"label_dropout is {config.label_dropout} but {config.model.name} has "
+        "no null class; expected model.null_class=True or no dropout"
+      )
+
+    def apply(params, x, t, y, key):
+      rngs = {"dropout": key}
+      return model.apply({"params": params}, x, t, y, train=True, rngs=rngs)
+
+    process = build_process(config)
+    return Denoising(apply, process, null, config.label_dropout)
+  student = build_student(config, model)
+  pairs_key = purpose_key(pairs_seed, "pairs")
+
+  def generate(params, index, y, key):
+    noise = SampleNoise.of(pairs_key, index)
+    start = SampleNoise.of(key, index)
+    iterations = config.distillation.iterations
+    return student.outputs(params, noise, start, y, iterations)
+
+  distance, decay = config.distillation.distance, config.distillation.decay
+  return Distillation(generate, distance, decay)

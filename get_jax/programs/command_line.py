@@ -1,0 +1,170 @@
+"""From the command line to a mode, with clear words where that fails."""
+
+import difflib
+import importlib.util
+import logging
+import os
+import pathlib
+import re
+import sys
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from get_jax.errors import UsageError
+from get_jax.programs import MODES, program
+
+BAD_INPUT = 2
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  None,
+  "The experiment, e.g. configs/get_digits.py; append :smoke for a small "
+  "trial run on synthetic data. Any key can be overridden, as in "
+  "--config.batch_size=64.",
+  lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the run; what is in it already is carried on."
+)
+_MODE = flags.DEFINE_enum(
+  "mode",
+  "train",
+  MODES,
+  "train: learn, resuming what the workdir holds. sample: draw images from "
+  "it. evaluate: score it. pairs: make the teacher's noise/image pairs. "
+  "summary: count parameters and operations; needs neither data nor workdir.",
+)
+
+
+def run(doc: str) -> None:
+  """Parses the command line, runs the mode and ends the process.
+
+  Exit codes: 0 done; 2 bad input, told in one sentence; 75 stopped by a
+  signal with everything saved; else a fault of ours, with its traceback.
+
+  Args:
+    doc: the text above `--help`.
+  """
+
+  def main(_):
+    from get_jax.training.preemption import EXIT_CODE, Stopped
+
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("get_jax").setLevel(logging.INFO)
+    try:
+      program(_MODE.value)(_CONFIG.value, _workdir())
+    except UsageError as error:
+      _refuse(str(error))
+    except FloatingPointError as error:
+      print(f"Stopped: {error}", file=sys.stderr)
+      sys.exit(1)
+    except Stopped as stop:
+      print(f"{stop}; run the same command again to go on", file=sys.stderr)
+      sys.exit(EXIT_CODE)
+
+  def parse(argv):
+    try:
+      flags.FLAGS(argv)
+      if flags.FLAGS.help or flags.FLAGS.helpshort or flags.FLAGS.helpfull:
+        print(f"{doc}\n\n{flags.FLAGS.module_help(__name__)}")
+        sys.exit(0)
+      _check_config(argv)
+    except (
+      flags.Error,
+      UsageError,
+      AttributeError,
+      KeyError,
+      TypeError,
+      ValueError,
+    ) as error:
+      _refuse(_explain(argv, error))
+    return argv
+
+  app.run(main, flags_parser=parse)
+
+
+def load_config_file(path: str) -> ConfigDict:
+  """Calls `get_config` of "file.py" or "file.py:argument".
+
+  Raises:
+    UsageError: there is no such file, or it has no `get_config`.
+  """
+  file, _, argument = path.partition(":")
+  if not pathlib.Path(file).is_file():
+    near = _near_files(file)
+    raise UsageError(f"--config={file} does not exist; {near}")
+  spec = importlib.util.spec_from_file_location("experiment_config", file)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  if not hasattr(module, "get_config"):
+    raise UsageError(f"--config={file} has no function get_config()")
+  return module.get_config(argument) if argument else module.get_config()
+
+
+def _check_config(argv: list[str]) -> None:
+  path = _config_path(argv)
+  if path is None:
+    raise UsageError("--config is missing; expected a file such as configs/")
+  if not pathlib.Path(path.partition(":")[0]).is_file():
+    load_config_file(path)
+
+
+def _explain(argv: list[str], error: Exception) -> str:
+  """One sentence on what is wrong with a command line."""
+  if isinstance(error, UsageError):
+    return str(error)
+  path = _config_path(argv)
+  if path is not None:
+    try:
+      config = load_config_file(path)
+    except UsageError as refused:
+      return str(refused)
+    for argument in argv[1:]:
+      match = re.match(r"--config\.([\w.\[\]]+)(=|$)", argument)
+      if match and not _has(config, match[1]):
+        every = sorted(_keys(config))
+        near = difflib.get_close_matches(match[1], every, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"it has {every}"
+        return f"{argument} sets a key that {path} does not have; {hint}"
+  return " ".join(str(error).split())
+
+
+def _config_path(argv: list[str]) -> str | None:
+  for i, argument in enumerate(argv):
+    match = re.match(r"--?config(?:=(.*))?$", argument)
+    if match:
+      following = argv[i + 1] if i + 1 < len(argv) else None
+      return match[1] if match[1] is not None else following
+  return None
+
+
+def _has(config: ConfigDict, path: str) -> bool:
+  return path in set(_keys(config)) or "[" in path
+
+
+def _keys(config: ConfigDict, prefix: str = ""):
+  for key, value in config.items():
+    yield prefix + key
+    if isinstance(value, ConfigDict):
+      yield from _keys(value, f"{prefix}{key}.")
+
+
+def _near_files(file: str) -> str:
+  folder = pathlib.Path(file).parent
+  names = sorted(str(p) for p in folder.glob("*.py")) if folder.is_dir() else []
+  near = difflib.get_close_matches(file, names, n=1)
+  if near:
+    return f"did you mean {near[0]}?"
+  return "expected a file such as those in configs/"
+
+
+def _workdir() -> str | None:
+  if _WORKDIR.value is None and _MODE.value != "summary":
+    raise UsageError("--workdir is missing; expected a folder for the run")
+  return _WORKDIR.value
+
+
+def _refuse(sentence: str) -> None:
+  print(f"{os.path.basename(sys.argv[0])}: {sentence}", file=sys.stderr)
+  sys.exit(BAD_INPUT)

@@ -1,0 +1,197 @@
+"""Generating: parameters, sample noise and labels to images.
+
+One-step generators, and samplers wrapped round guided denoisers, look the same
+from here on; sampling, scoring, pairs, previews and benchmarks all use this.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tqdm import tqdm
+
+from get_jax.diffusion import Guidance, create_sampler
+from get_jax.diffusion.guidance import check_labels
+from get_jax.diffusion.noise import SampleNoise
+from get_jax.programs.build import (
+  build_model,
+  build_process,
+  build_student,
+  image_shape,
+  null_label,
+  settings,
+)
+from get_jax.training.preemption import Stopped, stop_requests
+from get_jax.training.sharding import BATCH, check_batch_size
+
+LABELS = 2**32 - 1  # stream of a sample's label
+
+
+@dataclasses.dataclass(frozen=True)
+class Generator:
+  """What turns noise into images.
+
+  Attributes:
+    generate: pure (params, noise: SampleNoise, y) -> (B, H, W, C) float32,
+      nominally in [-1, 1] and not clipped.
+    evaluations: network evaluations per image.
+    image_shape: (H, W, C).
+    num_classes: 0 where unconditional.
+    protocol: how images are made, in words and numbers, for the results.
+  """
+
+  generate: Callable
+  evaluations: int
+  image_shape: tuple[int, int, int]
+  num_classes: int
+  protocol: dict
+
+
+def build_generator(config, iterations: int | None = None) -> Generator:
+  """The generator of an experiment.
+
+  Args:
+    config: the experiment.
+    iterations: equilibrium iterations, where they are to differ from
+      `config.sampling.iterations`.
+  """
+  model = build_model(config)
+  shape = image_shape(model)
+  if config.task == "distillation":
+    student = build_student(config, model)
+    steps = iterations or config.sampling.iterations
+
+    def generate(params, noise, y):
+      return student(params, noise, y, steps)
+
+    protocol = {"sampler": "one call"}
+    if student.has_equilibrium:
+      protocol |= {"iterations": steps, "z0": student.z0}
+    return Generator(generate, 1, shape, model.num_classes, protocol)
+
+  process = build_process(config)
+  name, fields = settings(config.sampler)
+  sampler = create_sampler(name, process, **fields)
+  guidance = Guidance(**config.guidance)
+
+  def generate(params, noise, y):
+    def net(x, t, y):
+      return model.apply({"params": params}, x, t, y)
+
+    guided = guidance(net, y, null_label(model), process.sigma_of)
+    return sampler(guided, noise, shape)
+
+  protocol = {"sampler": name, **fields, "guidance": dict(config.guidance)}
+  return Generator(
+    generate, sampler.evaluations, shape, model.num_classes, protocol
+  )
+
+
+def draw_labels(noise: SampleNoise, num_classes: int) -> jax.Array | None:
+  """A uniform class for each sample, from its key; None without classes."""
+  if not num_classes:
+    return None
+
+  def draw(key):
+    return jax.random.randint(
+      jax.random.fold_in(key, LABELS), (), 0, num_classes
+    )
+
+  return jax.vmap(draw)(noise.keys)
+
+
+class ImageMaker:
+  """Draws samples by index, in batches over a mesh, compiled once.
+
+  Sample i depends on (key, i) and its label alone: neither on the batch size
+  nor on the mesh.
+
+  Raises:
+    UsageError: the batch size does not fit the mesh.
+  """
+
+  def __init__(
+    self,
+    generator: Generator,
+    key: jax.Array,
+    batch_size: int,
+    mesh: Mesh,
+  ):
+    check_batch_size(batch_size, mesh, "sampling.batch_size")
+    self.generator, self.mesh = generator, mesh
+    self.batch_size = batch_size
+    self._whole = NamedSharding(mesh, PartitionSpec())
+    self._split = NamedSharding(mesh, BATCH)
+    self._key = key
+    num_classes = generator.num_classes
+
+    def make(params, key, indices, labels):
+      noise = SampleNoise.of(key, indices)
+      if labels is None:
+        labels = draw_labels(noise, num_classes)
+      return generator.generate(params, noise, labels), labels
+
+    self._make = jax.jit(make, out_shardings=self._split)
+
+  def batch(
+    self, params: dict, indices: np.ndarray, labels: np.ndarray | None = None
+  ):
+    """Samples `indices` (n <= batch_size,), with given or own labels.
+
+    Returns:
+      Images (n, H, W, C) float32 and labels (n,) int32 or None, on the host.
+    """
+    count = len(indices)
+    fill = np.zeros(self.batch_size - count, np.int64)
+    padded = np.concatenate([indices, fill]).astype(np.uint32)
+    arguments = [jax.device_put(padded, self._split), None]
+    if labels is not None:
+      check_labels(labels, self.generator.num_classes)
+      filled = np.concatenate([labels, fill]).astype(np.int32)
+      arguments[1] = jax.device_put(filled, self._split)
+    with jax.set_mesh(self.mesh):
+      images, made = self._make(params, self._key, *arguments)
+    images = np.asarray(images)[:count]
+    return images, None if made is None else np.asarray(made)[:count]
+
+  def batches(
+    self,
+    params: dict,
+    indices: np.ndarray,
+    labels: np.ndarray | None = None,
+    description: str = "sampling",
+  ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """`batch` over all indices in order, with a progress bar.
+
+    Raises:
+      Stopped: a signal came.
+    """
+    params = jax.device_put(params, self._whole)
+    with (
+      stop_requests() as stop_asked,
+      tqdm(
+        total=len(indices),
+        desc=description,
+        unit="image",
+        disable=jax.process_index() != 0,
+      ) as bar,
+    ):
+      for start in range(0, len(indices), self.batch_size):
+        if stop_asked():
+          raise Stopped(f"{description} stopped at image {start}")
+        here = slice(start, start + self.batch_size)
+        chosen = None if labels is None else labels[here]
+        yield self.batch(params, indices[here], chosen)
+        bar.update(len(indices[here]))
+
+  def all(self, params, indices, labels=None, description="sampling"):
+    """`batches`, concatenated."""
+    images, made = zip(
+      *self.batches(params, np.asarray(indices), labels, description),
+      strict=True,
+    )
+    return np.concatenate(images), (
+      None if made[0] is None else np.concatenate(made)
+    )

@@ -1,0 +1,79 @@
+"""--mode=pairs: noise/image pairs from the teacher of a distillation."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from get_jax.distillation.store import PairsInfo, PairsWriter
+from get_jax.errors import UsageError
+from get_jax.programs.build import build_mesh, check_task
+from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.programs.workdir import locked, open_workdir, write_results
+from get_jax.training.checkpoints import load_params, params_digest
+from get_jax.training.randomness import purpose_key
+
+
+def run(config, workdir: str) -> None:
+  """Makes what is missing of the pairs of an experiment."""
+  check_task(config)
+  if config.task != "distillation":
+    raise UsageError(
+      f"--mode=pairs needs a config that distils; its task is {config.task!r}"
+    )
+  folder = open_workdir(workdir, config)
+  with locked(folder):
+    make(config, folder)
+
+
+def train_teacher(config, workdir: pathlib.Path) -> None:
+  """Trains the teacher in `<workdir>/teacher`, unless it is elsewhere."""
+  from get_jax.programs.train import learn
+
+  if config.pairs.teacher_workdir:
+    return
+  folder = open_workdir(workdir / "teacher", config.teacher)
+  learn(config.teacher, folder, "teacher")
+
+
+def teacher_workdir(config, workdir: pathlib.Path) -> pathlib.Path:
+  """The folder of the teacher's run."""
+  return pathlib.Path(config.pairs.teacher_workdir or workdir / "teacher")
+
+
+def make(config, workdir: pathlib.Path) -> None:
+  """Makes the shards that `<workdir>/pairs` lacks, one after the other."""
+  teacher, pairs = config.teacher, config.pairs
+  params = load_params(teacher_workdir(config, workdir))
+  generator = build_generator(teacher)
+  info = PairsInfo(
+    count=pairs.count,
+    seed=pairs.seed,
+    image_shape=generator.image_shape,
+    dtype=pairs.dtype,
+    num_classes=generator.num_classes or None,
+    teacher=params_digest(params),
+    sampler=generator.protocol,
+    shard_size=pairs.shard_size,
+  )
+  writer = PairsWriter(workdir / "pairs", info)
+  missing = writer.missing()
+  if not missing:
+    print(f"pairs: all {info.count} are already in {writer.directory}")
+    return
+  maker = ImageMaker(
+    generator,
+    purpose_key(info.seed, "pairs"),
+    teacher.sampling.batch_size,
+    build_mesh(config),
+  )
+  for shard in missing:
+    indices = np.asarray(info.shard_range(shard))
+    title = f"pairs {shard + 1}/{info.num_shards}"
+    images, labels = maker.all(params, indices, description=title)
+    if jax.process_index() == 0:
+      writer.write(shard, images, labels)
+  evaluations = generator.evaluations * info.count
+  write_results(
+    workdir, "pairs", {**info.to_json(), "evaluations": evaluations}
+  )

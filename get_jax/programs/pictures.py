@@ -1,0 +1,144 @@
+"""Pictures of samples and curves."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from get_jax.evaluation import to_uint8
+from get_jax.training.metrics import read_metrics
+
+matplotlib.use("Agg")
+MIN_SIDE = 32  # smaller images are enlarged to this many pixels
+
+
+def save_grid(
+  path: pathlib.Path, images: np.ndarray, columns: int | None = None
+) -> None:
+  """Saves images (n, H, W, C) in [-1, 1] as one PNG, row by row.
+
+  Args:
+    path: of the file; its folder is made.
+    images: floats; 1 or 3 channels.
+    columns: images per row; about the square root of n by default.
+  """
+  columns = columns or int(np.ceil(np.sqrt(len(images))))
+  path.parent.mkdir(parents=True, exist_ok=True)
+  Image.fromarray(tile(to_uint8(images), columns)).save(path)
+
+
+def tile(pixels: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
+  """uint8 images (n, H, W, C) as one (.., .., 3) picture with white gaps."""
+  scale = -(-MIN_SIDE // min(pixels.shape[1:3]))
+  pixels = pixels.repeat(scale, 1).repeat(scale, 2)
+  if pixels.shape[-1] == 1:
+    pixels = pixels.repeat(3, -1)
+  count, height, width, _ = pixels.shape
+  rows = -(-count // columns)
+  canvas = np.full(
+    (rows * (height + gap) + gap, columns * (width + gap) + gap, 3),
+    255,
+    np.uint8,
+  )
+  for i, image in enumerate(pixels):
+    top = gap + i // columns * (height + gap)
+    left = gap + i % columns * (width + gap)
+    canvas[top : top + height, left : left + width] = image
+  return canvas
+
+
+def save_class_grids(
+  path: pathlib.Path, grids: Mapping[str, np.ndarray], columns: int = 10
+) -> None:
+  """Labelled grids side by side: rows are classes, one grid per title.
+
+  Args:
+    path: of the PNG.
+    grids: title -> images (classes * columns, H, W, C) in [-1, 1], class by
+      class.
+    columns: images per class.
+  """
+  from matplotlib import pyplot as plt
+
+  figure, axes = plt.subplots(
+    1, len(grids), figsize=(4.2 * len(grids), 4.4), squeeze=False
+  )
+  for axis, (title, images) in zip(axes[0], grids.items(), strict=True):
+    picture = tile(to_uint8(images), columns)
+    axis.imshow(picture, interpolation="nearest")
+    axis.set_title(title)
+    classes = len(images) // columns
+    pitch = picture.shape[0] / classes
+    axis.set_yticks(
+      (np.arange(classes) + 0.5) * pitch, [str(c) for c in range(classes)]
+    )
+    axis.set_xticks([])
+    axis.tick_params(length=0)
+    for side in axis.spines.values():
+      side.set_visible(False)
+  axes[0][0].set_ylabel("class")
+  _save(figure, path)
+
+
+def plot_losses(workdir: pathlib.Path, title: str) -> None:
+  """Draws metrics.jsonl as samples/loss.png, one panel a metric."""
+  from matplotlib import pyplot as plt
+
+  records = read_metrics(workdir)
+  if not records:
+    return
+  names = [n for n in records[0] if n not in ("step", "images_per_second")]
+  figure, axes = plt.subplots(
+    1, len(names), figsize=(4.2 * len(names), 3.2), squeeze=False
+  )
+  for axis, name in zip(axes[0], names, strict=True):
+    axis.plot([r["step"] for r in records], [r[name] for r in records])
+    axis.set(xlabel="step", ylabel=name, yscale="log")
+    axis.grid(alpha=0.3)
+  axes[0][0].set_title(title)
+  _save(figure, workdir / "samples" / "loss.png")
+
+
+def plot_quality(
+  path: pathlib.Path,
+  xlabel: str,
+  xs: Sequence[float],
+  curves: Mapping[str, Sequence[float]],
+  levels: Mapping[str, float],
+) -> None:
+  """Scores against a cost, one panel each, with the teacher's as a line.
+
+  Args:
+    path: of the PNG.
+    xlabel: name of the cost.
+    xs: its values.
+    curves: score -> values at `xs`.
+    levels: score -> the teacher's value.
+  """
+  from matplotlib import pyplot as plt
+
+  figure, axes = plt.subplots(
+    1, len(curves), figsize=(4.2 * len(curves), 3.4), squeeze=False
+  )
+  for axis, (name, values) in zip(axes[0], curves.items(), strict=True):
+    axis.plot(xs, values, marker="o", label="GET")
+    if name in levels:
+      axis.axhline(levels[name], color="0.5", ls="--", label="teacher")
+    axis.set_xscale("log")
+    axis.set_xticks(xs, [str(x) for x in xs])
+    axis.minorticks_off()
+    axis.set(xlabel=xlabel, ylabel=name)
+    axis.grid(alpha=0.3)
+    axis.legend()
+  _save(figure, path)
+
+
+def _save(figure, path: pathlib.Path) -> None:
+  from matplotlib import pyplot as plt
+
+  path.parent.mkdir(parents=True, exist_ok=True)
+  figure.tight_layout()
+  figure.savefig(path, dpi=110)
+  plt.close(figure)

@@ -1,0 +1,47 @@
+"""--mode=sample: draw images from what a workdir has learnt."""
+
+import numpy as np
+
+from get_jax.evaluation import to_uint8
+from get_jax.programs import pictures
+from get_jax.programs.build import build_mesh, check_task
+from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.programs.workdir import open_workdir, write_results
+from get_jax.training.checkpoints import load_params
+from get_jax.training.randomness import purpose_key
+
+
+def run(config, workdir: str) -> None:
+  """Leaves samples/samples.npz (arr_0 uint8 NHWC) and samples/samples.png.
+
+  Labels, where there are any, are drawn from each sample's own key and stored
+  as arr_1.
+  """
+  check_task(config)
+  folder = open_workdir(workdir, config)
+  params = load_params(folder)
+  generator = build_generator(config)
+  sampling = config.sampling
+  maker = ImageMaker(
+    generator,
+    purpose_key(sampling.seed, "sample"),
+    sampling.batch_size,
+    build_mesh(config),
+  )
+  images, labels = maker.all(params, np.arange(sampling.count))
+  arrays = {"arr_0": to_uint8(images)}
+  if labels is not None:
+    arrays["arr_1"] = labels
+  path = folder / "samples" / "samples.npz"
+  path.parent.mkdir(exist_ok=True)
+  np.savez(path, **arrays)
+  pictures.save_grid(path.with_suffix(".png"), images[:400])
+  protocol = {
+    "count": sampling.count,
+    "seed": sampling.seed,
+    "weights": "ema",
+    "evaluations": generator.evaluations,
+    **generator.protocol,
+  }
+  write_results(folder, "sample", protocol)
+  print(f"{sampling.count} samples in {path} and {path.with_suffix('.png')}")

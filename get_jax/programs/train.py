@@ -1,0 +1,136 @@
+"""--mode=train: learn, resuming what the workdir holds."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from get_jax.data import Pipeline
+from get_jax.distillation.store import PairsSource
+from get_jax.errors import UsageError
+from get_jax.programs import pictures
+from get_jax.programs.build import (
+  build_init,
+  build_mesh,
+  build_model,
+  build_objective,
+  build_source,
+  check_task,
+  image_shape,
+)
+from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.programs.workdir import locked, open_workdir
+from get_jax.training.checkpoints import latest_step
+from get_jax.training.ema import create_ema
+from get_jax.training.loop import Schedule, fit
+from get_jax.training.optimizer import create_optimizer
+from get_jax.training.randomness import purpose_key
+from get_jax.training.sharding import check_batch_size
+from get_jax.training.state import create_state
+from get_jax.training.step import make_train_step
+
+
+def run(config, workdir: str) -> None:
+  """Trains the experiment; a distillation first makes what it learns from."""
+  from get_jax.programs import pairs, report
+
+  check_task(config)
+  folder = open_workdir(workdir, config)
+  with locked(folder):
+    if config.task == "distillation" and not config.pairs.directory:
+      pairs.train_teacher(config, folder)
+      pairs.make(config, folder)
+    learn(config, folder)
+    if "report" in config and config.report.enabled:
+      report.run(config, folder)
+
+
+def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
+  """Trains one network up to `config.num_steps`; done is done."""
+  if (latest_step(workdir) or 0) >= config.num_steps:
+    print(f"{name}: {config.num_steps} steps are already in {workdir}")
+    return
+  mesh = build_mesh(config)
+  check_batch_size(config.batch_size, mesh)
+  model = build_model(config)
+  source, pairs_seed = _source(config, workdir)
+  _check_data(config, model, source)
+  pipeline = Pipeline(
+    source,
+    config.batch_size,
+    config.seed,
+    (jax.process_index(), jax.process_count()),
+  )
+  objective = build_objective(config, model, pairs_seed)
+  optimizer = create_optimizer(config.optimizer, config.num_steps)
+  init, init_key = build_init(model), purpose_key(config.seed, "init")
+  step_key = purpose_key(config.seed, "step")
+  names = _metric_names(objective, init, init_key, pipeline)
+  state = create_state(init, names, optimizer, init_key, mesh)
+  step = make_train_step(
+    objective,
+    optimizer,
+    create_ema(config.ema, config.batch_size),
+    step_key,
+    config.log_every,
+  )
+  schedule = Schedule(
+    config.num_steps,
+    config.log_every,
+    config.checkpoint_every,
+    config.preview_every,
+  )
+  preview = _previewer(config, workdir, mesh) if config.preview_every else None
+  fit(
+    workdir,
+    state,
+    step,
+    pipeline,
+    mesh,
+    schedule,
+    config.keep_checkpoints,
+    preview,
+    name,
+  )
+  pictures.plot_losses(workdir, name)
+
+
+def _source(config, workdir: pathlib.Path):
+  if config.task == "denoising":
+    return build_source(config), None
+  source = PairsSource(config.pairs.directory or workdir / "pairs")
+  return source, source.info.seed
+
+
+def _check_data(config, model, source) -> None:
+  found, expected = tuple(source.image_shape), image_shape(model)
+  if found != expected:
+    raise UsageError(
+      f"data {config.data.name!r} has images of shape {found}; "
+      f"{config.model.name} with these settings expects {expected}"
+    )
+  if model.num_classes and source.num_classes != model.num_classes:
+    raise UsageError(
+      f"data {config.data.name!r} has {source.num_classes} classes; "
+      f"model.num_classes is {model.num_classes}"
+    )
+
+
+def _metric_names(objective, init, key, pipeline) -> list[str]:
+  params = jax.eval_shape(init, key)
+  batch = jax.eval_shape(lambda: pipeline.batch(0))
+  return sorted(jax.eval_shape(objective, params, batch, key)[1])
+
+
+def _previewer(config, workdir: pathlib.Path, mesh):
+  """A function that leaves a grid of EMA samples in samples/."""
+  key = purpose_key(config.sampling.seed, "sample")
+  maker = ImageMaker(
+    build_generator(config), key, config.sampling.batch_size, mesh
+  )
+
+  def preview(state, step):
+    images, _ = maker.all(state.ema, np.arange(config.sampling.count))
+    pictures.save_grid(workdir / "samples" / f"{step:08d}.png", images)
+
+  return preview

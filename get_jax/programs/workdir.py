@@ -1,0 +1,121 @@
+"""The folder of a run: its config, its lock, its results."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ml_collections
+
+from get_jax.errors import UsageError
+
+# What may change between two visits to the same run.
+FREE = (
+  "checkpoint_every",
+  "evaluation",
+  "keep_checkpoints",
+  "log_every",
+  "mesh",
+  "preview_every",
+  "report",
+  "sampling",
+)
+
+
+def open_workdir(
+  workdir: str | os.PathLike, config: ml_collections.ConfigDict
+) -> pathlib.Path:
+  """Makes or re-enters a run's folder and leaves the config in it.
+
+  Raises:
+    UsageError: the folder cannot be written, or belongs to another
+      experiment; the differing keys are named.
+  """
+  workdir = pathlib.Path(workdir)
+  path = workdir / "config.json"
+  try:
+    workdir.mkdir(parents=True, exist_ok=True)
+    found = json.loads(path.read_text("utf-8")) if path.exists() else None
+    wanted = plain(config)
+    if found is not None:
+      _refuse_other(workdir, _identity(found), _identity(wanted))
+    write_json(path, wanted)
+  except OSError as error:
+    raise UsageError(
+      f"--workdir={workdir} cannot be written ({error.strerror}); "
+      "expected a folder of your own"
+    ) from error
+  except json.JSONDecodeError as error:
+    raise UsageError(f"{path} is not JSON ({error})") from error
+  return workdir
+
+
+@contextlib.contextmanager
+def locked(workdir: pathlib.Path) -> Iterator[None]:
+  """Holds the folder against a second writer; freed when the process ends.
+
+  Raises:
+    UsageError: another process is at work in it.
+  """
+  with (workdir / "lock").open("w") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+      raise UsageError(
+        f"another process is at work in {workdir}; expected to be alone there"
+      ) from error
+    yield
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+  """Writes JSON at once or not at all."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(path.name + ".tmp")
+  temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+  temporary.replace(path)
+
+
+def write_results(workdir: pathlib.Path, mode: str, content: Any) -> None:
+  """Leaves every figure that a mode printed in results/<mode>.json."""
+  write_json(workdir / "results" / f"{mode}.json", content)
+
+
+def plain(config: ml_collections.ConfigDict) -> dict:
+  """A config as JSON holds it."""
+  return json.loads(config.to_json())
+
+
+def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+  """The settings that make the experiment, flat: "model.depth" -> 4."""
+  flat = {}
+
+  def walk(prefix, value):
+    if isinstance(value, Mapping) and value:
+      for key, inner in value.items():
+        walk(f"{prefix}.{key}" if prefix else key, inner)
+    else:
+      flat[prefix] = value
+
+  walk("", {k: v for k, v in config.items() if k not in FREE})
+  if flat.get("optimizer.schedule") == "constant":
+    flat.pop("num_steps", None)
+  return flat
+
+
+def _refuse_other(workdir, found: dict, wanted: dict) -> None:
+  keys = sorted(found.keys() | wanted.keys())
+  differing = [key for key in keys if found.get(key) != wanted.get(key)]
+  if differing:
+    shown = ", ".join(
+      f"{key} ({found.get(key)!r} there, {wanted.get(key)!r} now)"
+      for key in differing[:8]
+    )
+    rest = len(differing) - 8
+    more = f" and {rest} more" if rest > 0 else ""
+    raise UsageError(
+      f"--workdir={workdir} belongs to another experiment; it differs in "
+      f"{shown}{more}"
+    )

@@ -1,0 +1,9 @@
+"""Trains, samples and measures image generators built on transformers.
+
+python main.py --config=configs/get_digits.py --workdir=runs/get_digits
+"""
+
+from get_jax.programs.command_line import run
+
+if __name__ == "__main__":
+  run(__doc__)
