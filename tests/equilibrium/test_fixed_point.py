@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 
 from get_jax.equilibrium import (
-  Implicit,
-  JacobianFree,
-  Phantom,
   Simple,
   Unrolled,
   fixed_point,

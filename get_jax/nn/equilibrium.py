@@ -1,0 +1,85 @@
+"""Any linen block as an equilibrium layer."""
+
+import flax.linen as nn
+
+from get_jax.equilibrium import Simple, Solution, Unrolled, fixed_point
+from get_jax.equilibrium.gradients import Gradient
+from get_jax.equilibrium.solvers import Solver
+from get_jax.equilibrium.typing import Array, PyTree
+
+SOLVER = Simple(max_steps=6)
+GRADIENT = Unrolled()
+
+
+class Equilibrium(nn.Module):
+  """The fixed point of a block in its first argument.
+
+      layer = Equilibrium(block=MyBlock(features=64))
+      variables = layer.init(key, z0, x)
+      solution = layer.apply(variables, z0, x)
+
+  The block is called as block(z, *inputs) and must return the shape and dtype
+  of z. Its parameters are made once, under the name "block". Random draws
+  inside it, dropout for one, are the same in all iterations of a forward pass
+  and new in the next.
+
+  Attributes:
+    block: the module whose fixed point is taken; it may read any variables
+      but change none.
+    solver: how the fixed point is found.
+    gradient: how it is differentiated.
+  """
+
+  block: nn.Module
+  solver: Solver = SOLVER
+  gradient: Gradient = GRADIENT
+
+  @nn.compact
+  def __call__(
+    self,
+    z0: PyTree,
+    *inputs: PyTree,
+    taps: tuple[int, ...] | None = None,
+    trace: bool = False,
+    probe: Array | None = None,
+    **static,
+  ) -> Solution:
+    """Solves z = block(z, *inputs, **static) from z0.
+
+    Args:
+      z0: the start, leaves (B, ...).
+      *inputs: pytrees of arrays for the block.
+      taps: see `fixed_point`.
+      trace: see `fixed_point`.
+      probe: see `fixed_point`.
+      **static: settings for the block that are no arrays, such as train=True.
+
+    Returns:
+      The `Solution`.
+    """
+    if self.is_initializing():
+      self.block(z0, *inputs, **static)
+    block, variables = self.block.unbind()
+    rngs = {
+      name: self.make_rng(name) for name in self.scope.rngs if name != "params"
+    }
+
+    def f(params, x, z):
+      constants, rngs, inputs = x
+      return block.apply(
+        {**constants, "params": params}, z, *inputs, rngs=rngs, **static
+      )
+
+    variables = dict(variables)
+    params = variables.pop("params", {})
+    return fixed_point(
+      f,
+      params,
+      (variables, rngs, inputs),
+      z0,
+      solver=self.solver,
+      gradient=self.gradient,
+      taps=taps,
+      trace=trace,
+      probe=probe,
+    )
