@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 
 from get_jax.errors import UsageError
-from get_jax.models import dit, vit
+from get_jax.models import dit, get, vit
 from get_jax.nn.patches import as_pair
 
 
@@ -32,6 +32,7 @@ class Family:
 FAMILIES = {
   "DiT": Family(dit.DiT, dit.VARIANTS, image_size=256, downsample=8),
   "ViT": Family(vit.ViT, vit.VARIANTS, image_size=32),
+  "GET": Family(get.GET, get.VARIANTS, image_size=32),
 }
 
 

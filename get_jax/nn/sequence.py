@@ -37,14 +37,71 @@ def rematerialize(fn: Callable, policy: str, in_scan: bool = False) -> Callable:
   if policy == "none":
     return fn
   name = POLICIES.get(policy, policy)
-  if not name.endswith("_saveable"):
-    known = [n for n in dir(jax.checkpoint_policies) if n.endswith("_saveable")]
+  known = [n for n in dir(jax.checkpoint_policies) if n.endswith("_saveable")]
+  if name not in known:
     raise UsageError(
       f"remat is {policy!r}; expected one of: "
       f"{', '.join(['none', *POLICIES, *known])}"
     )
   chosen = getattr(jax.checkpoint_policies, name)
   return jax.checkpoint(fn, policy=chosen, prevent_cse=not in_scan)
+
+
+def block_params(blocks: Sequence[nn.Module], scan: bool = False):
+  """The parameters of bound blocks as `run_blocks` takes them.
+
+  Returns:
+    A list of trees, or one tree of stacked arrays with `scan`.
+  """
+  params = [block.variables["params"] for block in blocks]
+  if scan:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
+  return params
+
+
+def run_blocks(
+  block: nn.Module,
+  params: Any,
+  x: jax.Array,
+  *inputs: Any,
+  each: Any = None,
+  scan: bool = False,
+  remat: str = "none",
+  collect: bool = False,
+):
+  """`apply_blocks` as a pure function of parameters.
+
+  Args:
+    block: one of the equal modules; only its fields matter.
+    params: of `block_params`, made with the same `scan`.
+    x: the tokens.
+    *inputs: see `apply_blocks`, as for the other arguments and the result.
+    each: see there.
+    scan: see there.
+    remat: see there.
+    collect: see there.
+  """
+  pure = block.clone(parent=None, name=None)
+
+  def step(params, x, inputs, own):
+    return pure.apply({"params": params}, x, *inputs, *own)
+
+  step = rematerialize(step, remat, in_scan=scan)
+  own = () if each is None else (each,)
+  if not scan:
+    states = []
+    for i, block_params in enumerate(params):
+      mine = jax.tree.map(lambda a, i=i: a[i], own)
+      x = step(block_params, x, inputs, mine)
+      states.append(x)
+    return (x, jnp.stack(states)) if collect else x
+
+  def body(x, slices):
+    x = step(slices[0], x, inputs, slices[1])
+    return x, (x if collect else None)
+
+  x, states = jax.lax.scan(body, x, (params, own))
+  return (x, states) if collect else x
 
 
 def apply_blocks(
@@ -72,38 +129,20 @@ def apply_blocks(
   Returns:
     The tokens; with `collect` a pair of them and a (depth, *x.shape) array.
   """
-  depth = len(blocks)
-  extra = [
-    () if each is None else (jax.tree.map(lambda a, i=i: a[i], each),)
-    for i in range(depth)
-  ]
+  if blocks and not blocks[0].is_initializing() and (scan or remat != "none"):
+    return run_blocks(
+      blocks[0],
+      block_params(blocks, scan),
+      x,
+      *inputs,
+      each=each,
+      scan=scan,
+      remat=remat,
+      collect=collect,
+    )
   states = []
-  if depth == 0 or blocks[0].is_initializing() or not (scan or remat != "none"):
-    for block, own in zip(blocks, extra, strict=True):
-      x = block(x, *inputs, *own)
-      states.append(x)
-    return (x, jnp.stack(states)) if collect else x
-
-  pure = blocks[0].clone(parent=None, name=None)
-
-  def step(params, x, inputs, own):
-    return pure.apply({"params": params}, x, *inputs, *own)
-
-  step = rematerialize(step, remat, in_scan=scan)
-  params = [block.variables["params"] for block in blocks]
-  if not scan:
-    for own_params, own in zip(params, extra, strict=True):
-      x = step(own_params, x, inputs, own)
-      states.append(x)
-    return (x, jnp.stack(states)) if collect else x
-
-  def body(x, slices):
-    own_params, own = slices
-    x = step(own_params, x, inputs, own)
-    return x, (x if collect else None)
-
-  stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-  x, states = jax.lax.scan(
-    body, x, (stacked, () if each is None else (each,)), length=depth
-  )
-  return (x, states) if collect else x
+  for i, block in enumerate(blocks):
+    own = () if each is None else (jax.tree.map(lambda a, i=i: a[i], each),)
+    x = block(x, *inputs, *own)
+    states.append(x)
+  return (x, jnp.stack(states)) if collect else x
