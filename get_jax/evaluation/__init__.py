@@ -21,6 +21,8 @@ from get_jax.evaluation.extractors import (
 )
 from get_jax.evaluation.frechet import frechet_distance
 from get_jax.evaluation.images import to_uint8
+from get_jax.evaluation.inception_extractor import InceptionExtractor
+from get_jax.evaluation.inception_weights import locate_inception_file
 from get_jax.evaluation.kid import kernel_inception_distance
 from get_jax.evaluation.manifold import precision_recall
 from get_jax.evaluation.scores import (
@@ -52,6 +54,7 @@ __all__ = [
   "Extracted",
   "FeatureExtractor",
   "GaussianStatistics",
+  "InceptionExtractor",
   "RunningStatistics",
   "Summary",
   "batches",
@@ -63,6 +66,7 @@ __all__ = [
   "inception_score",
   "kernel_inception_distance",
   "load_classifier",
+  "locate_inception_file",
   "merge_across_hosts",
   "precision_recall",
   "save_classifier",

@@ -15,6 +15,10 @@ from get_jax.evaluation.classifier import (
   Extracted,
   load_classifier,
 )
+from get_jax.evaluation.inception_extractor import (
+  inception_extractor,
+  random_inception_extractor,
+)
 
 DIGITS_SHA256 = (
   "ff81d4ec5ebfced041bd01b4c6da39037139e85395237705ab7b859c201566ac"
@@ -85,6 +89,8 @@ def digits_extractor() -> ClassifierExtractor:
 _EXTRACTORS = {
   "digits-v1": digits_extractor,
   "classifier": load_classifier,
+  "inception": inception_extractor,
+  "random-inception": random_inception_extractor,
 }
 
 
@@ -92,8 +98,9 @@ def create_extractor(name: str, **options) -> FeatureExtractor:
   """Makes an extractor by name.
 
   Args:
-    name: "digits-v1" (no options) or "classifier" (`path` of a file that
-      `save_classifier` wrote).
+    name: "digits-v1" (no options), "classifier" (`path` of a file that
+      `save_classifier` wrote), "inception" (`read`, `path`, `preprocessing`,
+      `biased_logits`) or "random-inception" (`seed` instead of the file).
     **options: Options of that extractor.
 
   Raises:
