@@ -7,8 +7,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from get_jax.models.parameters import abstract_params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,18 +47,6 @@ def measure(model: nn.Module, **call: Any) -> Size:
 
   macs = multiply_adds(forward, params, *model.inputs(1))
   return Size(*count_parameters(params), macs)
-
-
-def abstract_params(model: nn.Module):
-  """The parameter tree as shapes and types."""
-  variables = jax.eval_shape(model.init, jax.random.key(0), *model.inputs(1))
-  return variables["params"]
-
-
-def init_params(model: nn.Module, key: jax.Array):
-  """Fresh parameters of a network, from one PRNG key."""
-  inputs = jax.tree.map(jnp.zeros_like, model.inputs(1))
-  return jax.jit(model.init)(key, *inputs)["params"]
 
 
 def count_parameters(params) -> tuple[int, int]:

@@ -14,13 +14,13 @@ class LabelEmbed(nn.Module):
     features: width of a row.
     null_class: one more row, index `num_classes`: "no class", which
       classifier-free guidance needs.
-    init: initialiser of the table.
+    embedding_init: initialiser of the table.
   """
 
   num_classes: int
   features: int
   null_class: bool = False
-  init: nn.initializers.Initializer = nn.initializers.normal(0.02)
+  embedding_init: nn.initializers.Initializer = nn.initializers.normal(0.02)
 
   @nn.compact
   def __call__(self, y: jax.Array | None) -> jax.Array:
@@ -36,5 +36,5 @@ class LabelEmbed(nn.Module):
       )
     rows = self.num_classes + self.null_class
     return nn.Embed(
-      rows, self.features, embedding_init=self.init, name="table"
+      rows, self.features, embedding_init=self.embedding_init, name="table"
     )(y)

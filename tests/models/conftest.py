@@ -1,0 +1,24 @@
+"""Parameters for tests of networks."""
+
+import jax
+import numpy as np
+import pytest
+
+from get_jax.models.parameters import abstract_params
+
+
+@pytest.fixture(scope="session")
+def random_params():
+  """`random_params(model)`: small numbers everywhere, without compiling.
+
+  Fresh parameters would hide much: their heads and output layers are zero.
+  """
+
+  def make(model, scale=0.1):
+    rng = np.random.default_rng(0)
+    return jax.tree.map(
+      lambda a: scale * rng.standard_normal(a.shape, np.float32),
+      abstract_params(model),
+    )
+
+  return make

@@ -1,0 +1,79 @@
+"""Every network by name, with its exact size."""
+
+import jax.numpy as jnp
+import pytest
+
+from get_jax.errors import UsageError
+from get_jax.models import create_model
+from get_jax.models.counting import Size, measure
+from get_jax.models.registry import FAMILIES, names
+
+# Parameters, entries of the position table, multiply-adds of one sample (GET:
+# six iterations), all with the registry's defaults.
+SIZES = {
+  "DiT-S/2": Size(32_865_056, 98_304, 6_055_673_856),
+  "DiT-S/4": Size(32_920_448, 24_576, 1_412_579_328),
+  "DiT-S/8": Size(33_142_016, 6_144, 357_974_016),
+  "DiT-B/2": Size(130_315_808, 196_608, 23_005_102_080),
+  "DiT-B/4": Size(130_426_496, 49_152, 5_565_186_048),
+  "DiT-B/8": Size(130_869_248, 12_288, 1_417_543_680),
+  "DiT-L/2": Size(457_840_672, 262_144, 80_697_622_528),
+  "DiT-L/4": Size(457_988_224, 65_536, 19_695_665_152),
+  "DiT-L/8": Size(458_578_432, 16_384, 5_011_406_848),
+  "DiT-XL/2": Size(674_834_720, 294_912, 118_621_421_568),
+  "DiT-XL/4": Size(675_000_704, 73_728, 29_043_671_040),
+  "DiT-XL/8": Size(675_664_640, 18_432, 7_392_411_648),
+  "ViT-S/2": Size(21_303_948, 98_304, 6_042_157_056),
+  "ViT-S/4": Size(21_331_632, 24_576, 1_399_062_528),
+  "ViT-S/8": Size(21_442_368, 6_144, 344_457_216),
+  "ViT-B/2": Size(85_075_212, 196_608, 22_955_950_080),
+  "ViT-B/4": Size(85_130_544, 49_152, 5_516_034_048),
+  "ViT-B/8": Size(85_351_872, 12_288, 1_368_391_680),
+  "ViT-L/2": Size(302_337_036, 262_144, 80_536_928_256),
+  "ViT-L/4": Size(302_410_800, 65_536, 19_534_970_880),
+  "ViT-L/8": Size(302_705_856, 16_384, 4_850_712_576),
+  "ViT-XL/2": Size(446_357_388, 294_912, 118_387_113_984),
+  "ViT-XL/4": Size(446_440_368, 73_728, 28_809_363_456),
+  "ViT-XL/8": Size(446_772_288, 18_432, 7_158_104_064),
+  "GET-T/2": Size(8_492_556, 65_536, 6_997_671_936),
+  "GET-M/2": Size(19_079_436, 98_304, 15_139_602_432),
+  "GET-S/2": Size(37_042_188, 131_072, 31_208_767_488),
+  "GET-B/2": Size(62_010_636, 196_608, 81_189_666_816),
+  "GET-B+/2": Size(83_285_004, 196_608, 69_009_408_000),
+}
+
+
+def test_every_name_is_listed():
+  assert set(SIZES) == set(names())
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_exact_size(name):
+  assert measure(create_model(name)) == SIZES[name]
+
+
+def test_fields_can_be_overridden():
+  model = create_model("DiT-XL/2", image_size=512, dtype=jnp.bfloat16, depth=3)
+  assert (model.input_size, model.depth) == (64, 3)
+  assert model.dtype == jnp.bfloat16
+  assert create_model("DiT", image_size=(16, 8)).input_size == (2, 1)
+  assert create_model("DiT-S/2", input_size=8).input_size == 8
+
+
+@pytest.mark.parametrize(
+  ("name", "fields", "message"),
+  [
+    ("DiT-XL/3", {}, "no model 'DiT-XL/3' .did you mean 'DiT-XL/"),
+    ("nonsense", {}, "no model 'nonsense'; expected one of: DiT, "),
+    ("DiT-S/2", dict(hiden_size=1), "'hiden_size' .did you mean 'hidden_size'"),
+    ("DiT-S/2", dict(image_size=100), "image_size is 100; .*downsample=8"),
+  ],
+)
+def test_wrong_names_and_fields(name, fields, message):
+  with pytest.raises(UsageError, match=message):
+    create_model(name, **fields)
+
+
+def test_a_bare_family_takes_its_fields():
+  for name, family in FAMILIES.items():
+    assert isinstance(create_model(name), family.module)
