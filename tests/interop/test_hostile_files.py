@@ -223,7 +223,7 @@ BOMBS = {
   "negative offset": dict(size=(2,), stride=(1,), offset=-1),
   "negative stride": dict(size=(2,), stride=(-1,)),
   "negative size": dict(size=(-2, -2), stride=(1, 1)),
-  "many axes": dict(size=(1,) * 10**5, stride=(1,) * 10**5),
+  "many axes": dict(size=(1,) * 1000, stride=(1,) * 1000),
   "missing stride": dict(size=(2, 2), stride=(1,)),
   "no numbers": dict(size=("a",), stride=(1,)),
   "larger storage": dict(storage=tw.Stored(ONES, count=2**40)),

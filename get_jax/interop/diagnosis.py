@@ -1,0 +1,122 @@
+"""What is wrong with a checkpoint that does not fit, and the likely remedy."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+
+from get_jax.interop.family import Family, Shapes
+from get_jax.models import registry
+from get_jax.nn.patches import as_pair
+
+_MOST = 12
+
+
+def misfits(found: Shapes, expected: Shapes) -> list[str]:
+  """Missing, surplus and misshapen tensors, as phrases."""
+  missing = [name for name in expected if name not in found]
+  surplus = [name for name in found if name not in expected]
+  shapes: dict[str, list[str]] = {}
+  for name, shape in expected.items():
+    if name in found and found[name] != shape:
+      key = f"of shape {found[name]} instead of {shape}"
+      shapes.setdefault(key, []).append(name)
+  phrases = [f"missing {_listed(missing)}"] if missing else []
+  phrases += [f"surplus {_listed(surplus)}"] if surplus else []
+  odd = [f"{_listed(names)} {key}" for key, names in shapes.items()]
+  more = [f"and {len(odd) - _MOST} other shapes"] if len(odd) > _MOST else []
+  return phrases + odd[:_MOST] + more
+
+
+def _listed(names: Sequence[str]) -> str:
+  """Names; many are drawn together by number: blocks.[3-11].mlp.fc1."""
+  if len(names) <= _MOST:
+    return ", ".join(names)
+  groups: dict[str, list[int]] = {}
+  for name in names:
+    number = re.search(r"(?<=\.)\d+(?=\.)", f".{name}")
+    if number is None:
+      groups[name] = []
+    else:
+      start, end = number.start() - 1, number.end() - 1
+      pattern = f"{name[:start]}[]{name[end:]}"
+      groups.setdefault(pattern, []).append(int(number.group()))
+  texts = [
+    pattern.replace("[]", _ranges(numbers), 1) if numbers else pattern
+    for pattern, numbers in groups.items()
+  ]
+  more = [f"and {len(texts) - _MOST} more"] if len(texts) > _MOST else []
+  return ", ".join([*texts[:_MOST], *more])
+
+
+def _ranges(numbers: list[int]) -> str:
+  if len(numbers) == 1:
+    return str(numbers[0])
+  runs: list[list[int]] = []
+  for n in sorted(numbers):
+    if runs and n == runs[-1][1] + 1:
+      runs[-1][1] = n
+    else:
+      runs.append([n, n])
+  texts = (str(a) if a == b else f"{a}-{b}" for a, b in runs)
+  return f"[{','.join(texts)}]"
+
+
+def remedy(
+  family: Family, families: Iterable[Family], found: Shapes, model: nn.Module
+) -> str:
+  """The change of the config that would most likely make the file fit.
+
+  Args:
+    family: of the model.
+    families: all there are, to recognise a file of another.
+    found: shapes in the file, by official name.
+    model: the model of the config.
+
+  Returns:
+    A phrase, or nothing where the shapes tell nothing.
+  """
+  others = [f for f in families if f is not family and f.telltale in found]
+  if others and family.telltale not in found:
+    return (
+      f"this file is a {others[0].name}: set model.name to one of its sizes"
+    )
+  told = family.fields(found, model)
+  size = told.get("input_size")
+  if size is not None and as_pair(size) == as_pair(model.input_size):
+    del told["input_size"]  # the count of tokens does not tell 8x4 from 4x8
+  wrong = {
+    name: value
+    for name, value in told.items()
+    if hasattr(model, name) and getattr(model, name) != value
+  }
+  if not wrong:
+    return ""
+  settings, what = {}, ""
+  name, fields = _variant(type(model), told)
+  if fields.keys() & wrong.keys():
+    settings["name"], what = name, f"this file is a {name}: "
+    wrong = {k: v for k, v in wrong.items() if k not in fields}
+  if "input_size" in wrong:
+    # Latents of the usual autoencoders are eight times smaller than images.
+    factor = 8 if told.get("in_channels") in (4, 16) else 1
+    pixels = settings["image_size"] = wrong.pop("input_size") * factor
+    what = f"this file is a {pixels}-pixel {name or 'model'}: "
+  changes = (f"model.{k}={v!r}" for k, v in (settings | wrong).items())
+  return f"{what}set {', '.join(changes)}"
+
+
+def _variant(
+  module: type[nn.Module], told: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any]]:
+  """The published variant with these fields, where there is just one."""
+  matches = [
+    (name, fields)
+    for entry in registry.FAMILIES.values()
+    if entry.module is module
+    for name, fields in entry.variants.items()
+    if fields.keys() & told.keys()
+    and all(told[k] == fields[k] for k in fields.keys() & told.keys())
+  ]
+  return matches[0] if len(matches) == 1 else ("", {})

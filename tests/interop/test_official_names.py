@@ -1,0 +1,269 @@
+"""Official names in and out; what is said of files that do not fit."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+import safetensors
+import torch_writer as tw
+
+from get_jax.errors import UsageError
+from get_jax.interop.convert import export_checkpoint, import_checkpoint
+from get_jax.interop.official import export_official, load_official
+from get_jax.interop.wrappers import tensors_of
+from get_jax.models import create_model
+from get_jax.models.counting import abstract_params
+from get_jax.nn.positions import sincos_2d
+
+TINY = dict(input_size=8, hidden_size=16, num_heads=2, num_classes=3)
+DIT = dict(TINY, depth=2)
+GET = dict(TINY, injection_depth=1, equilibrium_depth=2)
+MODELS = {
+  "adaLN-Zero": ("DiT", DIT),
+  "adaLN": ("DiT", dict(DIT, block="adaLN", input_size=(4, 8))),
+  "in-context": ("DiT", dict(DIT, block="in-context", learn_sigma=False)),
+  "cross-attention": ("DiT", dict(DIT, block="cross-attention")),
+  "GET": ("GET", GET),
+  "GET unconditional": ("GET", dict(GET, num_classes=0)),
+  "ViT": ("ViT", DIT),
+  "ViT adaLN-Zero": ("ViT", dict(DIT, conditioning="adaLN-Zero")),
+}
+
+
+def model_of(case, **fields):
+  name, tiny = MODELS[case]
+  return create_model(name, **{**tiny, **fields})
+
+
+def params_of(model):
+  """Parameters without a formula: no initialisation, so no compilation."""
+  rng = np.random.default_rng(0)
+  return jax.tree.map(
+    lambda leaf: rng.standard_normal(leaf.shape, np.float32),
+    abstract_params(model),
+  )
+
+
+def export_shapes(model):
+  """Official tensors of the right shapes, and of no memory."""
+  nothing = np.float32(0)
+  return export_official(
+    model,
+    jax.tree.map(
+      lambda leaf: np.broadcast_to(nothing, leaf.shape), abstract_params(model)
+    ),
+  )
+
+
+def assert_equal(a, b):
+  assert jax.tree.structure(a) == jax.tree.structure(b)
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize("case", MODELS)
+def test_round_trip(case):
+  model = model_of(case)
+  params = params_of(model)
+  tensors = export_official(model, params)
+  assert all(t.flags.c_contiguous for t in tensors.values())
+  assert_equal(load_official(model, tensors), params)
+
+
+def test_file_round_trip_and_its_header(tmp_path):
+  model = model_of("GET")
+  params = params_of(model)
+  path = tmp_path / "get.safetensors"
+  export_checkpoint(path, model, params, {"config": {"seed": 1}, "step": "7"})
+  assert_equal(import_checkpoint(path, model), params)
+  with safetensors.safe_open(path, "np") as file:
+    header = file.metadata()
+  assert header["config"] == '{"seed": 1}'
+  assert header["step"] == "7"
+  assert header["format"] == "pt"
+
+
+@pytest.mark.parametrize(
+  ("name", "message"),
+  [("get.pt", "expected \\*.safetensors"), ("no/x.safetensors", "no folder")],
+)
+def test_exports_that_cannot_be(tmp_path, name, message):
+  model = model_of("ViT")
+  with pytest.raises(UsageError, match=message):
+    export_checkpoint(tmp_path / name, model, params_of(model))
+
+
+def test_half_precision_is_widened(tmp_path):
+  model = model_of("ViT")
+  params = jax.tree.map(
+    lambda p: np.round(p, 1).astype(np.float16), params_of(model)
+  )
+  tensors = export_official(model, params)
+  halves = {k: tw.tensor(v.astype(np.float16)) for k, v in tensors.items()}
+  tw.save_zip(tmp_path / "half.pt", halves)
+  read = import_checkpoint(tmp_path / "half.pt", model)
+  assert_equal(read, jax.tree.map(np.float32, params))
+
+
+def torch_tensors(model, params):
+  official = export_official(model, params)
+  return {name: tw.tensor(value) for name, value in official.items()}
+
+
+def test_training_checkpoints(tmp_path):
+  model = model_of("adaLN-Zero")
+  params, path = params_of(model), tmp_path / "f.pt"
+  ema = torch_tensors(model, params)
+  raw = {name: tw.tensor(np.zeros(1, np.float32)) for name in ema}
+  opt = {"state": {0: {"step": tw.tensor(np.float32(1))}}, "param_groups": []}
+  args = tw.Call(tw.Name("argparse", "Namespace"), (), {"lr": 1.0})
+  parallel = {f"module.{name}": value for name, value in ema.items()}
+  compiled = {f"_orig_mod.{name}": value for name, value in parallel.items()}
+  for checkpoint in (
+    {"model": raw, "ema": ema, "opt": opt, "args": args},
+    {"model": ema, "opt": opt},
+    {"state_dict": parallel, "epoch": 3},
+    {"state_dict": {"ema": compiled, "model": raw}},
+    parallel,
+  ):
+    tw.save_zip(path, checkpoint)
+    assert_equal(import_checkpoint(path, model), params)
+
+
+def test_files_without_weights():
+  loop = {}
+  loop["ema"] = loop
+  for checkpoint in ([1, 2], {}, {"opt": {}}, {"model": 3}, loop):
+    with pytest.raises(UsageError, match="expected tensors by name"):
+      tensors_of(checkpoint)
+
+
+def diffusers_names(tensors, depth):
+  """DiT's tensors as diffusers stores them."""
+  top = {
+    "x_embedder.proj": "pos_embed.proj",
+    "final_layer.adaLN_modulation.1": "proj_out_1",
+    "final_layer.linear": "proj_out_2",
+  }
+  repeated = {
+    "t_embedder.mlp.0": "timestep_embedder.linear_1",
+    "t_embedder.mlp.2": "timestep_embedder.linear_2",
+    "y_embedder.embedding_table": "class_embedder.embedding_table",
+  }
+  block = {
+    "adaLN_modulation.1": "norm1.linear",
+    "attn.proj": "attn1.to_out.0",
+    "mlp.fc1": "ff.net.0.proj",
+    "mlp.fc2": "ff.net.2",
+  }
+  out = {}
+  for name, tensor in tensors.items():
+    module, _, leaf = name.rpartition(".")
+    if module in top:
+      out[f"{top[module]}.{leaf}"] = tensor
+    elif module in repeated:
+      for i in range(depth):
+        prefix = f"transformer_blocks.{i}.norm1.emb"
+        out[f"{prefix}.{repeated[module]}.{leaf}"] = tensor
+    elif module.startswith("blocks."):
+      _, number, part = module.split(".", 2)
+      prefix = f"transformer_blocks.{number}"
+      if part == "attn.qkv":
+        for key, third in zip("qkv", np.split(tensor, 3), strict=True):
+          out[f"{prefix}.attn1.to_{key}.{leaf}"] = third
+      else:
+        out[f"{prefix}.{block[part]}.{leaf}"] = tensor
+  return out
+
+
+def test_names_of_diffusers():
+  model = model_of("adaLN-Zero")
+  official = export_official(model, params_of(model))
+  official["pos_embed"] = sincos_2d((4, 4), model.hidden_size)[None]
+  theirs = diffusers_names(official, model.depth)
+  assert "pos_embed" not in theirs
+  assert_equal(load_official(model, theirs), load_official(model, official))
+
+  key = "transformer_blocks.1.norm1.emb.timestep_embedder.linear_1.bias"
+  with pytest.raises(UsageError, match="several different t_embedder"):
+    load_official(model, {**theirs, key: theirs[key] + 1})
+  theirs.pop("transformer_blocks.0.attn1.to_k.weight")
+  with pytest.raises(UsageError, match="missing blocks.0.attn.qkv.weight"):
+    load_official(model, theirs)
+
+
+# What the config says, and the remedy for a file of MODELS["adaLN-Zero"].
+REMEDIES = [
+  (
+    dict(input_size=16),
+    "this file is a 64-pixel model: set model.image_size=64",
+  ),
+  (dict(input_size=(4, 8)), "model.image_size=64"),
+  (dict(depth=3), "set model.depth=2"),
+  (dict(num_classes=5), "set model.num_classes=3"),
+  (dict(num_classes=0), "set model.num_classes=3"),
+  (dict(null_class=False), "set model.null_class=True"),
+  (dict(learn_sigma=False), "set model.learn_sigma=True"),
+  (dict(hidden_size=32), "set model.hidden_size=16"),
+  (dict(mlp_ratio=2.0), "set model.mlp_ratio=4.0"),
+  (dict(patch_size=4), "set model.patch_size=2"),
+  (dict(in_channels=3), "set model.in_channels=4"),
+  (dict(block="adaLN"), "set model.block='adaLN-Zero'"),
+  (dict(block="in-context"), "set model.block='adaLN-Zero'"),
+]
+
+
+@pytest.fixture(scope="module")
+def tiny_dit():
+  model = model_of("adaLN-Zero")
+  return export_official(model, params_of(model))
+
+
+@pytest.mark.parametrize(("fields", "remedy"), REMEDIES)
+def test_remedies(tiny_dit, fields, remedy):
+  with pytest.raises(UsageError) as error:
+    load_official(model_of("adaLN-Zero", **fields), tiny_dit)
+  assert remedy in str(error.value)
+
+
+def test_published_sizes_and_other_families():
+  wanted = create_model("DiT-B/4", image_size=512)
+  shapes = export_shapes(create_model("DiT-S/2"))
+  with pytest.raises(UsageError) as error:
+    load_official(wanted, shapes)
+  assert (
+    "this file is a 256-pixel DiT-S/2: set model.name='DiT-S/2', "
+    "model.image_size=256)" in str(error.value)
+  )
+  with pytest.raises(UsageError, match="this file is a DiT: set model.name"):
+    load_official(model_of("GET"), shapes)
+
+
+def test_all_misfits_are_listed_together(tiny_dit):
+  wrong = dict(tiny_dit)
+  del wrong["blocks.1.mlp.fc1.bias"], wrong["pos_embed"]
+  wrong["extra.weight"] = np.zeros(1)
+  wrong["x_embedder.proj.bias"] = np.zeros((2, 2))
+  with pytest.raises(UsageError) as error:
+    load_official(model_of("adaLN-Zero"), wrong)
+  text = str(error.value)
+  assert "missing blocks.1.mlp.fc1.bias, pos_embed;" in text
+  assert "surplus extra.weight;" in text
+  assert "x_embedder.proj.bias of shape (2, 2) instead of (16,)" in text
+  assert "\n" not in text
+
+
+def test_weight_norm_is_folded_in():
+  model = model_of("GET")
+  tensors = export_official(model, params_of(model))
+  name = "deq_blocks.0.mlp.fc1"
+  v = tensors.pop(f"{name}.weight")
+  g = np.linspace(1, 2, len(v), dtype=np.float32)[:, None]
+  split = tensors | {f"{name}.weight_g": g, f"{name}.weight_v": v}
+  params = load_official(model, split)
+  kernel = params["equilibrium_blocks_0"]["mlp"]["fc1"]["kernel"]
+  np.testing.assert_allclose(np.linalg.norm(kernel, axis=0), g[:, 0], rtol=1e-6)
+
+
+def test_models_without_official_checkpoints():
+  with pytest.raises(UsageError, match="Dense has no official checkpoints"):
+    load_official(nn.Dense(3), {})
