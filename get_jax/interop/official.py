@@ -9,7 +9,7 @@ import numpy as np
 from get_jax.errors import UsageError
 from get_jax.interop import diagnosis, dit, get, names
 from get_jax.interop.family import Family, Tensors
-from get_jax.models.counting import abstract_params
+from get_jax.models.parameters import abstract_params
 from get_jax.models.dit import DiT
 from get_jax.models.get import GET
 from get_jax.models.vit import ViT

@@ -5,47 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from get_jax.interop.official import export_official, load_official
 from get_jax.models import create_model
 from get_jax.nn.positions import sincos_2d
 from get_jax.nn.timestep import timestep_sinusoid
-
-
-def to_jax(official):
-  """Official arrays (torch names and layouts) as our parameter tree."""
-  tree = {}
-  for key, value in official.items():
-    path, value = convert(key, np.asarray(value, np.float32))
-    node = tree
-    *parents, leaf = path.split("/")
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[leaf] = value
-  return tree
-
-
-def convert(key, value):
-  names = {
-    "pos_embed": "positions/pos_table",
-    "x_embedder.proj": "patch_embed",
-    "t_embedder.mlp.0": "time_embed/fc1",
-    "t_embedder.mlp.2": "time_embed/fc2",
-    "y_embedder.embedding_table": "label_embed/table",
-  }
-  if key == "pos_embed":
-    return names[key], value[0]
-  stem, leaf = key.rsplit(".", 1)
-  if stem == "x_embedder.proj" and leaf == "weight":
-    value = value.transpose(2, 3, 1, 0).reshape(-1, value.shape[0])
-  elif leaf == "weight" and "embedding_table" not in stem:
-    value = value.T
-  leaf = {"weight": "kernel", "bias": "bias"}[leaf]
-  if "embedding_table" in stem:
-    leaf = "embedding"
-  path = names.get(stem)
-  if path is None:
-    path = stem.replace("adaLN_modulation.1", "adaln").replace(".", "/")
-    path = path.replace("blocks/", "blocks_")
-  return f"{path}/{leaf}", value
 
 
 def module(cfg):
@@ -77,7 +40,7 @@ def test_forward_and_gradients(golden, case):
   data = golden(f"dit/dit_forward_{case}")
   tolerance = CASES[case]
   model = module(data.meta["cfg"])
-  params = to_jax(data.under("param"))
+  params = load_official(model, data.under("param"))
   x, t, y = (jnp.asarray(data.arrays[f"in/{k}"]) for k in "xty")
 
   @jax.jit
@@ -112,12 +75,9 @@ def test_forward_and_gradients(golden, case):
     else:
       mine = ours[name]["__call__"][0]
     assert_close(mine, value, tolerance)
+  mine = export_official(model, grads)
   for name, value in data.under("grad").items():
-    path, value = convert(name, value)
-    mine = grads
-    for key in path.split("/"):
-      mine = mine[key]
-    assert_close(mine, value, max(2e-5, tolerance))
+    assert_close(mine[name], value, max(2e-5, tolerance))
   assert_close(grad_x, nhwc(data.arrays["grad_in/x"]), max(2e-5, tolerance))
   assert not np.any(grads["positions"]["pos_table"])
 
@@ -125,7 +85,7 @@ def test_forward_and_gradients(golden, case):
 def test_conditional_and_null_halves(golden):
   data = golden("dit/dit_cfg")
   model = module(data.meta["cfg"])
-  params = to_jax(data.under("param"))
+  params = load_official(model, data.under("param"))
   x, t, y = (jnp.asarray(data.arrays[f"in/{k}"]) for k in "xty")
   half = nhwc(x)[: len(x) // 2]
   out = jax.jit(model.apply)(
@@ -181,13 +141,10 @@ def test_initialisation(golden):
   )["params"]
   stats = data.meta["stats"]
   assert len(stats) >= len(jax.tree.leaves(params)) - 1
+  tensors = export_official(model, params)
   for name, stat in stats.items():
-    path, shaped = convert(name, np.zeros(stat["shape"], np.float32))
-    mine = params
-    for key in path.split("/"):
-      mine = mine[key]
-    mine = np.asarray(mine)
-    assert mine.shape == shaped.shape, name
+    mine = tensors[name]
+    assert mine.shape == tuple(stat["shape"]), name
     if name == "pos_embed":
       continue
     if stat["all_zero"]:

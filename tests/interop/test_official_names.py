@@ -12,7 +12,7 @@ from get_jax.interop.convert import export_checkpoint, import_checkpoint
 from get_jax.interop.official import export_official, load_official
 from get_jax.interop.wrappers import tensors_of
 from get_jax.models import create_model
-from get_jax.models.counting import abstract_params
+from get_jax.models.parameters import abstract_params
 from get_jax.nn.positions import sincos_2d
 
 TINY = dict(input_size=8, hidden_size=16, num_heads=2, num_classes=3)
