@@ -1,5 +1,6 @@
 """Processes, objectives, samplers and guidance in pure JAX."""
 
+from get_jax.diffusion.continuous import VP
 from get_jax.diffusion.discrete import DiscreteProcess, StableDiffusion
 from get_jax.diffusion.edm import EDM, EDMIDDPM, EDMVE, EDMVP
 from get_jax.diffusion.guidance import Guidance as Guidance
@@ -13,6 +14,7 @@ from get_jax.diffusion.scheme import Preview as Preview
 PROCESSES = {
   "ddpm": DiscreteProcess,
   "stable_diffusion": StableDiffusion,
+  "vp": VP,
   "edm": EDM,
   "edm_vp": EDMVP,
   "edm_ve": EDMVE,

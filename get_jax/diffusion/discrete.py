@@ -13,9 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from get_jax.diffusion.process import Network, Process, expand
+from get_jax.diffusion.continuous import VariancePreserving
+from get_jax.diffusion.process import Network, expand
 from get_jax.diffusion.registry import check_choice
 from get_jax.diffusion.respacing import space_timesteps
+from get_jax.diffusion.schedules import Interpolated
 from get_jax.diffusion.variational import decoder_nll, mean_bits, normal_kl
 
 
@@ -60,7 +62,7 @@ class Reverse(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class DiscreteProcess(Process):
+class DiscreteProcess(VariancePreserving):
   """ADM's process: T noise levels, noise or data predicted, variance learned.
 
   The network is told the original timestep, also where the process is
@@ -106,6 +108,15 @@ class DiscreteProcess(Process):
   def full_alpha_bar(self) -> np.ndarray:
     """alpha_bar before respacing, (num_timesteps,) float64."""
     return np.cumprod(1 - _BETAS[self.beta_schedule](self.num_timesteps))
+
+  @functools.cached_property
+  def schedule(self):
+    """See `VariancePreserving.schedule`; step n of T is at time n / T."""
+    return Interpolated(tuple(self.full_alpha_bar.tolist()))
+
+  def network_clock(self, t):
+    """See `VariancePreserving.network_clock`."""
+    return self.num_timesteps * t - 1 + self.first_timestep
 
   @functools.cached_property
   def tables(self) -> Tables:

@@ -104,7 +104,7 @@ def integrate(
     "begins": jnp.asarray(scheme.begins),
     "base_weight": jnp.asarray(scheme.base_weight, jnp.float32),
     "weights": jnp.asarray(scheme.weights, jnp.float32),
-    "step": jnp.asarray(np.cumsum(scheme.begins) - 1, jnp.int32),
+    "step": jnp.cumsum(jnp.asarray(scheme.begins, jnp.int32)) - 1,
   }
   if scheme.kick is not None:
     rows["kick"] = jnp.asarray(scheme.kick, jnp.float32)

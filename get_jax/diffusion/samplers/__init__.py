@@ -2,14 +2,22 @@
 
 from get_jax.diffusion.process import Process
 from get_jax.diffusion.registry import build
+from get_jax.diffusion.samplers.adaptive import DPMSolverAdaptive
 from get_jax.diffusion.samplers.base import Sampler as Sampler
 from get_jax.diffusion.samplers.ddim import DDIM
 from get_jax.diffusion.samplers.ddpm import DDPM
+from get_jax.diffusion.samplers.dpm_solver import DPMSolver, DPMSolverPP
+from get_jax.diffusion.samplers.euler import EulerMaruyama, ProbabilityFlow
 from get_jax.diffusion.samplers.heun import Heun
 
 SAMPLERS = {
   "ddpm": DDPM,
   "ddim": DDIM,
+  "euler_maruyama": EulerMaruyama,
+  "probability_flow": ProbabilityFlow,
+  "dpm_solver": DPMSolver,
+  "dpm_solver_adaptive": DPMSolverAdaptive,
+  "dpm_solver++": DPMSolverPP,
   "heun": Heun,
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -64,9 +65,7 @@ class Heun(Sampler):
     """The sampler as a table."""
     gamma_max = min(self.s_churn / self.num_steps, math.sqrt(2) - 1)
     rows, kicks = [], []
-    for k, (sigma, to) in enumerate(
-      zip(self.sigmas[:-1], self.sigmas[1:], strict=True)
-    ):
+    for k, (sigma, to) in enumerate(itertools.pairwise(self.sigmas)):
       gamma = gamma_max if self.s_min <= sigma <= self.s_max else 0.0
       hat = self.process.round_sigma(np.asarray(sigma * (1 + gamma)))
       kick = self.s_noise * math.sqrt(max(hat**2 - sigma**2, 0.0))

@@ -1,0 +1,172 @@
+"""Variance-preserving noise schedules in continuous time.
+
+x_t = alpha(t) x_0 + sigma(t) n with alpha^2 + sigma^2 = 1. The samplers of the
+DPM-Solver family count in lambda = log(alpha / sigma), half the log of the
+signal-to-noise ratio. Every function takes `xp`, numpy (float64, for tables on
+the host) or jax.numpy (float32, inside jit).
+"""
+
+import abc
+import dataclasses
+import functools
+import math
+
+import numpy as np
+
+
+class NoiseSchedule(abc.ABC):
+  """log alpha of t, and what follows from it.
+
+  Attributes:
+    t_first: the largest time, where sampling starts.
+    t_last: the smallest time that a solver in lambda should go to.
+  """
+
+  t_first: float
+  t_last: float
+
+  @abc.abstractmethod
+  def log_alpha(self, t, xp=np):
+    """The logarithm of the signal's scale."""
+
+  @abc.abstractmethod
+  def time_of_log_alpha(self, log_alpha, xp=np):
+    """The inverse of `log_alpha`."""
+
+  def alpha(self, t, xp=np):
+    """The signal's scale."""
+    return xp.exp(self.log_alpha(t, xp))
+
+  def sigma(self, t, xp=np):
+    """The noise's standard deviation."""
+    # expm1 keeps the digits near t = 0 that 1 - alpha^2 loses.
+    return xp.sqrt(-xp.expm1(2 * self.log_alpha(t, xp)))
+
+  def lam(self, t, xp=np):
+    """lambda = log(alpha / sigma), falling in t."""
+    log_alpha = self.log_alpha(t, xp)
+    return log_alpha - 0.5 * xp.log(-xp.expm1(2 * log_alpha))
+
+  def time(self, lam, xp=np):
+    """The inverse of `lam`."""
+    return self.time_of_log_alpha(-0.5 * xp.logaddexp(0.0, -2 * lam), xp)
+
+
+class SDESchedule(NoiseSchedule):
+  """A schedule with a rate: dx = -beta(t) x / 2 dt + sqrt(beta(t)) dw."""
+
+  @abc.abstractmethod
+  def beta(self, t, xp=np):
+    """The rate, -2 d log_alpha / dt."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Linear(SDESchedule):
+  """beta(t) = beta_min + t (beta_max - beta_min) on [0, 1] (Song et al.)."""
+
+  beta_min: float = 0.1
+  beta_max: float = 20.0
+  t_first: float = 1.0
+  t_last: float = 1e-4
+
+  def beta(self, t, xp=np):
+    """See `SDESchedule.beta`."""
+    return self.beta_min + t * (self.beta_max - self.beta_min)
+
+  def log_alpha(self, t, xp=np):
+    """See `NoiseSchedule.log_alpha`."""
+    slope = self.beta_max - self.beta_min
+    return -0.5 * t * (self.beta_min + 0.5 * slope * t)
+
+  def time_of_log_alpha(self, log_alpha, xp=np):
+    """See `NoiseSchedule.time_of_log_alpha`."""
+    slope = self.beta_max - self.beta_min
+    root = xp.sqrt(self.beta_min**2 - 4 * slope * log_alpha)
+    return -4 * log_alpha / (root + self.beta_min)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine(SDESchedule):
+  """alpha(t) = cos((t + s) / (1 + s) pi / 2), scaled to 1 at 0.
+
+  Nichol and Dhariwal's schedule in continuous time. t_first is where
+  DPM-Solver cuts it, before alpha vanishes.
+  """
+
+  s: float = 0.008
+  t_first: float = 0.9946
+  t_last: float = 1e-4
+
+  @property
+  def _unit(self):
+    """The angle that passes in a unit of time."""
+    return math.pi / 2 / (1 + self.s)
+
+  # Angles are taken from the end they are near to, for the sake of float32:
+  # (1 - t) below a right angle, or t above the start.
+
+  def beta(self, t, xp=np):
+    """See `SDESchedule.beta`."""
+    return 2 * self._unit / xp.tan((1 - t) * self._unit)
+
+  def log_alpha(self, t, xp=np):
+    """See `NoiseSchedule.log_alpha`."""
+    return xp.log(xp.sin((1 - t) * self._unit) / math.sin(self._unit))
+
+  def sigma(self, t, xp=np):
+    """See `NoiseSchedule.sigma`."""
+    # cos^2 a - cos^2 b = sin(b - a) sin(b + a) with a the start, b = now.
+    product = xp.sin(t * self._unit) * xp.sin((t + 2 * self.s) * self._unit)
+    return xp.sqrt(product) / math.sin(self._unit)
+
+  def lam(self, t, xp=np):
+    """See `NoiseSchedule.lam`."""
+    return self.log_alpha(t, xp) - xp.log(self.sigma(t, xp))
+
+  def time_of_log_alpha(self, log_alpha, xp=np):
+    """See `NoiseSchedule.time_of_log_alpha`."""
+    sine = xp.exp(log_alpha) * math.sin(self._unit)
+    return 1 - xp.arcsin(sine) / self._unit
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpolated(NoiseSchedule):
+  """A discrete process seen by solvers in continuous time.
+
+  log alpha is linear between the knots t = n / N, n = 1..N, and beyond them.
+
+  Attributes:
+    alpha_bar: alpha(n / N)^2 of the N levels, falling.
+  """
+
+  alpha_bar: tuple[float, ...]
+  t_first: float = 1.0
+
+  @property
+  def t_last(self):
+    """The first knot."""
+    return 1 / len(self.alpha_bar)
+
+  @functools.cached_property
+  def _knots(self):
+    count = len(self.alpha_bar)
+    return np.arange(1, count + 1) / count, 0.5 * np.log(self.alpha_bar)
+
+  def log_alpha(self, t, xp=np):
+    """See `NoiseSchedule.log_alpha`."""
+    times, values = self._knots
+    return _interpolate(t, times, values, xp)
+
+  def time_of_log_alpha(self, log_alpha, xp=np):
+    """See `NoiseSchedule.time_of_log_alpha`."""
+    times, values = self._knots
+    return _interpolate(log_alpha, values[::-1], times[::-1], xp)
+
+
+def _interpolate(x, xs, ys, xp):
+  """Linear through (xs, ys), xs rising, and on beyond both ends."""
+  x = xp.asarray(x)
+  xs, ys = xp.asarray(xs, x.dtype), xp.asarray(ys, x.dtype)
+  i = xp.clip(xp.searchsorted(xs, x), 1, len(xs) - 1)
+  slope = (ys[i] - ys[i - 1]) / (xs[i] - xs[i - 1])
+  return ys[i - 1] + slope * (x - xs[i - 1])
