@@ -1,0 +1,116 @@
+"""GET's calls: starts, iterations, gradients and shapes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from get_jax.equilibrium import Implicit, Phantom, Unrolled
+from get_jax.errors import UsageError
+from get_jax.models import create_model
+from get_jax.models.parameters import abstract_params
+
+TINY = dict(
+  image_size=(8, 4),
+  in_channels=1,
+  hidden_size=16,
+  num_heads=2,
+  injection_depth=1,
+  equilibrium_depth=2,
+  num_classes=3,
+)
+
+
+def tiny(**fields):
+  return create_model("GET", **{**TINY, **fields})
+
+
+@pytest.fixture(scope="module")
+def setting(random_params):
+  """A model, its parameters, noise, labels and a start."""
+  model = tiny()
+  keys = jax.random.split(jax.random.key(0))
+  noise = jax.random.normal(keys[0], (2, 8, 4, 1))
+  z0 = jax.random.normal(keys[1], (2, *model.state_shape))
+  return model, random_params(model), noise, jnp.array([0, 2]), z0
+
+
+@pytest.fixture(scope="module")
+def generate(setting):
+  model, params, noise, _, _ = setting
+
+  @functools.partial(jax.jit, static_argnums=2)
+  def call(y, z0, iterations):
+    return model.apply({"params": params}, noise, y, z0, iterations)
+
+  return call
+
+
+def test_state_has_a_token_for_each_patch(setting):
+  model, *_ = setting
+  assert model.input_size == (8, 4)
+  assert model.state_shape == (8, 16)
+
+
+def test_without_a_start_it_begins_at_zero(setting, generate):
+  _, _, _, y, z0 = setting
+  out = generate(y, None, 6)
+  assert out.shape == (2, 8, 4, 1) and out.dtype == jnp.float32
+  np.testing.assert_allclose(out, generate(y, jnp.zeros_like(z0), 6), atol=1e-6)
+  assert np.abs(out - generate(y, z0, 6)).max() > 1e-3
+
+
+def test_a_label_changes_its_sample_only(setting, generate):
+  _, _, _, y, z0 = setting
+  out, other = generate(y, z0, 6), generate(jnp.array([1, 2]), z0, 6)
+  np.testing.assert_array_equal(out[1], other[1])
+  assert np.abs(out[0] - other[0]).max() > 1e-3
+
+
+def test_outputs_are_the_plain_iterates(setting):
+  model, params, noise, y, z0 = setting
+
+  @jax.jit
+  def run(params):
+    variables = {"params": params}
+    outputs = model.apply(variables, noise, y, z0, 3, method="outputs")
+    _, solution = model.apply(
+      variables, noise, y, z0, 3, trace=True, method="solve"
+    )
+    return outputs, solution
+
+  outputs, solution = run(params)
+  assert outputs.shape == (3, 2, 8, 4, 1)
+  assert solution.trace.shape == (3, 2)
+  assert np.all(solution.residual == solution.trace.min(axis=0))
+  last = tiny(gradient=Unrolled(steps=1))
+  out = jax.jit(
+    lambda p: last.apply({"params": p}, noise, y, z0, 3, method="outputs")
+  )(params)
+  np.testing.assert_allclose(out, outputs[-1:], atol=1e-6)
+
+
+@pytest.mark.parametrize("gradient", [Implicit(), Phantom(steps=2)])
+def test_other_gradients_learn_from_the_solution(setting, gradient):
+  _, params, noise, y, z0 = setting
+  model = tiny(gradient=gradient)
+
+  def loss(params):
+    variables = {"params": params}
+    outputs = model.apply(variables, noise, y, z0, method="outputs")
+    assert outputs.shape == (1, 2, 8, 4, 1)
+    return jnp.mean(outputs**2)
+
+  grads = jax.eval_shape(jax.grad(loss), params)
+  assert jax.tree.structure(grads) == jax.tree.structure(params)
+
+
+def test_labels_must_be_there():
+  with pytest.raises(UsageError, match="num_classes=3 but got no labels"):
+    model = tiny()
+    jax.eval_shape(
+      lambda p: model.apply({"params": p}, jnp.zeros((1, 8, 4, 1))),
+      abstract_params(model),
+    )
