@@ -13,18 +13,59 @@ from get_jax.evaluation.classifier import (
   load_classifier,
   save_classifier,
 )
-from get_jax.evaluation.classifier_scores import class_accuracy, inception_score
+from get_jax.evaluation.classifier_scores import (
+  class_accuracy,
+  inception_score,
+)
+from get_jax.evaluation.curves import (
+  plot_curve,
+)
 from get_jax.evaluation.extractors import (
   CallableExtractor,
   FeatureExtractor,
   create_extractor,
 )
-from get_jax.evaluation.frechet import frechet_distance
-from get_jax.evaluation.images import to_uint8
-from get_jax.evaluation.inception_extractor import InceptionExtractor
-from get_jax.evaluation.inception_weights import locate_inception_file
-from get_jax.evaluation.kid import kernel_inception_distance
-from get_jax.evaluation.manifold import precision_recall
+from get_jax.evaluation.feature_shards import (
+  FeatureShards,
+)
+from get_jax.evaluation.frechet import (
+  frechet_distance,
+)
+from get_jax.evaluation.image_files import (
+  ImageFiles,
+  open_images,
+)
+from get_jax.evaluation.images import (
+  to_uint8,
+)
+from get_jax.evaluation.inception_extractor import (
+  InceptionExtractor,
+)
+from get_jax.evaluation.inception_weights import (
+  locate_inception_file,
+)
+from get_jax.evaluation.kid import (
+  kernel_inception_distance,
+)
+from get_jax.evaluation.manifold import (
+  precision_recall,
+)
+from get_jax.evaluation.presets import (
+  PRESETS,
+  Preset,
+  get_preset,
+)
+from get_jax.evaluation.protocol import (
+  Protocol,
+  Result,
+  least,
+)
+from get_jax.evaluation.reference import (
+  Reference,
+  cached_reference,
+  read_reference,
+  write_reference,
+)
 from get_jax.evaluation.scores import (
   NEEDS_ROWS,
   SCORES,
@@ -46,6 +87,7 @@ from get_jax.evaluation.summary import (
 
 __all__ = [
   "NEEDS_ROWS",
+  "PRESETS",
   "SCORES",
   "CallableExtractor",
   "Classifier",
@@ -53,24 +95,37 @@ __all__ = [
   "Conventions",
   "Extracted",
   "FeatureExtractor",
+  "FeatureShards",
   "GaussianStatistics",
+  "ImageFiles",
   "InceptionExtractor",
+  "Preset",
+  "Protocol",
+  "Reference",
+  "Result",
   "RunningStatistics",
   "Summary",
   "batches",
+  "cached_reference",
   "class_accuracy",
   "compute_scores",
   "create_extractor",
   "extract",
   "frechet_distance",
+  "get_preset",
   "inception_score",
   "kernel_inception_distance",
+  "least",
   "load_classifier",
   "locate_inception_file",
   "merge_across_hosts",
+  "open_images",
+  "plot_curve",
   "precision_recall",
+  "read_reference",
   "save_classifier",
   "summarize",
   "summarize_images",
   "to_uint8",
+  "write_reference",
 ]

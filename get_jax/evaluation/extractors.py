@@ -99,8 +99,8 @@ def create_extractor(name: str, **options) -> FeatureExtractor:
 
   Args:
     name: "digits-v1" (no options), "classifier" (`path` of a file that
-      `save_classifier` wrote), "inception" (`read`, `path`, `preprocessing`,
-      `biased_logits`) or "random-inception" (`seed` instead of the file).
+      `save_classifier` wrote), "inception" (`read`, `path`, `preprocessing`) or
+      "random-inception" (`seed`, `preprocessing`).
     **options: Options of that extractor.
 
   Raises:

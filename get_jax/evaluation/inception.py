@@ -30,8 +30,7 @@ class Inception(nn.Module):
 
     Returns:
       pool: (B, 2048) features.
-      logits_unbiased: (B, 1008), `pool @ W`: what ADM and torch-fidelity take
-        for the inception score.
+      logits_unbiased: (B, 1008), `pool @ W`: what inception scores take.
       logits: (B, 1008), with the bias.
       spatial: (B, 17, 17, 7), first channels of the 1x1 branch of Mixed_6d:
         what sFID measures.

@@ -27,8 +27,6 @@ class InceptionExtractor:
     arrays: The checkpoint `pt_inception-2015-12-05-6726825d.pth` as arrays by
       name.
     preprocessing: One of `PREPROCESSINGS`; part of the extractor's name.
-    biased_logits: Add the last layer's bias to the logits. ADM and
-      torch-fidelity take the inception score without it.
     name: First part of the name.
 
   Attributes:
@@ -42,7 +40,6 @@ class InceptionExtractor:
     self,
     arrays: Mapping[str, np.ndarray],
     preprocessing: str = "tf1",
-    biased_logits: bool = False,
     name: str = "inception",
   ):
     if preprocessing not in PREPROCESSINGS:
@@ -55,7 +52,6 @@ class InceptionExtractor:
     self.preprocessing = preprocessing
     params = inception_params(arrays)
     self.digest = digest(arrays)
-    self._logits = "logits" if biased_logits else "logits_unbiased"
     self._params = jax.tree.map(jnp.asarray, params)
     # Two programs, so that images of another size compile only the first.
     self._preprocess = jax.jit(
@@ -69,7 +65,8 @@ class InceptionExtractor:
     if images.shape[-1] == 1:
       images = np.repeat(np.asarray(images), 3, axis=-1)
     found = self._network({"params": self._params}, self._preprocess(images))
-    return Extracted(found["pool"], found[self._logits], found["spatial"])
+    # Every published inception score leaves out the last layer's bias.
+    return Extracted(found["pool"], found["logits_unbiased"], found["spatial"])
 
 
 def inception_extractor(

@@ -96,9 +96,10 @@ def test_changed_weights_are_refused(tmp_path, monkeypatch):
 
 def test_classifier_files(tmp_path, extractor):
   path = tmp_path / "mine.npz"
-  module = classifier.Classifier((2, 4), 3, 5, normalize=False)
+  module = classifier.Classifier((2, 4), 3, 5)
   images = np.zeros((2, 8, 8, 3), np.uint8)
-  params = module.init(jax.random.key(0), images)["params"]
+  shapes = jax.eval_shape(module.init, jax.random.key(0), images)["params"]
+  params = jax.tree.map(lambda x: np.ones(x.shape), shapes)
   evaluation.save_classifier(path, "mine-v1", module, params, (8, 8, 3))
   mine = evaluation.create_extractor("classifier", path=path)
   assert (mine.name, mine.dim) == ("mine-v1", 3)

@@ -1,0 +1,268 @@
+"""Images and statistics made elsewhere, the cache, and feature shards."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from get_jax import evaluation
+from get_jax.errors import UsageError
+from get_jax.evaluation import feature_shards, reference
+
+
+def corner(dim=6, name="corner", digest="1"):
+  """An extractor of a few pixels, with spatial features and logits."""
+
+  def function(images):
+    flat = np.asarray(images, np.float32).reshape(len(images), -1) / 255
+    return evaluation.Extracted(
+      flat[:, :dim], flat[:, -3:], flat[:, 4:8].reshape(-1, 2, 2, 1)
+    )
+
+  return evaluation.CallableExtractor(function, name, dim, digest)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+  return np.random.default_rng(0).integers(0, 256, (11, 5, 4, 3), np.uint8)
+
+
+@pytest.fixture
+def made_elsewhere(pictures, tmp_path):
+  """The same images as an npz, a folder and a zip."""
+  np.savez(tmp_path / "samples.npz", arr_0=pictures, arr_1=np.arange(11))
+  with zipfile.ZipFile(tmp_path / "samples.zip", "w") as archive:
+    for i, image in enumerate(pictures):
+      file = tmp_path / "folder" / f"{i % 3}" / f"{i:02d}.png"
+      file.parent.mkdir(parents=True, exist_ok=True)
+      Image.fromarray(image).save(file)
+      archive.write(file, f"{i:02d}.png")
+    archive.writestr("dataset.json", "{}")
+  return tmp_path
+
+
+@pytest.mark.parametrize("name", ["samples.npz", "samples.zip", "folder"])
+def test_images_made_elsewhere(made_elsewhere, pictures, name):
+  images = evaluation.open_images(made_elsewhere / name)
+  assert images.count == 11 and images.name == name
+  order = np.argsort(np.arange(11) % 3, kind="stable")
+  wanted = pictures[order] if name == "folder" else pictures
+  parts = list(images.batches(4))
+  assert [len(part) for part in parts] == [4, 4, 3]
+  np.testing.assert_array_equal(np.concatenate(parts), wanted)
+  whole = evaluation.open_images(made_elsewhere / "samples.npz")
+  assert (images.digest() == whole.digest()) == (name != "folder")
+  if name == "samples.npz":
+    np.testing.assert_array_equal(images.labels, np.arange(11))
+
+
+def test_grey_images(tmp_path):
+  Image.fromarray(np.full((3, 2), 7, np.uint8)).save(tmp_path / "a.png")
+  (grey,) = evaluation.open_images(tmp_path, channels=1).batches(8)
+  assert grey.shape == (1, 3, 2, 1)
+  (colour,) = evaluation.open_images(tmp_path).batches(8)
+  np.testing.assert_array_equal(colour, np.full((1, 3, 2, 3), 7))
+
+
+def test_bad_images_are_one_sentence(tmp_path, pictures):
+  def refused(sentence, name, **options):
+    with pytest.raises(UsageError, match=sentence):
+      list(evaluation.open_images(tmp_path / name, **options).batches(4))
+
+  refused("expected an .npz, a .zip or a folder", "nowhere")
+  (tmp_path / "junk.npz").write_bytes(b"junk")
+  refused("is neither a folder nor", "junk.npz")
+  np.savez(tmp_path / "keys.npz", images=pictures)
+  refused(r"holds the keys \['images'\], expected 'arr_0'", "keys.npz")
+  np.savez(tmp_path / "type.npz", arr_0=pictures / 255)
+  refused("'arr_0' of .* is float64", "type.npz")
+  (tmp_path / "empty").mkdir()
+  refused("no image files in", "empty")
+  (tmp_path / "mixed").mkdir()
+  Image.fromarray(pictures[0]).save(tmp_path / "mixed" / "a.png")
+  refused("of mode RGB, expected grey", "mixed", channels=1)
+  Image.fromarray(pictures[0, :3]).save(tmp_path / "mixed" / "b.png")
+  refused("b.png is 3x4 pixels, expected 5x4 like a.png", "mixed")
+  (tmp_path / "mixed" / "b.png").write_bytes(b"junk")
+  refused("b.png cannot be read as an image", "mixed")
+
+
+@pytest.mark.parametrize("keep_rows", [False, True])
+def test_written_statistics_come_back(tmp_path, pictures, keep_rows):
+  extractor = corner()
+  summary = evaluation.summarize_images(
+    extractor, [pictures], keep_rows=keep_rows
+  )
+  made = evaluation.Reference(summary, "pictures")
+  path = tmp_path / "deep" / "stats.npz"
+  evaluation.write_reference(path, made, pictures)
+  back = evaluation.read_reference(path, extractor, keep_rows)
+  assert back.digest == made.digest and back.name == "pictures"
+  assert back.summary.features.count == 11
+  np.testing.assert_array_equal(
+    back.summary.spatial.covariance, summary.spatial.covariance
+  )
+  assert (back.summary.rows is None) == (not keep_rows)
+  with np.load(path) as file:  # what the other evaluators look for
+    assert {"mu", "sigma", "mu_s", "sigma_s", "arr_0"} <= set(file.files)
+    np.testing.assert_allclose(
+      file["sigma"], np.cov(extractor(pictures).features, rowvar=False)
+    )
+    assert file["mu"].dtype == np.float64
+  assert not list(path.parent.glob(".*"))
+  with pytest.raises(UsageError, match="were made by extractor 'corner'"):
+    evaluation.read_reference(path, corner(name="other"))
+
+
+def test_statistics_win_over_images(tmp_path, pictures):
+  path = tmp_path / "batch.npz"
+  np.savez(path, arr_0=pictures, mu=np.zeros(6), sigma=np.eye(6))
+  found = evaluation.read_reference(path, corner(), keep_rows=True)
+  np.testing.assert_array_equal(found.summary.features.covariance, np.eye(6))
+  assert found.summary.rows.shape == (11, 6)
+  np.savez(path, arr_0=pictures)
+  found = evaluation.read_reference(path, corner())
+  assert found.summary.features.count == 11
+
+
+def test_bad_statistics_are_one_sentence(tmp_path):
+  path = tmp_path / "stats.npz"
+
+  def refused(sentence, **arrays):
+    if arrays:
+      np.savez(path, **arrays)
+    with pytest.raises(UsageError, match=sentence):
+      evaluation.read_reference(path, corner(), keep_rows="rows" in sentence)
+
+  refused("no reference statistics at")
+  refused(r"holds the keys \['m', 's'\], expected", m=1, s=2)
+  refused(
+    r"shape \(5,\), expected \(6,\), the features of extractor 'corner'",
+    mu=np.zeros(5),
+    sigma=np.eye(5),
+  )
+  refused(r"expected \(D,\) and \(D, D\)", mu=np.zeros(6), sigma=np.eye(5))
+  refused("NaN", mu=np.full(6, np.nan), sigma=np.eye(6))
+  refused(
+    "neither images .* nor features .'rows'", mu=np.zeros(6), sigma=np.eye(6)
+  )
+  path.write_bytes(path.read_bytes()[:-30])
+  refused("cannot be read as an .npz")
+
+
+def test_cache(tmp_path, pictures):
+  starts = []
+
+  def images():
+    starts.append(1)
+    return [pictures]
+
+  def cached(fingerprint="a", extractor=None, keep_rows=False):
+    return evaluation.cached_reference(
+      tmp_path, "my/data", fingerprint, extractor or corner(), images, keep_rows
+    )
+
+  first = cached()
+  again = cached()
+  assert len(starts) == 1 and again.digest == first.digest
+  assert again.name == "my/data"
+  cached("b")
+  cached(extractor=corner(digest="2"))
+  assert cached(keep_rows=True).summary.rows.shape == (11, 6)
+  assert len(starts) == 4 and len(list(tmp_path.iterdir())) == 4
+
+
+def test_shards_survive_a_crash_and_grow(tmp_path, pictures):
+  extractor, identity = corner(), {"seed": 1}
+  labels = np.arange(11)
+
+  def shards(count=11, identity=identity):
+    return feature_shards.FeatureShards(tmp_path, identity, count, size=4)
+
+  def make(shard, store):
+    rows = store.indices(shard)
+    batches = evaluation.batches(pictures[rows], 3)
+    found = evaluation.extract(extractor, batches)
+    store.write(shard, found, labels[rows])
+
+  first = shards(count=8)
+  make(1, first)
+  assert first.missing() == [0]
+  assert first.missing(host=1, hosts=2) == []
+  make(0, first)
+  second = shards()
+  assert len(second) == 3 and second.missing() == [2]
+  assert shards(identity={"seed": 2}).missing() == [0, 1, 2]
+  make(2, second)
+  summary = second.summarize(extractor, keep_rows=True)
+  whole = evaluation.summarize_images(extractor, [pictures], labels, True)
+  np.testing.assert_array_equal(summary.rows, whole.rows)
+  np.testing.assert_array_equal(summary.labels, labels)
+  np.testing.assert_allclose(
+    summary.spatial.covariance, whole.spatial.covariance, atol=1e-14
+  )
+  with pytest.raises(ValueError, match="those of 4 samples, expected 3"):
+    second.write(2, [extractor(pictures[:4])])
+  path = sorted(second.folder.glob("*.npz"))[1]
+  path.write_bytes(path.read_bytes()[:100])
+  with pytest.raises(UsageError, match="delete it and evaluate again"):
+    second.summarize(extractor)
+
+
+def test_presets_and_protocol(tmp_path, pictures, capsys):
+  edm = evaluation.get_preset("edm")
+  assert edm.repeats == 3 and edm.preprocessing == "tf1"
+  assert "TEST" in evaluation.get_preset("get").reference
+  for preset in evaluation.PRESETS.values():
+    assert set(preset.scores) <= set(evaluation.SCORES)
+    assert preset.count == 50_000
+  with pytest.raises(UsageError, match="unknown evaluation preset 'gan'"):
+    evaluation.get_preset("gan")
+  extractor = corner()
+  made = reference.Reference(
+    evaluation.summarize_images(extractor, [pictures]), "pictures"
+  )
+  protocol = evaluation.Protocol(
+    samples=11, seed=3, sampler="Heun", steps=18, preset="edm"
+  ).measured_by(extractor, made)
+  results = [
+    evaluation.Result({"fid[corner]": fid, "kid[corner]": 1}, protocol)
+    for fid in (3.0, 2.0, 4.0)
+  ]
+  best = evaluation.least(results)
+  assert best.scores["fid[corner]"] == 2.0
+  assert best.protocol.preset.startswith("edm: minimum of 3 FIDs (3.0000, 2.")
+  best.print()
+  printed = capsys.readouterr().out
+  for word in ("fid[corner]", "2.0000", "pictures", "Heun", made.digest[:16]):
+    assert word in printed
+  best.write(tmp_path / "results" / "evaluate.json")
+  content = json.loads((tmp_path / "results" / "evaluate.json").read_text())
+  assert content["protocol"]["reference_sha256"] == made.digest
+  assert content["protocol"]["reference_count"] == 11
+  assert content["scores"]["fid[corner]"] == 2.0
+
+
+def test_curve(tmp_path):
+  points = [
+    (6, {"fid[x]": 2.0, "kid[x]": 0.2, "kid_std[x]": 0.1}),
+    (1, {"fid[x]": 9.0, "kid[x]": 0.9, "kid_std[x]": 0.1}),
+    (3, {"fid[x]": 4.0}),
+  ]
+  path = evaluation.plot_curve(
+    tmp_path / "curve",
+    "equilibrium iterations",
+    points,
+    {"samples": 50},
+    {"teacher": {"fid[x]": 1.5}},
+    log_x=True,
+  )
+  with Image.open(path) as picture:
+    assert picture.size[0] > 400
+  content = json.loads(path.with_suffix(".json").read_text())
+  assert [point["x"] for point in content["points"]] == [1, 3, 6]
+  assert content["protocol"] == {"samples": 50}
+  with pytest.raises(UsageError, match="no scores to draw"):
+    evaluation.plot_curve(tmp_path / "none", "step", [])
