@@ -70,7 +70,7 @@ class AdaLNBlock(nn.Module):
 
 
 class FinalLayer(nn.Module):
-  """From tokens to patches: norm, modulation if adaptive, linear layer.
+  """From tokens to patches: norm, modulation or activation, linear layer.
 
   The linear layer starts at zero and stays in float32: it costs next to
   nothing and makes the network's output.
@@ -79,12 +79,14 @@ class FinalLayer(nn.Module):
     features: numbers per patch.
     affine: whether the norm has scale and shift of its own.
     head_init: initialiser of the head that makes shift and scale.
+    activation: between norm and linear layer (DiffiT); None for none.
     dtype: type of that head's matrix product.
   """
 
   features: int
   affine: bool = False
   head_init: nn.initializers.Initializer = ZEROS
+  activation: Callable[[jax.Array], jax.Array] | None = None
   dtype: Any = None
 
   @nn.compact
@@ -102,4 +104,6 @@ class FinalLayer(nn.Module):
       )
       vectors = head(condition).astype(jnp.float32)
       x = modulate(x, *jnp.split(vectors, 2, axis=-1))
+    if self.activation is not None:
+      x = self.activation(x)
     return nn.Dense(self.features, kernel_init=ZEROS, name="linear")(x)

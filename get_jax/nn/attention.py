@@ -61,9 +61,20 @@ def attend(
       "bfloat16 or float16, an even number of tokens and a head width that "
       "is a multiple of 8 up to 128"
     )
+  if implementation == "cudnn" and bias is not None:
+    bias = bias.astype(q.dtype)
   return jax.nn.dot_product_attention(
     q, k, v, bias, implementation=implementation
   )
+
+
+def probabilities(
+  q: jax.Array, k: jax.Array, bias: jax.Array | None = None
+) -> jax.Array:
+  """softmax(q k^T / sqrt(d) + bias) of `attend`, (B, K, N, M) float32."""
+  logits = jnp.einsum("bnkd,bmkd->bknm", q, k).astype(jnp.float32)
+  logits = logits / q.shape[-1] ** 0.5
+  return jax.nn.softmax(logits if bias is None else logits + bias)
 
 
 class SelfAttention(nn.Module):
@@ -85,14 +96,21 @@ class SelfAttention(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, injection: jax.Array | None = None
+    self,
+    x: jax.Array,
+    injection: jax.Array | None = None,
+    bias: jax.Array | None = None,
   ) -> jax.Array:
     """(B, N, D) tokens to (B, N, D).
+
+    Where the collection "intermediates" is mutable, the attention
+    probabilities (B, K, N, N) are sown into it.
 
     Args:
       x: the tokens.
       injection: added to the fused projection, broadcast to (B, N, 3D); its
         thirds shift queries, keys and values (GET, section 3).
+      bias: added to the logits, broadcast to (B, K, N, N).
 
     Raises:
       UsageError: D is not a multiple of `num_heads`.
@@ -109,5 +127,7 @@ class SelfAttention(nn.Module):
       qkv = qkv + injection.astype(qkv.dtype)
     heads = (batch, tokens, self.num_heads, dim // self.num_heads)
     q, k, v = (part.reshape(heads) for part in jnp.split(qkv, 3, axis=-1))
-    out = attend(q, k, v, implementation=self.attention)
+    if self.is_mutable_collection("intermediates"):
+      self.sow("intermediates", "probabilities", probabilities(q, k, bias))
+    out = attend(q, k, v, bias, self.attention)
     return nn.Dense(dim, name="proj", **dense)(out.reshape(x.shape))

@@ -33,9 +33,18 @@ class Mlp(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, N, D) to (B, N, D)."""
+  def __call__(
+    self, x: jax.Array, injection: jax.Array | None = None
+  ) -> jax.Array:
+    """(B, N, D) to (B, N, D).
+
+    Args:
+      x: the tokens.
+      injection: added before the activation, broadcast to (B, N, hidden_size).
+    """
     dense = dict(kernel_init=self.kernel_init, dtype=self.dtype)
     hidden = nn.Dense(self.hidden_size, name="fc1", **dense)(x)
+    if injection is not None:
+      hidden = hidden + injection.astype(hidden.dtype)
     hidden = self.activation(hidden)
     return nn.Dense(x.shape[-1], name="fc2", **dense)(hidden)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
+from get_jax.nn.sharding import pin_batch
 
 POLICIES = {
   "full": "nothing_saveable",
@@ -84,22 +85,23 @@ def run_blocks(
   pure = block.clone(parent=None, name=None)
 
   def step(params, x, inputs, own):
-    return pure.apply({"params": params}, x, *inputs, *own)
+    return pin_batch(pure.apply({"params": params}, x, *inputs, *own))
 
   step = rematerialize(step, remat, in_scan=scan)
-  own = () if each is None else (each,)
   if not scan:
     states = []
     for i, block_params in enumerate(params):
-      mine = jax.tree.map(lambda a, i=i: a[i], own)
-      x = step(block_params, x, inputs, mine)
+      x = step(block_params, x, inputs, () if each is None else (each[i],))
       states.append(x)
-    return (x, jnp.stack(states)) if collect else x
+    return (x, states) if collect else x
 
   def body(x, slices):
     x = step(slices[0], x, inputs, slices[1])
     return x, (x if collect else None)
 
+  if isinstance(each, list):
+    each = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+  own = () if each is None else (each,)
   x, states = jax.lax.scan(body, x, (params, own))
   return (x, states) if collect else x
 
@@ -120,14 +122,16 @@ def apply_blocks(
       calling module; they have parameters and no other state.
     x: the tokens.
     *inputs: further arguments, the same for all blocks.
-    each: pytree of arrays with a leading axis over the blocks; a block gets
-      its own slice as its last argument.
+    each: an array with a leading axis over the blocks, or a list; block i
+      gets each[i] as its last argument.
     scan: one traced block in a loop instead of a copy for each.
     remat: see `rematerialize`.
     collect: also return the tokens after each block.
 
   Returns:
-    The tokens; with `collect` a pair of them and a (depth, *x.shape) array.
+    The tokens; with `collect` a pair of them and a sequence with the tokens
+    after each block: a list, or with `scan` an array with a leading axis. It
+    may be the `each` of another run.
   """
   if blocks and not blocks[0].is_initializing() and (scan or remat != "none"):
     return run_blocks(
@@ -142,7 +146,6 @@ def apply_blocks(
     )
   states = []
   for i, block in enumerate(blocks):
-    own = () if each is None else (jax.tree.map(lambda a, i=i: a[i], each),)
-    x = block(x, *inputs, *own)
+    x = block(x, *inputs, *(() if each is None else (each[i],)))
     states.append(x)
-  return (x, jnp.stack(states)) if collect else x
+  return (x, states) if collect else x

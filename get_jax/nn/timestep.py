@@ -32,14 +32,21 @@ class TimestepEmbed(nn.Module):
 
   All of it in float32 whatever the compute type of the network: it costs
   nothing and every block depends on it.
+
+  Attributes:
+    features: width of the result.
+    frequencies: width of the sinusoid.
+    hidden_size: width between the layers; None is `features`.
   """
 
   features: int
   frequencies: int = 256
+  hidden_size: int | None = None
 
   @nn.compact
   def __call__(self, t: jax.Array) -> jax.Array:
     """(B,) times to (B, features) float32."""
     x = timestep_sinusoid(t, self.frequencies)
-    x = nn.Dense(self.features, kernel_init=NORMAL, name="fc1")(x)
+    hidden_size = self.hidden_size or self.features
+    x = nn.Dense(hidden_size, kernel_init=NORMAL, name="fc1")(x)
     return nn.Dense(self.features, kernel_init=NORMAL, name="fc2")(nn.silu(x))
