@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.equilibrium import batch
+from get_jax.equilibrium.anderson import Anderson
 from get_jax.equilibrium.loop import Loop
 from get_jax.equilibrium.solution import Solution
 from get_jax.equilibrium.solvers import Simple, Solver
@@ -176,7 +177,7 @@ class JacobianFree(Phantom):
 
 
 # Relative: the scale of a cotangent is that of the loss over the batch size.
-ADJOINT = Simple(max_steps=40, tolerance=1e-6, relative=True)
+ADJOINT = Anderson(max_steps=40, tolerance=1e-6, relative=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,13 +6,14 @@ import itertools
 import jax
 import jax.numpy as jnp
 
+from get_jax.equilibrium.anderson import Anderson
 from get_jax.equilibrium.gradients import Gradient, Implicit
 from get_jax.equilibrium.loop import Loop
 from get_jax.equilibrium.solution import Solution
-from get_jax.equilibrium.solvers import Simple, Solver
+from get_jax.equilibrium.solvers import Solver
 from get_jax.equilibrium.typing import Array, Map, PyTree
 
-SOLVER = Simple(tolerance=1e-3)
+SOLVER = Anderson(tolerance=1e-3)
 GRADIENT = Implicit()
 
 
