@@ -1,5 +1,6 @@
 """What is wrong with a checkpoint that does not fit, and the likely remedy."""
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,14 @@ from get_jax.models import registry
 from get_jax.nn.patches import as_pair
 
 _MOST = 12
+# What a variant's name tells; other fields are set beside it.
+_SIZES = (
+  "patch_size",
+  "hidden_size",
+  "depth",
+  "injection_depth",
+  "equilibrium_mlp_ratio",
+)
 
 
 def misfits(found: Shapes, expected: Shapes) -> list[str]:
@@ -82,41 +91,40 @@ def remedy(
     return (
       f"this file is a {others[0].name}: set model.name to one of its sizes"
     )
+  name, fields = _variant(type(model), family.fields(found, model))
+  settings, what = {}, ""
+  if any(getattr(model, k) != v for k, v in fields.items() if k in _SIZES):
+    settings["name"], what = name, f"this file is a {name}: "
+    model = model.clone(**fields)
   told = family.fields(found, model)
   size = told.get("input_size")
   if size is not None and as_pair(size) == as_pair(model.input_size):
     del told["input_size"]  # the count of tokens does not tell 8x4 from 4x8
-  wrong = {
-    name: value
-    for name, value in told.items()
-    if hasattr(model, name) and getattr(model, name) != value
-  }
-  if not wrong:
-    return ""
-  settings, what = {}, ""
-  name, fields = _variant(type(model), told)
-  if fields.keys() & wrong.keys():
-    settings["name"], what = name, f"this file is a {name}: "
-    wrong = {k: v for k, v in wrong.items() if k not in fields}
+  wrong = {k: v for k, v in told.items() if getattr(model, k) != v}
   if "input_size" in wrong:
     # Latents of the usual autoencoders are eight times smaller than images.
-    factor = 8 if told.get("in_channels") in (4, 16) else 1
+    factor = 8 if told["in_channels"] in (4, 16) else 1
     pixels = settings["image_size"] = wrong.pop("input_size") * factor
     what = f"this file is a {pixels}-pixel {name or 'model'}: "
-  changes = (f"model.{k}={v!r}" for k, v in (settings | wrong).items())
+  settings |= wrong
+  if not settings:
+    return ""
+  changes = (f"model.{k}={v!r}" for k, v in settings.items())
   return f"{what}set {', '.join(changes)}"
 
 
 def _variant(
   module: type[nn.Module], told: Mapping[str, Any]
 ) -> tuple[str, Mapping[str, Any]]:
-  """The published variant with these fields, where there is just one."""
+  """The published variant of these sizes and its fields, if there is one."""
+  classes = ("num_classes", "null_class")  # these change with the data
+  sizes = {k: v for k, v in told.items() if k not in classes}
+  own = {field.name for field in dataclasses.fields(module)}
   matches = [
-    (name, fields)
+    (name, {k: v for k, v in fields.items() if k in own})
     for entry in registry.FAMILIES.values()
     if entry.module is module
     for name, fields in entry.variants.items()
-    if fields.keys() & told.keys()
-    and all(told[k] == fields[k] for k in fields.keys() & told.keys())
+    if all(sizes.get(k, v) == v for k, v in fields.items())
   ]
-  return matches[0] if len(matches) == 1 else ("", {})
+  return matches[0] if sizes and len(matches) == 1 else ("", {})

@@ -7,16 +7,18 @@ import flax.linen as nn
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.interop import diagnosis, dit, get, names
+from get_jax.interop import diagnosis, dit, get, names, uvit
 from get_jax.interop.family import Family, Tensors
-from get_jax.models.parameters import abstract_params
 from get_jax.models.dit import DiT
 from get_jax.models.get import GET
+from get_jax.models.parameters import abstract_params
+from get_jax.models.uvit import UViT
 from get_jax.models.vit import ViT
 
 FAMILIES: dict[type[nn.Module], Family] = {
   DiT: dit.FAMILY,
   GET: get.GET_FAMILY,
+  UViT: uvit.FAMILY,
   ViT: get.VIT_FAMILY,
 }
 

@@ -66,6 +66,30 @@ def test_names_of_dit(golden, case):
   assert_same(export_official(model, params), data.under("param"))
 
 
+UVIT_FIELDS = {
+  "img_size": "input_size",
+  "in_chans": "in_channels",
+  "embed_dim": "hidden_size",
+  "clip_dim": "context_features",
+  "num_clip_token": "context_tokens",
+}
+
+
+@pytest.mark.parametrize(
+  "case", ["classcond_noconv", "t2i_conv", "skip_none", "options"]
+)
+def test_names_of_uvit(golden, case):
+  data = golden(f"uvit/model_{case}")
+  fields = data.meta["constructor"]
+  fields = {UVIT_FIELDS.get(k, k): v for k, v in fields.items()}
+  fields["num_classes"] = max(0, fields.get("num_classes", 0))
+  if not fields.pop("skip", True):
+    fields["skip"] = "none"
+  model = create_model("U-ViT", **fields)
+  params = load_official(model, data.under("param"))
+  assert_same(export_official(model, params), data.under("param"))
+
+
 def test_formats_of_torch(golden, golden_dir):
   expected = golden("inception/formats/expected").arrays
   for name in ("state_dict_zip", "state_dict_legacy", "nested_legacy"):

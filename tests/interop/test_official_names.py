@@ -1,5 +1,7 @@
 """Official names in and out; what is said of files that do not fit."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -8,8 +10,13 @@ import safetensors
 import torch_writer as tw
 
 from get_jax.errors import UsageError
+from get_jax.interop import names
 from get_jax.interop.convert import export_checkpoint, import_checkpoint
-from get_jax.interop.official import export_official, load_official
+from get_jax.interop.official import (
+  FAMILIES,
+  export_official,
+  load_official,
+)
 from get_jax.interop.wrappers import tensors_of
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
@@ -18,6 +25,7 @@ from get_jax.nn.positions import sincos_2d
 TINY = dict(input_size=8, hidden_size=16, num_heads=2, num_classes=3)
 DIT = dict(TINY, depth=2)
 GET = dict(TINY, injection_depth=1, equilibrium_depth=2)
+UVIT = dict(TINY, depth=2, patch_size=4)
 MODELS = {
   "adaLN-Zero": ("DiT", DIT),
   "adaLN": ("DiT", dict(DIT, block="adaLN", input_size=(4, 8))),
@@ -26,6 +34,15 @@ MODELS = {
   "GET": ("GET", GET),
   "GET unconditional": ("GET", dict(GET, num_classes=0)),
   "ViT": ("ViT", DIT),
+  "U-ViT": ("U-ViT", dict(UVIT, null_class=True)),
+  "U-ViT options": (
+    "U-ViT",
+    dict(UVIT, skip="add", conv=False, mlp_time_embed=True, qkv_bias=True),
+  ),
+  "U-ViT text": (
+    "U-ViT",
+    dict(UVIT, num_classes=0, context_tokens=2, context_features=5),
+  ),
   "ViT adaLN-Zero": ("ViT", dict(DIT, conditioning="adaLN-Zero")),
 }
 
@@ -44,15 +61,12 @@ def params_of(model):
   )
 
 
-def export_shapes(model):
+def outlines(model):
   """Official tensors of the right shapes, and of no memory."""
+  rules = FAMILIES[type(model)].rules(model)
+  found = names.entries(rules, abstract_params(model))
   nothing = np.float32(0)
-  return export_official(
-    model,
-    jax.tree.map(
-      lambda leaf: np.broadcast_to(nothing, leaf.shape), abstract_params(model)
-    ),
-  )
+  return {n: np.broadcast_to(nothing, e.shape) for n, e in found.items()}
 
 
 def assert_equal(a, b):
@@ -191,43 +205,66 @@ def test_names_of_diffusers():
     load_official(model, theirs)
 
 
-# What the config says, and the remedy for a file of MODELS["adaLN-Zero"].
+# What the config says of a model, and the remedy for a file of the plain one.
 REMEDIES = [
   (
+    "adaLN-Zero",
     dict(input_size=16),
     "this file is a 64-pixel model: set model.image_size=64",
   ),
-  (dict(input_size=(4, 8)), "model.image_size=64"),
-  (dict(depth=3), "set model.depth=2"),
-  (dict(num_classes=5), "set model.num_classes=3"),
-  (dict(num_classes=0), "set model.num_classes=3"),
-  (dict(null_class=False), "set model.null_class=True"),
-  (dict(learn_sigma=False), "set model.learn_sigma=True"),
-  (dict(hidden_size=32), "set model.hidden_size=16"),
-  (dict(mlp_ratio=2.0), "set model.mlp_ratio=4.0"),
-  (dict(patch_size=4), "set model.patch_size=2"),
-  (dict(in_channels=3), "set model.in_channels=4"),
-  (dict(block="adaLN"), "set model.block='adaLN-Zero'"),
-  (dict(block="in-context"), "set model.block='adaLN-Zero'"),
+  ("adaLN-Zero", dict(input_size=(4, 8)), "model.image_size=64"),
+  ("adaLN-Zero", dict(depth=3), "set model.depth=2"),
+  ("adaLN-Zero", dict(num_classes=5), "set model.num_classes=3"),
+  ("adaLN-Zero", dict(num_classes=0), "set model.num_classes=3"),
+  ("adaLN-Zero", dict(null_class=False), "set model.null_class=True"),
+  ("adaLN-Zero", dict(learn_sigma=False), "set model.learn_sigma=True"),
+  ("adaLN-Zero", dict(hidden_size=32), "set model.hidden_size=16"),
+  ("adaLN-Zero", dict(mlp_ratio=2.0), "set model.mlp_ratio=4.0"),
+  ("adaLN-Zero", dict(patch_size=4), "set model.patch_size=2"),
+  ("adaLN-Zero", dict(in_channels=3), "set model.in_channels=4"),
+  ("adaLN-Zero", dict(block="adaLN"), "set model.block='adaLN-Zero'"),
+  ("adaLN-Zero", dict(block="in-context"), "set model.block='adaLN-Zero'"),
+  ("GET", dict(injection_depth=2), "set model.injection_depth=1"),
+  ("GET", dict(equilibrium_depth=1), "set model.equilibrium_depth=2"),
+  ("GET", dict(equilibrium_mlp_ratio=2.0), "equilibrium_mlp_ratio=6.0"),
+  (
+    "ViT",
+    dict(conditioning="adaLN-Zero"),
+    "set model.conditioning='injection'",
+  ),
+  ("U-ViT", dict(conv=False), "set model.conv=True"),
+  ("U-ViT", dict(skip="none"), "set model.skip='concat'"),
+  ("U-ViT", dict(depth=4), "set model.depth=2"),
+  ("U-ViT", dict(null_class=False), "set model.null_class=True"),
+  ("U-ViT", dict(input_size=16), "set model.image_size=8"),
+  ("U-ViT", dict(mlp_time_embed=True), "set model.mlp_time_embed=False"),
+  ("U-ViT text", dict(context_features=6), "set model.context_features=5"),
+  ("U-ViT options", dict(skip="concat"), "set model.skip='none'"),
 ]
 
 
 @pytest.fixture(scope="module")
-def tiny_dit():
-  model = model_of("adaLN-Zero")
-  return export_official(model, params_of(model))
+def tensors_of_case():
+  """Official tensors of a tiny model, made once."""
+
+  @functools.cache
+  def make(case):
+    model = model_of(case)
+    return export_official(model, params_of(model))
+
+  return make
 
 
-@pytest.mark.parametrize(("fields", "remedy"), REMEDIES)
-def test_remedies(tiny_dit, fields, remedy):
+@pytest.mark.parametrize(("case", "fields", "remedy"), REMEDIES)
+def test_remedies(tensors_of_case, case, fields, remedy):
   with pytest.raises(UsageError) as error:
-    load_official(model_of("adaLN-Zero", **fields), tiny_dit)
+    load_official(model_of(case, **fields), tensors_of_case(case))
   assert remedy in str(error.value)
 
 
 def test_published_sizes_and_other_families():
   wanted = create_model("DiT-B/4", image_size=512)
-  shapes = export_shapes(create_model("DiT-S/2"))
+  shapes = outlines(create_model("DiT-S/2"))
   with pytest.raises(UsageError) as error:
     load_official(wanted, shapes)
   assert (
@@ -236,10 +273,16 @@ def test_published_sizes_and_other_families():
   )
   with pytest.raises(UsageError, match="this file is a DiT: set model.name"):
     load_official(model_of("GET"), shapes)
+  with pytest.raises(UsageError) as error:
+    load_official(
+      create_model("U-ViT-S/2"), outlines(create_model("U-ViT-H/2"))
+    )
+  remedy = "(this file is a U-ViT-H/2: set model.name='U-ViT-H/2')"
+  assert remedy in str(error.value)
 
 
-def test_all_misfits_are_listed_together(tiny_dit):
-  wrong = dict(tiny_dit)
+def test_all_misfits_are_listed_together(tensors_of_case):
+  wrong = dict(tensors_of_case("adaLN-Zero"))
   del wrong["blocks.1.mlp.fc1.bias"], wrong["pos_embed"]
   wrong["extra.weight"] = np.zeros(1)
   wrong["x_embedder.proj.bias"] = np.zeros((2, 2))
