@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_numbers import nhwc, relative, replay
+from golden_numbers import nhwc, relative, replay, sample_together
 
 from get_jax.diffusion import create_process, create_sampler
-from get_jax.diffusion.scheme import Scheme, integrate
 
 SPACING = {"time_uniform": "time", "logSNR": "lambda"}
 
@@ -154,6 +153,12 @@ def sample(sampler, data, noise=()):
   return run()
 
 
+def run_together(samplers, data):
+  predict = samplers[0].predict(toy_network(samplers[0].process, data))
+  noise = replay(data.arrays["in/x_init"])
+  return sample_together(samplers, predict, noise, (3, 3, 2))
+
+
 @pytest.mark.parametrize("toy", ["gauss", "mix"])
 def test_euler(golden, toy):
   data = golden(f"uvit/em_vp_{toy}")
@@ -214,7 +219,7 @@ def test_dpm_solver_pp(golden, toy, schedule, process):
   }
   for prediction in ("data", "noise"):
     group = [r for r in samplers if samplers[r].prediction == prediction]
-    found = sample_together([samplers[run] for run in group], data)
+    found = run_together([samplers[run] for run in group], data)
     for run, x in zip(group, found, strict=True):
       assert relative(x, nhwc(expected[run])) < 2e-5, run
       if f"{run}_call_t" in mid:
@@ -231,35 +236,6 @@ def test_dpm_solver_pp(golden, toy, schedule, process):
   assert relative(states, nhwc(mid[f"{run}_trace"])) < 2e-5
   times = samplers[run].scheme.time
   np.testing.assert_allclose(times, mid[f"{run}_t"][:-1], rtol=1e-6)
-
-
-def sample_together(samplers, data):
-  """Many schemes as one program, the short ones filled up with idle rows."""
-  length = max(s.evaluations for s in samplers)
-
-  def filled(scheme):
-    idle = length - scheme.evaluations
-    return (
-      np.append(scheme.time, np.repeat(scheme.time[-1:], idle)),
-      np.append(scheme.begins, np.ones(idle, bool)),
-      np.append(scheme.base_weight, np.ones(idle)),
-      np.concatenate([scheme.weights, np.zeros((idle, 3))]),
-    )
-
-  start = replay(data.arrays["in/x_init"])
-  sampler = samplers[0]
-  predict = sampler.predict(toy_network(sampler.process, data))
-
-  def run(time, begins, base_weight, weights):
-    scheme = Scheme(1.0, time, begins, base_weight, weights)
-    return integrate(scheme, predict, start, (3, 3, 2), denoised=None)
-
-  tables = [filled(s.scheme) for s in samplers]
-  stacked = [
-    np.stack(c).astype(bool if c[0].dtype == bool else np.float32)
-    for c in zip(*tables, strict=True)
-  ]
-  return jax.jit(jax.vmap(run))(*stacked)
 
 
 @pytest.mark.parametrize("toy", ["gauss", "mix"])
@@ -285,7 +261,7 @@ def test_dpm_solver(golden, toy):
       orders = np.diff(np.flatnonzero(np.append(begins, True)))
       np.testing.assert_array_equal(orders, mid[f"{run}_orders"])
       np.testing.assert_allclose(times[begins], mid[f"{run}_t"][:-1], rtol=1e-6)
-  found = sample_together(samplers, data)
+  found = run_together(samplers, data)
   for run, x in zip(expected, found, strict=True):
     assert relative(x, nhwc(expected[run])) < 2e-5, run
   sampler = samplers[list(expected).index("fast_10")]
