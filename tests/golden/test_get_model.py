@@ -6,14 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from get_jax.interop.official import export_official, load_official
 from get_jax.models import create_model
 
-NAMES = {
-  "x_embedder.proj": "patch_embed",
-  "y_embedder.embedding_table": "label_embed/table",
-  "qkv_inj": "qkv_injection",
-  "final_layer.norm_final": "final_layer/norm",
-}
 FIELDS = {
   "depth": "injection_depth",
   "deq_depth": "equilibrium_depth",
@@ -21,54 +16,19 @@ FIELDS = {
 }
 
 
-def convert(key, value):
-  """One official tensor as our path and array."""
-  value = np.asarray(value, np.float32)
-  if key == "pos_embed":
-    return "positions/pos_table", value[0]
-  stem, leaf = key.rsplit(".", 1)
-  if leaf == "weight":
-    if stem == "x_embedder.proj":
-      value = value.transpose(2, 3, 1, 0).reshape(-1, value.shape[0])
-      leaf = "kernel"
-    elif "embedding_table" in stem:
-      leaf = "embedding"
-    elif "norm" in stem:
-      leaf = "scale"
-    else:
-      value, leaf = value.T, "kernel"
-  path = NAMES.get(stem, stem).replace(".", "/")
-  path = path.replace("deq_", "equilibrium_").replace("blocks/", "blocks_")
-  return f"{path}/{leaf}", value
-
-
-def to_jax(official):
-  tree = {}
-  for key, value in official.items():
-    path, value = convert(key, value)
-    node = tree
-    *parents, leaf = path.split("/")
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[leaf] = value
-  return tree
-
-
-def at(tree, path):
-  for key in path.split("/"):
-    tree = tree[key]
-  return tree
-
-
-def module(name, ctor):
-  ctor = dict(ctor)
+def case(golden, case, name="GET"):
+  """The case, its model, parameters and labels."""
+  data = golden(f"get/{case}")
+  ctor = dict(data.meta["ctor"])
   if not ctor.pop("cond"):
     ctor["num_classes"] = 0
   if name == "ViT":
     ctor = {k: v for k, v in ctor.items() if not k.startswith("deq_")}
   else:
     ctor = {FIELDS.get(k, k): v for k, v in ctor.items()}
-  return create_model(name, **ctor)
+  model = create_model(name, **ctor)
+  params = load_official(model, data.under("param"))
+  return data, model, params, data.arrays.get("in/y")
 
 
 def nhwc(x):
@@ -81,16 +41,9 @@ def gap(ours, theirs):
   return np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
 
 
-def case(golden, name):
-  data = golden(f"get/{name}")
-  y = data.arrays.get("in/y")
-  return data, to_jax(data.under("param")), y
-
-
-@pytest.mark.parametrize("name", ["get_uncond", "get_cond"])
+@pytest.mark.parametrize("name", ["get_uncond", "get_cond", "get_wn_uncond"])
 def test_forward(golden, name):
-  data, params, y = case(golden, name)
-  model = module("GET", data.meta["ctor"])
+  data, model, params, y = case(golden, name)
   noise, z0 = nhwc(data.arrays["in/x"]), data.arrays["in/z0"]
 
   @jax.jit
@@ -113,7 +66,9 @@ def test_forward(golden, name):
   assert gap(solution.trace.T, trace) < 1e-5
   if "mid/u" in data.arrays:
     width = 3 * model.hidden_size
-    label = params["label_embed"]["table"]["embedding"][y][:, None]
+    label = 0.0
+    if y is not None:
+      label = params["label_embed"]["table"]["embedding"][y][:, None]
     for i in range(model.equilibrium_depth):
       theirs = data.arrays["mid/u"][..., i * width : (i + 1) * width]
       assert gap(injections[i] - label, theirs) < 1e-5
@@ -121,8 +76,7 @@ def test_forward(golden, name):
 
 @pytest.mark.parametrize("name", ["get_grad_uncond", "get_grad_cond"])
 def test_gradients(golden, name):
-  data, params, y = case(golden, name)
-  model = module("GET", data.meta["ctor"])
+  data, model, params, y = case(golden, name)
   noise, z0 = nhwc(data.arrays["in/x"]), data.arrays["in/z0"]
   target = nhwc(data.arrays["in/target"])
 
@@ -141,15 +95,14 @@ def test_gradients(golden, name):
   values, grads = run(params)
   assert gap(values, data.arrays["out/loss_list"]) < 1e-5
   for i, kind in enumerate(("fpc", "last")):
+    mine = export_official(model, jax.tree.map(lambda g, i=i: g[i], grads))
     for key, theirs in data.under(f"grad/{kind}").items():
-      path, theirs = convert(key, theirs)
-      assert gap(at(grads, path)[i], theirs) < 5e-5, key
+      assert gap(mine[key], theirs) < 5e-5, key
 
 
 def test_training_steps(golden):
-  data, params, _ = case(golden, "get_train_steps")
+  data, model, params, _ = case(golden, "get_train_steps")
   meta, arrays = data.meta, data.arrays
-  model = module("GET", meta["ctor"])
   optimizer = optax.adamw(
     meta["lr"], *meta["betas"], meta["eps"], weight_decay=0
   )
@@ -185,15 +138,14 @@ def test_training_steps(golden):
     assert gap(terms, arrays["out/loss_list"][i]) < 1e-4
     assert quality == pytest.approx(arrays["out/ema_eval_l1"][i], rel=1e-4)
   for tree, kind in ((params, "model"), (ema, "ema")):
+    mine = export_official(model, tree)
     for key, theirs in data.under(f"out/{kind}").items():
-      path, theirs = convert(key, theirs)
-      assert gap(at(tree, path), theirs) < 1e-3, key
+      assert gap(mine[key], theirs) < 1e-3, key
 
 
 @pytest.mark.parametrize("name", ["vit_uncond", "vit_cond"])
 def test_vit(golden, name):
-  data, params, y = case(golden, name)
-  model = module("ViT", data.meta["ctor"])
+  data, model, params, y = case(golden, name, "ViT")
   image, kept = jax.jit(
     lambda p: model.apply(
       {"params": p},
