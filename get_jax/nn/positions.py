@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.nn.sharding import pin_batch
 
 
 def sincos_1d(positions: np.ndarray, dim: int) -> np.ndarray:
@@ -67,4 +66,4 @@ class PositionTable(nn.Module):
     table = self.param(
       "pos_table", lambda _: jnp.asarray(sincos_2d(self.grid, dim))
     )
-    return pin_batch(tokens + jax.lax.stop_gradient(table))
+    return tokens + jax.lax.stop_gradient(table)

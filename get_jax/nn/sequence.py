@@ -83,6 +83,7 @@ def run_blocks(
     collect: see there.
   """
   pure = block.clone(parent=None, name=None)
+  x = pin_batch(x)
 
   def step(params, x, inputs, own):
     return pin_batch(pure.apply({"params": params}, x, *inputs, *own))
@@ -117,6 +118,8 @@ def apply_blocks(
 ):
   """x = block(x, *inputs) for each block in turn.
 
+  Between blocks the tokens are pinned to the mesh, see `pin_batch`.
+
   Args:
     blocks: modules of equal fields, each with its own name, bound to the
       calling module; they have parameters and no other state.
@@ -144,8 +147,8 @@ def apply_blocks(
       remat=remat,
       collect=collect,
     )
-  states = []
+  states, x = [], pin_batch(x)
   for i, block in enumerate(blocks):
-    x = block(x, *inputs, *(() if each is None else (each[i],)))
+    x = pin_batch(block(x, *inputs, *(() if each is None else (each[i],))))
     states.append(x)
   return (x, states) if collect else x
