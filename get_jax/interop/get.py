@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from get_jax.interop.family import Family, Shapes, Tensors, count
-from get_jax.interop.names import Rule
+from get_jax.interop.names import LINEAR, Rule, Transform
 from get_jax.interop.transformer import (
   block_fields,
   block_rules,
@@ -22,8 +22,26 @@ _FINAL = (
 )
 
 
+_LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+_COLUMN = Transform(lambda x: x[:, 0], lambda x: x[:, None])
+
+
+def _weight_norm_rules() -> tuple[Rule, ...]:
+  """Directions and magnitudes of the equilibrium blocks' kernels."""
+  rules = []
+  for name in _LINEARS:
+    kernel = name.replace(".", "/") + "/kernel"
+    official = f"deq_blocks.{{}}.{name}.weight"
+    ours = f"equilibrium_blocks_{{}}/{kernel}"
+    rules.append(Rule(f"{official}_v", ours, LINEAR))
+    ours = f"weight_norms_{{}}/magnitude:{kernel}"
+    rules.append(Rule(f"{official}_g", ours, _COLUMN))
+  return tuple(rules)
+
+
 def _get_rules(model: GET) -> tuple[Rule, ...]:
   return (
+    *(_weight_norm_rules() if model.weight_norm else ()),
     *embedding_rules(model),
     *block_rules("blocks.{}", "blocks_{}"),
     Rule("qkv_inj", "qkv_injection"),
@@ -63,8 +81,12 @@ def _vit_fields(shapes: Shapes, model: ViT) -> dict[str, Any]:
 
 
 def _fold_weight_norm(tensors: Tensors, model: GET) -> Tensors:
-  """w = v g / |v|, row by row, where the blocks were trained under it."""
-  del model
+  """w = v g / |v|, row by row, where the blocks were trained under it.
+
+  A model with `weight_norm` of its own takes the two as they are.
+  """
+  if model.weight_norm:
+    return tensors
   out = dict(tensors)
   for name in tensors:
     stem = name.removesuffix(".weight_g")

@@ -20,9 +20,10 @@ from get_jax.equilibrium.solvers import Solver
 from get_jax.nn.adaln import XAVIER, FinalLayer
 from get_jax.nn.block import Block
 from get_jax.nn.label import LabelEmbed
+from get_jax.nn.normalization import WeightNorm
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
 from get_jax.nn.positions import PositionTable
-from get_jax.nn.sequence import apply_blocks, block_params, run_blocks
+from get_jax.nn.sequence import apply_blocks, run_blocks, stack_params
 
 SIZES = {
   "T": dict(hidden_size=256, num_heads=4, equilibrium_mlp_ratio=6.0),
@@ -57,6 +58,9 @@ class GET(nn.Module):
     mlp_ratio: of the injection blocks.
     equilibrium_mlp_ratio: of the equilibrium blocks.
     num_classes: classes of the condition; 0 makes the network unconditional.
+    weight_norm: whether the kernels of the equilibrium blocks are products of
+      a direction and a magnitude (an option of the official code; its
+      published networks do without).
     solver: how the fixed point is found; its `max_steps` is the `iterations`
       of a call. The default keeps, sample by sample, the iterate that moved
       least, and freezes what moves less than 1e-3, as the official evaluation.
@@ -77,6 +81,7 @@ class GET(nn.Module):
   mlp_ratio: float = 4.0
   equilibrium_mlp_ratio: float = 6.0
   num_classes: int = 0
+  weight_norm: bool = False
   solver: Solver = Simple(tolerance=1e-3)
   gradient: Gradient = Unrolled()
   dtype: Any = None
@@ -105,6 +110,8 @@ class GET(nn.Module):
       Block(mlp_ratio=self.equilibrium_mlp_ratio, **block)
       for _ in range(self.equilibrium_depth)
     ]
+    if self.weight_norm:
+      self.weight_norms = [WeightNorm() for _ in range(self.equilibrium_depth)]
     self.final_layer = FinalLayer(
       self.patch_size**2 * self.in_channels, affine=True
     )
@@ -236,6 +243,11 @@ class GET(nn.Module):
       z0 = jnp.zeros((len(noise), *self.state_shape))
     if self.is_initializing():
       apply_blocks(self.equilibrium_blocks, z0, each=injections)
+    params = [block.variables["params"] for block in self.equilibrium_blocks]
+    if self.weight_norm:
+      params = [
+        norm(own) for norm, own in zip(self.weight_norms, params, strict=True)
+      ]
     block = self.equilibrium_blocks[0].clone(parent=None, name=None)
 
     def layer(params, injections, z):
@@ -245,7 +257,7 @@ class GET(nn.Module):
 
     return fixed_point(
       layer,
-      block_params(self.equilibrium_blocks, self.scan),
+      stack_params(params) if self.scan else params,
       injections,
       z0,
       solver=solver,

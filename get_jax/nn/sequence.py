@@ -48,16 +48,9 @@ def rematerialize(fn: Callable, policy: str, in_scan: bool = False) -> Callable:
   return jax.checkpoint(fn, policy=chosen, prevent_cse=not in_scan)
 
 
-def block_params(blocks: Sequence[nn.Module], scan: bool = False):
-  """The parameters of bound blocks as `run_blocks` takes them.
-
-  Returns:
-    A list of trees, or one tree of stacked arrays with `scan`.
-  """
-  params = [block.variables["params"] for block in blocks]
-  if scan:
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
-  return params
+def stack_params(params: Sequence[Any]):
+  """One tree of arrays with a leading axis from equal trees."""
+  return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
 
 
 def run_blocks(
@@ -74,7 +67,7 @@ def run_blocks(
 
   Args:
     block: one of the equal modules; only its fields matter.
-    params: of `block_params`, made with the same `scan`.
+    params: a list of trees; with `scan` their `stack_params`.
     x: the tokens.
     *inputs: see `apply_blocks`, as for the other arguments and the result.
     each: see there.
@@ -91,8 +84,8 @@ def run_blocks(
   step = rematerialize(step, remat, in_scan=scan)
   if not scan:
     states = []
-    for i, block_params in enumerate(params):
-      x = step(block_params, x, inputs, () if each is None else (each[i],))
+    for i, own in enumerate(params):
+      x = step(own, x, inputs, () if each is None else (each[i],))
       states.append(x)
     return (x, states) if collect else x
 
@@ -101,7 +94,7 @@ def run_blocks(
     return x, (x if collect else None)
 
   if isinstance(each, list):
-    each = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    each = stack_params(each)
   own = () if each is None else (each,)
   x, states = jax.lax.scan(body, x, (params, own))
   return (x, states) if collect else x
@@ -137,9 +130,10 @@ def apply_blocks(
     may be the `each` of another run.
   """
   if blocks and not blocks[0].is_initializing() and (scan or remat != "none"):
+    params = [block.variables["params"] for block in blocks]
     return run_blocks(
       blocks[0],
-      block_params(blocks, scan),
+      stack_params(params) if scan else params,
       x,
       *inputs,
       each=each,

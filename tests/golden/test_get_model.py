@@ -16,7 +16,7 @@ FIELDS = {
 }
 
 
-def case(golden, case, name="GET"):
+def case(golden, case, name="GET", **fields):
   """The case, its model, parameters and labels."""
   data = golden(f"get/{case}")
   ctor = dict(data.meta["ctor"])
@@ -26,7 +26,7 @@ def case(golden, case, name="GET"):
     ctor = {k: v for k, v in ctor.items() if not k.startswith("deq_")}
   else:
     ctor = {FIELDS.get(k, k): v for k, v in ctor.items()}
-  model = create_model(name, **ctor)
+  model = create_model(name, **ctor, **fields)
   params = load_official(model, data.under("param"))
   return data, model, params, data.arrays.get("in/y")
 
@@ -74,9 +74,11 @@ def test_forward(golden, name):
       assert gap(injections[i] - label, theirs) < 1e-5
 
 
-@pytest.mark.parametrize("name", ["get_grad_uncond", "get_grad_cond"])
+@pytest.mark.parametrize(
+  "name", ["get_grad_uncond", "get_grad_cond", "get_wn_grad"]
+)
 def test_gradients(golden, name):
-  data, model, params, y = case(golden, name)
+  data, model, params, y = case(golden, name, weight_norm="wn" in name)
   noise, z0 = nhwc(data.arrays["in/x"]), data.arrays["in/z0"]
   target = nhwc(data.arrays["in/target"])
 

@@ -114,3 +114,23 @@ def test_labels_must_be_there():
       lambda p: model.apply({"params": p}, jnp.zeros((1, 8, 4, 1))),
       abstract_params(model),
     )
+
+
+def test_weight_norm_begins_without_effect(setting, generate):
+  _, params, noise, y, z0 = setting
+  model = tiny(weight_norm=True)
+  added = {
+    f"weight_norms_{i}": {
+      f"magnitude:{layer}/kernel": np.linalg.norm(
+        functools.reduce(dict.get, layer.split("/"), block)["kernel"], axis=0
+      )
+      for layer in ("attn/qkv", "attn/proj", "mlp/fc1", "mlp/fc2")
+    }
+    for i in range(model.equilibrium_depth)
+    for block in [params[f"equilibrium_blocks_{i}"]]
+  }
+  params = {**params, **added}
+  shapes = jax.tree.map(jnp.shape, params)
+  assert shapes == jax.tree.map(jnp.shape, abstract_params(model))
+  out = jax.jit(lambda p: model.apply({"params": p}, noise, y, z0))(params)
+  np.testing.assert_allclose(out, generate(y, z0, 6), atol=1e-5)
