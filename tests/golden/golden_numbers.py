@@ -1,10 +1,17 @@
 """What the tests of diffusion share: layouts, errors and replayed noise."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from get_jax.diffusion.scheme import Scheme, integrate
+
+# Programs that run once: their compilation is what takes the time.
+quick_jit = functools.partial(
+  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
 
 
 def nhwc(x):

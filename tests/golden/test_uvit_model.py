@@ -1,0 +1,256 @@
+"""U-ViT against the official code: forward, gradients, training, sampling."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from golden_numbers import nhwc, quick_jit, relative, replay
+from ml_collections import ConfigDict
+
+from get_jax.diffusion import Guidance, create_process, create_sampler
+from get_jax.interop import names
+from get_jax.interop.transformer import block_rules
+from get_jax.models import create_model
+from get_jax.models.parameters import abstract_params
+from get_jax.nn.patches import patchify, unpatchify
+from get_jax.nn.timestep import timestep_sinusoid
+from get_jax.training.optimizer import create_optimizer
+
+FIELDS = {
+  "img_size": "input_size",
+  "in_chans": "in_channels",
+  "embed_dim": "hidden_size",
+  "num_clip_token": "context_tokens",
+  "clip_dim": "context_features",
+}
+SKIPS = {"concat": "concat", "addition": "add", "none": "none"}
+
+
+def module(meta):
+  fields = {FIELDS.get(k, k): v for k, v in meta["constructor"].items()}
+  fields["skip"] = SKIPS[meta.get("skip_mode", "concat")]
+  fields["num_classes"] = max(fields.get("num_classes", 0), 0)
+  return create_model("U-ViT", **fields)
+
+
+def rules(model):
+  Rule = names.Rule
+  kernel = names.patch_convolution(model.patch_size)
+  return (
+    Rule("patch_embed.proj", "patch_embed", kernel),
+    Rule("pos_embed", "pos_embed", names.TABLE),
+    Rule("label_emb", "label_embed/table"),
+    Rule("context_embed", "context_embed"),
+    Rule("time_embed.0", "time_embed/fc1"),
+    Rule("time_embed.2", "time_embed/fc2"),
+    *block_rules("in_blocks.{}", "in_blocks_{}"),
+    *block_rules("mid_block", "mid_block"),
+    *block_rules("out_blocks.{}", "out_blocks_{}"),
+    Rule("out_blocks.{}.skip_linear", "out_blocks_{}/skip_linear"),
+    Rule("norm", "norm"),
+    Rule("decoder_pred", "decoder"),
+    Rule("final_layer", "conv"),
+  )
+
+
+def entries(model):
+  return names.entries(rules(model), abstract_params(model))
+
+
+def load(model, tensors):
+  found = entries(model)
+  assert {n: v.shape for n, v in tensors.items()} == {
+    n: e.shape for n, e in found.items()
+  }
+  return names.load(found, tensors)
+
+
+def case(golden, name):
+  data = golden(f"uvit/{name}")
+  model = module(data.meta)
+  return data, model, load(model, data.under("param"))
+
+
+def condition(data):
+  arrays = data.arrays
+  y = arrays.get("in/y", arrays.get("in/context"))
+  return None if y is None else jnp.asarray(y)
+
+
+@pytest.mark.parametrize(
+  "name",
+  [
+    "classcond_conv",
+    "classcond_noconv",
+    "uncond_conv",
+    "t2i_conv",
+    "skip_none",
+    "skip_addition",
+    "options",
+    "small_activations",
+  ],
+)
+def test_forward_and_gradients(golden, name):
+  data, model, params = case(golden, f"model_{name}")
+  tolerance = data.meta["tol_rel_l2"]
+  x, t = nhwc(data.arrays["in/x"]), data.arrays["in/timesteps"]
+  y, weights = condition(data), nhwc(data.arrays["in/cotangent"])
+
+  @quick_jit
+  def run(params, x):
+    def loss(params, x):
+      out, kept = model.apply(
+        {"params": params},
+        x,
+        t,
+        y,
+        capture_intermediates=lambda module, _: (
+          module.name in ("mid_block", "decoder")
+        ),
+        mutable=["intermediates"],
+      )
+      return jnp.sum(out * weights), (out, kept["intermediates"])
+
+    return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, x)
+
+  (grads, grad_x), (out, kept) = run(params, x)
+  assert relative(out, nhwc(data.arrays["out/out"])) < tolerance["out"]
+  middle = kept["mid_block"]["__call__"][0]
+  assert relative(middle, data.arrays["mid/mid_block"]) < tolerance["mid"]
+  decoded = kept["decoder"]["__call__"][0]
+  theirs = data.arrays["mid/decoder_pred"][:, -decoded.shape[1] :]
+  assert relative(decoded, theirs) < tolerance["mid"]
+  ours = names.export(entries(model), grads)
+  for key, theirs in data.under("grad").items():
+    assert relative(ours[key], theirs) < tolerance["grad"], key
+  assert relative(grad_x, nhwc(data.arrays["grad_in/x"])) < tolerance["grad"]
+
+
+def test_pieces(golden):
+  data = golden("uvit/embedding_and_patches").arrays
+  t = jnp.asarray(data["in/t"])
+  for dim in (8, 32, 33, 512):
+    mine = timestep_sinusoid(t, dim)
+    assert relative(mine, data[f"out/embedding_{dim}"]) < 2e-5
+  image = unpatchify(data["in/tokens"], (3, 3), 2)
+  np.testing.assert_array_equal(image, nhwc(data["out/unpatchified"]))
+  np.testing.assert_array_equal(
+    patchify(image, 2), data["out/patchified_again"]
+  )
+
+
+@pytest.mark.parametrize(
+  ("name", "process"), [("vp", "vp"), ("discrete", "stable_diffusion")]
+)
+def test_training_steps(golden, name, process):
+  data, model, start = case(golden, f"train_steps_{name}")
+  meta, arrays = data.meta, data.arrays
+  process = create_process(process)
+  told = meta["optimizer"]
+  optimizer = create_optimizer(
+    ConfigDict(
+      dict(
+        learning_rate=told["lr"],
+        schedule="constant",
+        warmup_steps=meta["warmup_steps"],
+        b1=told["betas"][0],
+        b2=told["betas"][1],
+        eps=told["eps"],
+        weight_decay=told["weight_decay"],
+        clip_norm=0.0,
+      )
+    ),
+    meta["n_steps"],
+  )
+
+  @quick_jit
+  def step(params, ema, state, x0, noise, y, time):
+    def loss(params):
+      losses, _ = process.loss_at(
+        lambda x, t: model.apply({"params": params}, x, t, y), x0, time, noise
+      )
+      return losses.mean(), losses
+
+    (_, losses), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    updates, state = optimizer.update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+    ema = optax.incremental_update(params, ema, 1 - meta["ema_rate"])
+    return params, ema, state, losses
+
+  if name == "vp":
+    times = arrays["in/t"].astype(np.float32)
+  else:
+    times = arrays["in/n"] - 1
+  params = ema = start
+  state = optimizer.init(start)
+  for i in range(meta["n_steps"]):
+    params, ema, state, losses = step(
+      params,
+      ema,
+      state,
+      nhwc(arrays["in/x0"][i]),
+      nhwc(arrays["in/eps"][i]),
+      arrays["in/y"][i],
+      times[i],
+    )
+    assert relative(losses, arrays["out/loss"][i]) < 1e-5
+  for kind, tree in (("delta", params), ("ema_delta", ema)):
+    moved = jax.tree.map(lambda a, b: np.float32(a) - b, tree, start)
+    ours = names.export(entries(model), moved)
+    theirs = data.under(f"out/{kind}")
+    assert ours.keys() == theirs.keys()
+    flat = [
+      np.concatenate([tree[key].ravel() for key in theirs])
+      for tree in (ours, theirs)
+    ]
+    assert relative(*flat) < meta["tol_rel_l2"][kind]
+
+
+@pytest.mark.parametrize("name", ["class", "t2i"])
+def test_guidance(golden, name):
+  data, model, params = case(golden, f"cfg_{name}")
+  x, t = nhwc(data.arrays["in/x"]), jnp.asarray(data.arrays["in/timesteps"])
+  null = data.arrays.get("in/empty_context", model.num_classes - 1)
+
+  @quick_jit
+  def net(x, t, y):
+    return model.apply({"params": params}, x, t, y)
+
+  for scale in data.meta["scales"]:
+    guidance = Guidance(scale, convention="u-vit")
+    out = guidance(net, condition(data), null)(x, t)
+    theirs = nhwc(data.arrays[f"out/cfg_{scale}"])
+    assert relative(out, theirs) < data.meta["tol_rel_l2"]
+
+
+@pytest.mark.parametrize(
+  ("name", "process", "sampler"),
+  [
+    ("sd_cfg_class", "stable_diffusion", "dpm_solver++"),
+    ("vp_dpm_class", "vp", "dpm_solver"),
+    ("vp_em_uncond", "vp", "euler_maruyama"),
+  ],
+)
+def test_sampling_end_to_end(golden, name, process, sampler):
+  data, model, params = case(golden, f"e2e_{name}")
+  process = create_process(process)
+  sampler = create_sampler(sampler, process, num_steps=data.meta["steps"])
+  noise = replay(data.arrays["in/x_init"], data.arrays.get("in/noise", ()))
+  y = condition(data)
+  guidance = Guidance(data.meta["cfg_scale"], convention="u-vit")
+
+  @quick_jit
+  def run():
+    def net(x, t, y):
+      return model.apply({"params": params}, x, t, y)
+
+    guided = guidance(net, y, model.num_classes - 1)
+    shape = nhwc(data.arrays["in/x_init"]).shape[1:]
+    return sampler(guided, noise, shape, trajectory=True)
+
+  x, states = run()
+  assert relative(x, nhwc(data.arrays["out/z"])) < data.meta["tol_rel_l2"]
+  begins = np.flatnonzero(sampler.scheme.begins)
+  calls = nhwc(data.arrays["mid/call_x"])[begins]
+  assert relative(states[:-1], calls) < data.meta["tol_rel_l2"]
