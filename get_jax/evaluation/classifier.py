@@ -13,6 +13,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
@@ -181,6 +182,7 @@ def load_classifier(path, sha256: str | None = None) -> ClassifierExtractor:
       "get_jax.evaluation.save_classifier"
     ) from error
   params = traverse_util.unflatten_dict(
-    {key: value.astype(np.float32) for key, value in arrays.items()}, sep="/"
+    {key: jnp.asarray(value, jnp.float32) for key, value in arrays.items()},
+    sep="/",
   )
   return ClassifierExtractor(name, classifier, params, image_shape, digest)

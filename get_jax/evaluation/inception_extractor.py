@@ -50,9 +50,8 @@ class InceptionExtractor:
     self.name = f"{name}-{preprocessing}"
     self.dim = NUM_FEATURES
     self.preprocessing = preprocessing
-    params = inception_params(arrays)
+    self._params = jax.tree.map(jnp.asarray, inception_params(arrays))
     self.digest = digest(arrays)
-    self._params = jax.tree.map(jnp.asarray, params)
     # Two programs, so that images of another size compile only the first.
     self._preprocess = jax.jit(
       functools.partial(preprocess, name=preprocessing)
@@ -63,7 +62,7 @@ class InceptionExtractor:
     """Features of uint8 images (B, H, W, 3), or grey (B, H, W, 1)."""
     check_uint8(images, (1, 3), None, self.name)
     if images.shape[-1] == 1:
-      images = np.repeat(np.asarray(images), 3, axis=-1)
+      images = jnp.repeat(images, 3, axis=-1)
     found = self._network({"params": self._params}, self._preprocess(images))
     # Every published inception score leaves out the last layer's bias.
     return Extracted(found["pool"], found["logits_unbiased"], found["spatial"])

@@ -79,6 +79,11 @@ def inception_params(arrays: Mapping[str, np.ndarray]) -> dict:
     UsageError: The arrays belong to another network; torchvision's
       ImageNet weights, of the same family, have a sentence of their own.
   """
+  if not isinstance(arrays, Mapping):
+    raise UsageError(
+      f"the Inception weights are a {type(arrays).__name__}, expected arrays "
+      f"by name as in {FILE_NAME}"
+    )
   arrays = {
     key: value
     for key, value in arrays.items()

@@ -140,7 +140,6 @@ def merge_across_hosts(running: RunningStatistics) -> RunningStatistics:
   counts = gather(np.array([float(running.count)]))[:, 0]
   means = gather(running.mean)
   merged = RunningStatistics(len(running.mean))
-  # One row of processes at a time would need P D^2 memory only here.
   for process, scatter in enumerate(gather(running.scatter)):
     one = RunningStatistics(len(running.mean))
     one.count, one.mean = int(counts[process]), means[process]

@@ -1,9 +1,11 @@
 """What the scores know of a set of images, gathered batch by batch."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from get_jax.errors import UsageError
 from get_jax.evaluation.classifier import Extracted
@@ -34,28 +36,51 @@ class Summary:
 
 
 def extract(
-  extractor: FeatureExtractor, images: Iterable
+  extractor: FeatureExtractor,
+  images: Iterable,
+  devices: Sequence[jax.Device] = (),
 ) -> Iterator[Extracted]:
   """Runs an extractor over batches.
+
+  The next batch is under way while one is handed out, so that reading images
+  and measuring them overlap.
 
   Args:
     extractor: The extractor.
     images: Batches of uint8 (B, H, W, C). All but the last should have the
-      same size; a shorter last one is padded, so that it needs no compiling.
+      same size; shorter ones are padded, so that they need no compiling.
+    devices: Devices of this process among which to divide each batch.
 
   Yields:
     `Extracted` of numpy arrays, one per batch.
   """
-  size = 0
+  sharding, size, waiting = None, 0, None
+  if len(devices) > 1:
+    mesh = jax.sharding.Mesh(np.array(devices), ("data",))
+    sharding = NamedSharding(mesh, PartitionSpec("data"))
   for batch in images:
     count = len(batch)
-    if 0 < count < size:
+    if count == 0:
+      continue
+    share = max(len(devices), 1)
+    size = max(size, -(-count // share) * share)
+    if count < size:
       padding = np.repeat(batch[-1:], size - count, axis=0)
       batch = np.concatenate([np.asarray(batch), padding])
-    size = len(batch)
-    yield Extracted(
-      *(None if x is None else np.asarray(x)[:count] for x in extractor(batch))
-    )
+    if sharding is not None:
+      batch = jax.device_put(batch, sharding)
+    started = extractor(batch), count
+    if waiting:
+      yield _fetch(*waiting)
+    waiting = started
+  if waiting:
+    yield _fetch(*waiting)
+
+
+def _fetch(extracted, count) -> Extracted:
+  return Extracted(
+    *(None if x is None else np.asarray(x)[:count] for x in extracted)
+  )
 
 
 def summarize(
@@ -102,10 +127,16 @@ def summarize(
 
 
 def summarize_images(
-  extractor: FeatureExtractor, images: Iterable, labels=None, keep_rows=False
+  extractor: FeatureExtractor,
+  images: Iterable,
+  labels=None,
+  keep_rows: bool = False,
+  devices: Sequence[jax.Device] = (),
 ) -> Summary:
   """`summarize` of `extract`: from batches of uint8 images to a `Summary`."""
-  return summarize(extractor, extract(extractor, images), labels, keep_rows)
+  return summarize(
+    extractor, extract(extractor, images, devices), labels, keep_rows
+  )
 
 
 def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -80,6 +80,20 @@ def test_unit_of_distance_and_padding(extractor, reference, real):
     )
 
 
+def test_batches_divided_among_devices(extractor, reference, real):
+  images, _ = real
+  found = evaluation.summarize_images(
+    extractor, evaluation.batches(images, 1001), devices=jax.devices()
+  )
+  assert found.features.count == 1797
+  np.testing.assert_allclose(
+    found.features.mean, reference.features.mean, rtol=1e-6, atol=1e-6
+  )
+  assert abs(
+    evaluation.frechet_distance(found.features, reference.features)
+  ) < (1e-6)
+
+
 def test_parameters_and_size():
   with np.load(ROOM / "digits_v1.npz") as file:
     count = sum(file[key].size for key in file.files if key != "about")

@@ -50,6 +50,11 @@ def test_other_weights_are_refused(arrays, change, sentence):
     evaluation.InceptionExtractor(changed)
 
 
+def test_something_else_than_arrays():
+  with pytest.raises(UsageError, match="are a list, expected arrays by name"):
+    evaluation.InceptionExtractor([1, 2])
+
+
 def test_missing_file_says_where_to_get_it(tmp_path):
   with pytest.raises(UsageError, match="download https://github"):
     evaluation.create_extractor(

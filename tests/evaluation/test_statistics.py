@@ -1,5 +1,7 @@
 """Streaming moments and the Frechet distance between them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from get_jax.evaluation import (
   class_accuracy,
   frechet_distance,
   inception_score,
+  merge_across_hosts,
 )
 
 
@@ -36,6 +39,46 @@ def test_streaming_equals_two_passes(offset):
   wanted = centred.T @ centred / 4999
   error = np.linalg.norm(found.covariance - wanted) / np.linalg.norm(wanted)
   assert error < (1e-13 if offset == 0 else 1e-10)
+
+
+def test_memory_does_not_grow_with_images():
+  rng = np.random.default_rng(3)
+  running = RunningStatistics(256)
+  tracemalloc.start()
+  for _ in range(200):
+    running.update(rng.standard_normal((100, 256), dtype=np.float32))
+  running.finish()
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  # Two matrices besides the running one, and a few copies of a batch.
+  assert peak < 8 * (2 * 256**2 + 6 * 101 * 256)
+
+
+def test_hosts_merge_without_rounding(monkeypatch):
+  rng = np.random.default_rng(4)
+  parts = [rng.standard_normal((n, 3)) + 1e6 for n in (5, 1, 40)]
+  hosts = [RunningStatistics(3) for _ in parts]
+  for host, part in zip(hosts, parts, strict=True):
+    host.update(part)
+  sent = []
+
+  def allgather(bits):
+    # Every host sends the same field in the same call.
+    field = ("count", "mean", "scatter")[len(sent)]
+    sent.append(field)
+    assert bits.dtype == np.uint32
+    values = [np.atleast_1d(np.float64(getattr(h, field))) for h in hosts]
+    return np.stack([np.ascontiguousarray(v).view(np.uint32) for v in values])
+
+  monkeypatch.setattr("jax.process_count", lambda: 3)
+  monkeypatch.setattr(
+    "jax.experimental.multihost_utils.process_allgather", allgather
+  )
+  merged = merge_across_hosts(hosts[1]).finish()
+  whole = GaussianStatistics.of(np.concatenate(parts))
+  assert merged.count == 46
+  np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-15)
+  np.testing.assert_allclose(merged.covariance, whole.covariance, rtol=1e-8)
 
 
 def test_merging_nothing_changes_nothing():

@@ -1,0 +1,116 @@
+"""Images/s of FID's Inception-v3 at 299x299, beside PyTorch's in the same run.
+
+  python benchmarks/inception.py [--batch=16] [--rounds=7] [--no-torch]
+
+Both networks get the same random weights and the same images and must agree;
+they run in turns, and medians are printed. On an accelerator without PyTorch
+beside it, --no-torch prints ours alone. The share is that of the rate that a
+large float32 matmul reaches on the device (11.4 GFLOP per image).
+"""
+
+import argparse
+import importlib.util
+import os
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import trange
+
+from get_jax.evaluation.inception import Inception
+from get_jax.evaluation.inception_weights import (
+  inception_params,
+  random_checkpoint,
+)
+
+FLOPS_PER_IMAGE = 2 * 5.713e9
+
+
+def ours(arrays):
+  """A function of NHWC images that waits for the pool features."""
+  params = jax.device_put(inception_params(arrays))
+  network = jax.jit(lambda params, x: Inception().apply({"params": params}, x))
+  return lambda x: np.asarray(network(params, x)["pool"])
+
+
+def theirs(arrays):
+  """The same of PyTorch, in its own layout."""
+  import torch
+  from torch_models.inception import Inception as TorchInception
+
+  torch.set_num_threads(os.cpu_count())
+  device = "cuda" if torch.cuda.is_available() else "cpu"
+  network = TorchInception().eval().to(device)
+  state = {key: torch.from_numpy(value) for key, value in arrays.items()}
+  missing = network.load_state_dict(state, strict=False).missing_keys
+  assert all(key.endswith("num_batches_tracked") for key in missing)
+
+  @torch.no_grad()
+  def run(x):
+    x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).to(device)
+    return network(x).cpu().numpy()
+
+  return run
+
+
+def matmul_rate(size: int) -> float:
+  """FLOP/s of a float32 matmul at highest precision, best of five."""
+  x = jnp.ones((size, size))
+  matmul = jax.jit(
+    lambda x: jnp.matmul(x, x, precision=jax.lax.Precision.HIGHEST)
+  )
+  matmul(x).block_until_ready()
+  seconds = []
+  for _ in range(5):
+    start = time.perf_counter()
+    matmul(x).block_until_ready()
+    seconds.append(time.perf_counter() - start)
+  return 2 * size**3 / min(seconds)
+
+
+def main():
+  """Times, in turns."""
+  parser = argparse.ArgumentParser()
+  parser.add_argument("--batch", type=int, default=16)
+  parser.add_argument("--rounds", type=int, default=7)
+  parser.add_argument("--no-torch", action="store_true")
+  args = parser.parse_args()
+  arrays = random_checkpoint(0)
+  networks = {"get_jax": ours(arrays)}
+  if not args.no_torch:
+    if importlib.util.find_spec("torch") is None:
+      parser.error("PyTorch is not installed; expected it or --no-torch")
+    networks["pytorch-fid's"] = theirs(arrays)
+  x = np.random.default_rng(0).uniform(-1, 1, (args.batch, 299, 299, 3))
+  x = x.astype(np.float32)
+  outputs = {name: run(x) for name, run in networks.items()}  # compiles
+  first = outputs["get_jax"]
+  for name, output in outputs.items():
+    error = np.linalg.norm(output - first) / np.linalg.norm(first)
+    assert error < 2e-5, f"{name} differs by {error:.1e}"
+  wall, cpu = ({name: [] for name in networks} for _ in range(2))
+  for _ in trange(args.rounds, unit="round"):
+    for name, run in networks.items():
+      start = time.perf_counter(), time.process_time()
+      run(x)
+      wall[name].append((time.perf_counter() - start[0]) / args.batch)
+      cpu[name].append((time.process_time() - start[1]) / args.batch)
+  on_cpu = jax.default_backend() == "cpu"
+  rate = matmul_rate(2048 if on_cpu else 8192)
+  print(
+    f"{jax.devices()[0].device_kind}, batch {args.batch}, medians of "
+    f"{args.rounds} rounds; matmul {rate / 1e9:.0f} GFLOP/s"
+  )
+  for name in networks:
+    seconds = statistics.median(wall[name])
+    print(
+      f"{name:14} {1 / seconds:8.2f} images/s, "
+      f"{FLOPS_PER_IMAGE / seconds / rate:5.1%} of the matmul rate, "
+      f"{statistics.median(cpu[name]):.3f} CPU seconds per image"
+    )
+
+
+if __name__ == "__main__":
+  main()
