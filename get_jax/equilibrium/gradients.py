@@ -167,13 +167,17 @@ class Phantom(Gradient):
 
 
 @dataclasses.dataclass(frozen=True)
-class JacobianFree(Phantom):
-  """One differentiated application of f after the solver (Fung et al., JFB:
-  Jacobian-Free Backpropagation, 2022); `Phantom` with one undamped step.
+class JacobianFree(Gradient):
+  """The derivative of one application of f at the state that was found.
+
+  It leaves out how the state itself depends on the parameters: y = g instead
+  of the backward system of `Implicit` (Fung et al., JFB: Jacobian-Free
+  Backpropagation, 2022).
   """
 
-  steps: int = dataclasses.field(default=1, init=False)
-  tau: float = dataclasses.field(default=1.0, init=False)
+  def attach(self, f, params, x, z, probe=None):
+    """z itself; what it is differentiated as is f(params, x, z)."""
+    return _attach(f, None, params, x, jax.lax.stop_gradient(z), None)
 
 
 # Relative: the scale of a cotangent is that of the loss over the batch size.
@@ -198,7 +202,7 @@ class Implicit(Gradient):
   solver: Solver = ADJOINT
 
   def tapped(self):
-    """Intermediate states get one Jacobian-free step."""
+    """Intermediate states are no fixed points; they do without a solve."""
     return JacobianFree()
 
   def attach(self, f, params, x, z, probe=None):
@@ -209,34 +213,37 @@ class Implicit(Gradient):
     """
     if probe is None:
       probe = jnp.zeros((batch.size(z), 3), batch.accumulator(z))
-    return _implicit(f, self, params, x, jax.lax.stop_gradient(z), probe)
+    return _attach(f, self, params, x, jax.lax.stop_gradient(z), probe)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _implicit(f, gradient, params, x, z, probe):
+def _attach(f, implicit, params, x, z, probe):
   return z
 
 
-def _implicit_forward(f, gradient, params, x, z, probe):
+def _attach_forward(f, implicit, params, x, z, probe):
   # The output of the call, and not its argument, is what is kept: so the
   # state carries its derivative into the backward pass, and a derivative of
   # the derivative is right.
-  z = _implicit(f, gradient, params, x, z, probe)
+  z = _attach(f, implicit, params, x, z, probe)
   return z, (params, x, z)
 
 
-def _implicit_backward(f, gradient, kept, cotangent):
+def _attach_backward(f, implicit, kept, cotangent):
   params, x, z = kept
   _, pullback = jax.vjp(f, params, x, z)
-  adjoint = solve_adjoint(pullback, cotangent, gradient)
-  d_params, d_x, _ = pullback(adjoint.value)
-  report = jnp.stack(
-    [adjoint.residual, adjoint.relative_residual, adjoint.steps], axis=-1
-  )
+  report = None
+  if implicit is not None:
+    adjoint = solve_adjoint(pullback, cotangent, implicit)
+    cotangent = adjoint.value
+    report = jnp.stack(
+      [adjoint.residual, adjoint.relative_residual, adjoint.steps], axis=-1
+    )
+  d_params, d_x, _ = pullback(cotangent)
   return d_params, d_x, jax.tree.map(jnp.zeros_like, z), report
 
 
-_implicit.defvjp(_implicit_forward, _implicit_backward)
+_attach.defvjp(_attach_forward, _attach_backward)
 
 
 def _adjoint_map(pullback: Any, cotangent: PyTree, y: PyTree) -> PyTree:
@@ -245,14 +252,14 @@ def _adjoint_map(pullback: Any, cotangent: PyTree, y: PyTree) -> PyTree:
 
 
 def solve_adjoint(
-  pullback: Any, cotangent: PyTree, gradient: Implicit
+  pullback: Any, cotangent: PyTree, implicit: Implicit
 ) -> Solution:
   """Solves y = J^T y + g from 0.
 
   Args:
     pullback: the second result of `jax.vjp(f, params, x, z)`.
     cotangent: g, like z.
-    gradient: whose solver is used, and which differentiates the result.
+    implicit: whose solver is used, and which differentiates the result.
   """
-  loop = Loop(_adjoint_map, pullback, cotangent, gradient.solver, taps=None)
-  return gradient.solve(loop, jax.tree.map(jnp.zeros_like, cotangent), None)
+  loop = Loop(_adjoint_map, pullback, cotangent, implicit.solver)
+  return implicit.solve(loop, jax.tree.map(jnp.zeros_like, cotangent), None)

@@ -11,7 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from get_jax.equilibrium import Anderson, Broyden, Simple, fixed_point
+from get_jax.equilibrium import (
+  Anderson,
+  Broyden,
+  JacobianFree,
+  Simple,
+  fixed_point,
+)
 
 TOLERANCE = dict(rtol=1e-9, atol=1e-9)
 
@@ -27,9 +33,7 @@ EXACT = {
     12, 0.0, window=4, mixing=0.7, ridge=1e-4, absolute=True
   ),
   "anderson_lam": Anderson(12, 0.0, window=3, ridge=1e-2, absolute=True),
-  "anderson_expansive": Anderson(
-    12, 0.0, window=6, ridge=1e-4, absolute=True
-  ),
+  "anderson_expansive": Anderson(12, 0.0, window=6, ridge=1e-4, absolute=True),
   "anderson_expansive_final": Anderson(
     12, None, window=6, ridge=1e-4, absolute=True
   ),
@@ -44,7 +48,10 @@ EXACT = {
 def float64():
   # Not the context manager: callbacks run in other threads.
   jax.config.update("jax_enable_x64", True)
+  # Small programs, run once: their compilation is all that takes time.
+  jax.config.update("jax_disable_most_optimizations", True)
   yield
+  jax.config.update("jax_disable_most_optimizations", False)
   jax.config.update("jax_enable_x64", False)
 
 
@@ -104,3 +111,113 @@ def test_every_evaluation_and_the_result(case, name):
         **TOLERANCE,
       )
   np.testing.assert_allclose(solution.value, out["result"], **TOLERANCE)
+
+
+STOPPING = {
+  "fp_abs_stop": Simple(80, 1e-4),
+  "fp_rel_stop": Simple(80, 1e-3, relative=True),
+  "anderson_abs_stop": Anderson(40, 1e-4, window=6, ridge=1e-4, absolute=True),
+  "anderson_rel_stop": Anderson(
+    40, 1e-4, relative=True, window=6, ridge=1e-4, absolute=True
+  ),
+  "broyden_abs_stop": Broyden(41, 1e-4),
+  "broyden_rel_stop": Broyden(41, 1e-4, relative=True),
+}
+
+
+@pytest.mark.parametrize("name", STOPPING)
+def test_samples_stop_by_themselves(case, name):
+  """The slowest sample ends as torchdeq's; the others end before it."""
+  solver, out = STOPPING[name], case.under(f"out/{name}")
+  solution = solve(case, name, solver)
+  assert solution.converged.all()
+  steps = np.asarray(solution.steps)
+  assert steps.max() == out["n_evals"]
+  slowest = steps == steps.max()
+  np.testing.assert_allclose(
+    solution.value[slowest], out["result"][slowest], **TOLERANCE
+  )
+  kind = "rel" if solver.relative else "abs"
+  ours = solution.relative_trace if solver.relative else solution.trace
+  theirs = out[f"{kind}_trace"]
+  unseen = {Anderson: 2, Broyden: 1, Simple: 0}[type(solver)]
+  for sample, count in enumerate(steps):
+    np.testing.assert_allclose(
+      ours[unseen:count, sample],
+      theirs[sample, 1 : 1 + count - unseen],
+      **TOLERANCE,
+    )
+    assert (ours[: count - 1, sample] >= solver.tolerance).all()
+    assert ours[count - 1, sample] < solver.tolerance
+    assert jnp.isnan(ours[count:, sample]).all()
+
+
+def test_two_steps_of_anderson_are_two_steps(case):
+  """torchdeq returns z0 after two evaluations; here it is the better image."""
+  solution = solve(case, "anderson_two", Anderson(2, 0.0))
+  out = case.under("out/anderson_two")
+  better = np.argmin(solution.trace, axis=0)
+  np.testing.assert_allclose(
+    solution.value,
+    out["eval_values"][better, np.arange(len(better))],
+    **TOLERANCE,
+  )
+  np.testing.assert_array_equal(solution.steps, 2)
+
+
+def test_line_search_is_each_samples_own(case):
+  """torchdeq takes one step length for the whole batch.
+
+  After as many evaluations every sample is closer than there, and a sample
+  alone takes the same way as among others.
+  """
+  out, problem = case.under("out/broyden_ls"), case.under("in/B")
+  problem = {key: jnp.asarray(value) for key, value in problem.items()}
+  solver = Broyden(int(out["n_evals"]), 0.0, line_search=True)
+  call = jax.jit(
+    lambda x, z0: fixed_point(
+      tanh_map, problem, x, z0, solver=solver, trace=True
+    )
+  )
+  together = call(problem["x"], problem["z0"])
+  assert (together.residual < 0.5 * out["abs_lowest"]).all()
+  alone = call(problem["x"][1:2], problem["z0"][1:2])
+  np.testing.assert_allclose(
+    alone.trace[:20, 0], together.trace[:20, 1], rtol=1e-6
+  )
+
+
+def test_taps_are_what_the_solver_would_have_returned(case):
+  """torchdeq leaves out the final state, and Broyden's first tap."""
+  for name, solver, numbers in [
+    ("fp", Simple(12, 0.0), [0, 1, 2, 3]),
+    ("simple", Simple(12, None, damping=0.8), [0, 1, 2, 3]),
+    ("anderson", EXACT["anderson"], [1, 2, 3]),
+  ]:
+    solution = solve(
+      case, name, solver, gradient=JacobianFree(), taps=(1, 4, 8, 12)
+    )
+    np.testing.assert_allclose(
+      solution.taps[jnp.array(numbers)],
+      case.arrays[f"out/{name}/indexed"],
+      **TOLERANCE,
+    )
+    np.testing.assert_array_equal(solution.taps[-1], solution.value)
+  # Its state after one step is z0 and after k + 1 evaluations our tap k + 1.
+  solution = solve(
+    case, "broyden", Broyden(13, 0.0), gradient=JacobianFree(), taps=(4, 8, 12)
+  )
+  np.testing.assert_allclose(
+    solution.taps[:3], case.arrays["out/broyden/indexed"], **TOLERANCE
+  )
+
+
+def test_evaluations_to_a_residual_of_1e_6(case):
+  counts = [
+    int(solve(case, "fp", solver).steps.max())
+    for solver in (Simple(60, 1e-6), Anderson(60, 1e-6), Broyden(60, 1e-6))
+  ]
+  plain, anderson, broyden = counts
+  assert plain == 14
+  assert anderson <= plain
+  assert broyden <= plain
