@@ -23,6 +23,7 @@ from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
 from get_jax.nn.positions import PositionTable
 from get_jax.nn.sequence import apply_blocks
 from get_jax.nn.timestep import TimestepEmbed
+from get_jax.nn.tmsa import DiffiTBlock
 
 SIZES = {
   "S": dict(hidden_size=384, depth=12, num_heads=6),
@@ -35,7 +36,7 @@ VARIANTS = {
   for size, fields in SIZES.items()
   for patch_size in (2, 4, 8)
 }
-BLOCKS = ("adaLN-Zero", "adaLN", "in-context", "cross-attention")
+BLOCKS = ("adaLN-Zero", "adaLN", "in-context", "cross-attention", "TMSA")
 
 
 class CrossAttention(nn.Module):
@@ -99,7 +100,8 @@ class DiT(nn.Module):
     num_heads: attention heads.
     mlp_ratio: hidden width of the perceptrons over D.
     block: how the condition enters: "adaLN-Zero", "adaLN", "in-context" (time
-      and label as further tokens) or "cross-attention" (to these two tokens).
+      and label as further tokens), "cross-attention" (to these two tokens) or
+      "TMSA" (DiffiT's; it makes DiT-XL/2 the latent DiffiT).
     num_classes: classes of the condition; 0 makes the network unconditional.
     null_class: whether label `num_classes` stands for "no class".
     learn_sigma: twice the output channels, the second half for the variance.
@@ -168,6 +170,8 @@ class DiT(nn.Module):
     if self.block in ("adaLN-Zero", "adaLN"):
       condition = nn.silu(sum(embeddings))
       tokens = apply_blocks(blocks, tokens, condition, **run)
+    elif self.block == "TMSA":
+      tokens = apply_blocks(blocks, tokens, sum(embeddings), **run)
     elif self.block == "in-context":
       count = tokens.shape[1]
       tokens = jnp.concatenate([tokens, jnp.stack(embeddings, 1)], axis=1)
@@ -180,6 +184,7 @@ class DiT(nn.Module):
     final = FinalLayer(
       self.patch_size**2 * channels,
       head_init=XAVIER if self.block == "adaLN" else ZEROS,
+      activation=nn.silu if self.block == "TMSA" else None,
       dtype=self.dtype,
       name="final_layer",
     )
@@ -208,6 +213,9 @@ class DiT(nn.Module):
         return Block(activation=gelu_tanh, affine=False, **common)
       case "cross-attention":
         return CrossAttentionBlock(**common)
+      case "TMSA":
+        grid = patch_grid(self.input_size, self.patch_size)
+        return DiffiTBlock(window=grid, **common)
     raise UsageError(
       f"block is {self.block!r}; expected one of: {', '.join(BLOCKS)}"
     )

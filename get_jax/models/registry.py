@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 
 from get_jax.errors import UsageError
-from get_jax.models import dit, get, uvit, vit
+from get_jax.models import diffit, dit, get, uvit, vit
 from get_jax.nn.patches import as_pair
 
 
@@ -31,6 +31,9 @@ class Family:
 
 FAMILIES = {
   "DiT": Family(dit.DiT, dit.VARIANTS, image_size=256, downsample=8),
+  "DiffiT": Family(
+    diffit.DiffiT, diffit.VARIANTS, image_size=256, downsample=8
+  ),
   "U-ViT": Family(uvit.UViT, uvit.VARIANTS, image_size=32),
   "ViT": Family(vit.ViT, vit.VARIANTS, image_size=32),
   "GET": Family(get.GET, get.VARIANTS, image_size=32),
