@@ -21,7 +21,7 @@ from get_jax.evaluation.inception_extractor import (
 )
 
 DIGITS_SHA256 = (
-  "ff81d4ec5ebfced041bd01b4c6da39037139e85395237705ab7b859c201566ac"
+  "e2161f870a8a5c306a449501db52c0ef3b0bd70bc748cc6479b537d4cebfb13d"
 )
 
 

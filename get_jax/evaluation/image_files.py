@@ -4,7 +4,7 @@ import hashlib
 import io
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -21,6 +21,7 @@ class ImageFiles:
     name: Where they came from.
     count: Their number N.
     labels: (N,) integers where the file has them (`arr_1`), or None.
+    names: File names in order, relative to the set; () for an npz.
   """
 
   def __init__(
@@ -29,8 +30,10 @@ class ImageFiles:
     count: int,
     batches: Callable[[int], Iterator[np.ndarray]],
     labels: np.ndarray | None = None,
+    names: Sequence[str] = (),
   ):
-    self.name, self.count, self.labels = name, count, labels
+    self.name, self.count = name, count
+    self.labels, self.names = labels, tuple(names)
     self._batches = batches
 
   def batches(self, size: int) -> Iterator[np.ndarray]:
@@ -46,7 +49,7 @@ class ImageFiles:
     return found.hexdigest()
 
 
-def open_images(path, channels: int = 3) -> ImageFiles:
+def open_images(path, channels: int = 3, within: str = "") -> ImageFiles:
   """Opens images for measuring.
 
   Args:
@@ -55,6 +58,7 @@ def open_images(path, channels: int = 3) -> ImageFiles:
       `.zip` of image files; a folder of image files, searched through. Files
       are taken in the order of their names and must be of one size.
     channels: 3 converts files to RGB; 1 takes grey files only.
+    within: Part of a zip or folder to take, such as "train".
 
   Raises:
     UsageError: Nothing there, no images in it, wrong keys or types, or images
@@ -62,7 +66,7 @@ def open_images(path, channels: int = 3) -> ImageFiles:
   """
   path = pathlib.Path(path).expanduser()
   if path.is_dir():
-    return _open_folder(path, channels)
+    return _open_folder(path, channels, within)
   if not path.is_file():
     raise UsageError(
       f"no images at {path}, expected an .npz, a .zip or a folder"
@@ -75,7 +79,7 @@ def open_images(path, channels: int = 3) -> ImageFiles:
     ) from error
   if path.suffix == ".npz":
     return _open_npz(path, archive)
-  return _open_zip(path, archive, channels)
+  return _open_zip(path, archive, channels, within)
 
 
 def _open_npz(path, archive) -> ImageFiles:
@@ -116,25 +120,32 @@ def _read_header(stream):
   return np.lib.format.read_array_header_2_0(stream)
 
 
-def _open_zip(path, archive, channels) -> ImageFiles:
-  names = [name for name in archive.namelist() if _is_image(name)]
-  return _files(path, sorted(names), archive.read, channels)
+def _open_zip(path, archive, channels, within) -> ImageFiles:
+  names = archive.namelist()
+  return _files(path, names, archive.read, channels, within)
 
 
-def _open_folder(path, channels) -> ImageFiles:
-  files = (x for x in path.rglob("*") if x.is_file() and _is_image(x.name))
-  names = sorted(x.relative_to(path).as_posix() for x in files)
-  return _files(path, names, lambda name: (path / name).read_bytes(), channels)
+def _open_folder(path, channels, within) -> ImageFiles:
+  files = (x for x in path.rglob("*") if x.is_file())
+  names = [x.relative_to(path).as_posix() for x in files]
+
+  def read(name):
+    return (path / name).read_bytes()
+
+  return _files(path, names, read, channels, within)
 
 
-def _is_image(name):
-  return name.lower().endswith(SUFFIXES)
-
-
-def _files(path, names, read, channels) -> ImageFiles:
+def _files(path, names, read, channels, within) -> ImageFiles:
+  folder = f"{within.strip('/')}/" if within else ""
+  names = sorted(
+    name
+    for name in names
+    if name.startswith(folder) and name.lower().endswith(SUFFIXES)
+  )
   if not names:
     raise UsageError(
-      f"no image files in {path}, expected some of {', '.join(SUFFIXES)}"
+      f"no image files in {path / within}, expected some of "
+      f"{', '.join(SUFFIXES)}"
     )
 
   def batches(size):
@@ -153,7 +164,8 @@ def _files(path, names, read, channels) -> ImageFiles:
         batch.append(image)
       yield np.stack(batch)
 
-  return ImageFiles(path.name, len(names), batches)
+  name = f"{path.name}/{within}" if within else path.name
+  return ImageFiles(name, len(names), batches, names=names)
 
 
 def _decode(content, name, channels) -> np.ndarray:

@@ -52,6 +52,12 @@ def test_images_made_elsewhere(made_elsewhere, pictures, name):
   parts = list(images.batches(4))
   assert [len(part) for part in parts] == [4, 4, 3]
   np.testing.assert_array_equal(np.concatenate(parts), wanted)
+  if name == "folder":
+    some = evaluation.open_images(made_elsewhere / name, within="1")
+    assert some.names == ("1/01.png", "1/04.png", "1/07.png", "1/10.png")
+    assert some.name == "folder/1"
+    (found,) = some.batches(9)
+    np.testing.assert_array_equal(found, pictures[1::3])
   whole = evaluation.open_images(made_elsewhere / "samples.npz")
   assert (images.digest() == whole.digest()) == (name != "folder")
   if name == "samples.npz":
