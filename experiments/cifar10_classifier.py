@@ -6,10 +6,7 @@ r"""Trains a CIFAR-10 classifier to measure with, where Inception is too much.
 `--images` is a zip or folder with `train/<class>/*` and `test/<class>/*`. Some
 minutes on a GPU, hours on a CPU (`--widths=32,64,128` is four times cheaper).
 The file is a ruler of your own: keep it, name it, and compare only scores that
-carry its name. To measure with it:
-
-    --config.evaluation.extractor=classifier
-    --config.evaluation.extractor_path=cifar10_classifier.npz
+carry its name. `create_extractor("classifier", path=...)` reads it.
 """
 
 import pathlib
