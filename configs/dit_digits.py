@@ -16,8 +16,8 @@ def get_config():
     image_size=8,
     downsample=1,
     in_channels=1,
-    patch_size=2,
-    hidden_size=96,
+    patch_size=4,
+    hidden_size=192,
     depth=4,
     num_heads=3,
     num_classes=10,
@@ -29,7 +29,7 @@ def get_config():
     name="edm", sigma_data=0.75, time_scale=400.0, reduction="mean"
   )
   config.batch_size = 128
-  config.num_steps = 2_000
+  config.num_steps = 1_500
   config.optimizer.learning_rate = 2e-3
   config.optimizer.schedule = "cosine"
   config.optimizer.warmup_steps = 100

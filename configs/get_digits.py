@@ -28,8 +28,8 @@ def get_config():
     image_size=8,
     downsample=1,
     in_channels=1,
-    patch_size=2,
-    hidden_size=96,
+    patch_size=4,
+    hidden_size=192,
     num_heads=3,
     injection_depth=1,
     equilibrium_depth=1,
@@ -37,7 +37,7 @@ def get_config():
   )
   config.distillation = dict(distance="l1", decay=0.8, iterations=6, z0="noise")
   config.batch_size = 128
-  config.num_steps = 2_000
+  config.num_steps = 1_500
   config.optimizer.learning_rate = 1e-3
   config.optimizer.schedule = "cosine"
   config.optimizer.warmup_steps = 100

@@ -64,11 +64,11 @@ def run(doc: str) -> None:
       sys.exit(EXIT_CODE)
 
   def parse(argv):
+    if {"--help", "-help", "--helpfull", "--helpshort"} & set(argv):
+      print(f"{doc}\n{flags.FLAGS.module_help(__name__)}")
+      sys.exit(0)
     try:
       flags.FLAGS(argv)
-      if flags.FLAGS.help or flags.FLAGS.helpshort or flags.FLAGS.helpfull:
-        print(f"{doc}\n\n{flags.FLAGS.module_help(__name__)}")
-        sys.exit(0)
       _check_config(argv)
     except (
       flags.Error,

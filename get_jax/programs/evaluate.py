@@ -6,6 +6,7 @@ import time
 import jax
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from get_jax.data import Source
@@ -140,7 +141,7 @@ def print_table(evaluations: dict[str, Evaluation]) -> None:
     column.justify = "right"
   for score in first.scores:
     row = [f"{e.scores[score]:.3f}" for e in evaluations.values()]
-    table.add_row(score, *row)
+    table.add_row(escape(score), *row)
   table.add_row(
     "network evaluations per image",
     *(str(e.protocol["evaluations"]) for e in evaluations.values()),
@@ -153,4 +154,6 @@ def print_table(evaluations: dict[str, Evaluation]) -> None:
   console.print(table)
   for name, evaluation in evaluations.items():
     words = ", ".join(f"{k}={v}" for k, v in evaluation.protocol.items())
-    console.print(f"{name}: {words}", style="dim", highlight=False)
+    console.print(
+      f"{name}: {words}", style="dim", highlight=False, markup=False
+    )

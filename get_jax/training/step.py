@@ -41,7 +41,7 @@ def make_train_step(
     decay = ema_decay(state.step)
     ema = optax.incremental_update(params, state.ema, 1.0 - decay)
 
-    norm = optax.global_norm(grads)
+    norm = optax.tree.norm(grads)
     metrics = {**metrics, "loss": value, "grad_norm": norm}
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
     restart = state.step % log_every == 0

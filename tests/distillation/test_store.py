@@ -1,0 +1,74 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
+
+INFO = PairsInfo(
+  count=10,
+  seed=3,
+  image_shape=(2, 2, 1),
+  dtype="float16",
+  num_classes=4,
+  teacher="abc",
+  sampler={"name": "heun", "num_steps": 18},
+  shard_size=4,
+)
+IMAGES = np.linspace(-1, 1, 40, dtype=np.float32).reshape(10, 2, 2, 1)
+LABELS = np.arange(10, dtype=np.int32) % 4
+
+
+def write(directory, info=INFO, shards=None):
+  writer = PairsWriter(directory, info)
+  for shard in writer.missing() if shards is None else shards:
+    here = np.asarray(info.shard_range(shard))
+    writer.write(shard, IMAGES[here], LABELS[here])
+  return writer
+
+
+def test_what_was_written_is_read(tmp_path):
+  assert write(tmp_path).missing() == []
+  source = PairsSource(tmp_path)
+  assert source.info == INFO
+  chosen = np.array([9, 0, 5, 4])
+  records = source.read(chosen)
+  np.testing.assert_array_equal(records["index"], chosen)
+  np.testing.assert_array_equal(records["label"], LABELS[chosen])
+  np.testing.assert_allclose(records["image"], IMAGES[chosen], atol=5e-4)
+  assert records["image"].dtype == np.float32
+
+
+def test_pixels_survive_uint8(tmp_path):
+  pixels = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
+  info = dataclasses.replace(INFO, dtype="uint8", shard_size=10)
+  PairsWriter(tmp_path, info).write(0, pixels / 127.5 - 1, LABELS)
+  read = PairsSource(tmp_path).read(np.arange(10))["image"]
+  np.testing.assert_array_equal(np.round((read + 1) * 127.5), pixels)
+
+
+def test_only_missing_shards_are_asked_for(tmp_path):
+  writer = write(tmp_path, shards=[1])
+  assert writer.missing() == [0, 2]
+  with pytest.raises(ValueError, match="lacks shard 0 of 3"):
+    PairsSource(tmp_path)
+
+
+def test_pairs_made_otherwise_are_refused(tmp_path):
+  write(tmp_path)
+  other = dataclasses.replace(INFO, teacher="xyz")
+  with pytest.raises(ValueError, match="teacher is 'abc', expected 'xyz'"):
+    PairsWriter(tmp_path, other)
+
+
+def test_a_truncated_shard_is_named(tmp_path):
+  write(tmp_path)
+  path = tmp_path / "00001.image.npy"
+  path.write_bytes(path.read_bytes()[:-5])
+  with pytest.raises(ValueError, match=r"00001\.image\.npy cannot be read"):
+    PairsSource(tmp_path)
+
+
+def test_a_folder_without_pairs_is_refused(tmp_path):
+  with pytest.raises(ValueError, match="holds no pairs"):
+    PairsSource(tmp_path)

@@ -1,0 +1,65 @@
+"""Small experiments for the tests."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# A denoiser of some thousand parameters.
+TINY = {
+  "model.hidden_size": 32,
+  "model.depth": 1,
+  "model.num_heads": 2,
+  "batch_size": 16,
+  "num_steps": 40,
+  "log_every": 4,
+  "checkpoint_every": 10,
+  "sampling.count": 16,
+  "sampling.batch_size": 16,
+  "sampler.num_steps": 3,
+  "evaluation.count": 64,
+}
+
+
+def tiny_config(**overrides):
+  """configs/dit_digits.py, made tiny; keys with "__" for dots."""
+  from configs import dit_digits
+
+  config = dit_digits.get_config()
+  overrides = {k.replace("__", "."): v for k, v in overrides.items()}
+  config.update_from_flattened_dict({**TINY, **overrides})
+  return config
+
+
+def arguments(workdir, **overrides) -> list[str]:
+  """The command line of the same."""
+  overrides = {k.replace("__", "."): v for k, v in overrides.items()}
+  return [
+    sys.executable,
+    "main.py",
+    "--config=configs/dit_digits.py",
+    f"--workdir={workdir}",
+    *(f"--config.{k}={v}" for k, v in {**TINY, **overrides}.items()),
+  ]
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+  """Environment of a process with so many CPU devices."""
+  flags = f"--xla_force_host_platform_device_count={devices}"
+  return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+
+
+def run_main(*args: str, timeout: float = 300) -> subprocess.CompletedProcess:
+  """Runs main.py to its end; the output is kept."""
+  command = args if args and args[0] == sys.executable else ()
+  command = list(command or (sys.executable, "main.py", *args))
+  return subprocess.run(
+    command,
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
+    timeout=timeout,
+  )

@@ -1,0 +1,97 @@
+"""What a user sees when the command line is wrong, and when it is right."""
+
+import json
+import os
+
+import pytest
+
+from tests.helpers import run_main
+
+DIGITS = "--config=configs/dit_digits.py"
+
+
+def refused(*args):
+  """The one sentence of a refusal."""
+  done = run_main(*args)
+  assert done.returncode == 2, done.stdout + done.stderr
+  assert "Traceback" not in done.stderr
+  lines = [line for line in done.stderr.splitlines() if line.strip()]
+  assert len(lines) == 1, done.stderr
+  return lines[0]
+
+
+def test_a_key_that_the_config_does_not_have(tmp_path):
+  said = refused(DIGITS, f"--workdir={tmp_path}", "--config.model.dept=2")
+  assert "--config.model.dept=2" in said
+  assert "did you mean model.depth?" in said
+
+
+def test_a_value_of_the_wrong_type(tmp_path):
+  said = refused(DIGITS, f"--workdir={tmp_path}", "--config.batch_size=many")
+  assert "--config.batch_size=many" in said
+
+
+def test_a_config_that_does_not_exist():
+  said = refused("--config=configs/dit_digit.py", "--workdir=x")
+  assert "configs/dit_digit.py does not exist" in said
+  assert "did you mean configs/dit_digits.py?" in said
+
+
+def test_missing_flags():
+  assert "--config is missing" in refused("--workdir=x")
+  assert "--workdir is missing" in refused(DIGITS)
+  assert "--mode=dance" in refused(DIGITS, "--workdir=x", "--mode=dance")
+
+
+def test_a_batch_that_the_mesh_does_not_divide(tmp_path):
+  said = refused(DIGITS, f"--workdir={tmp_path}", "--config.batch_size=0")
+  assert "batch_size is 0; expected a positive multiple of 1" in said
+
+
+def test_an_image_that_the_patch_does_not_divide(tmp_path):
+  said = refused(DIGITS, f"--workdir={tmp_path}", "--config.model.patch_size=3")
+  assert "patch" in said and "3" in said and "8" in said
+
+
+def test_a_workdir_that_cannot_be_written(tmp_path):
+  (tmp_path / "file").write_text("")
+  said = refused(DIGITS, f"--workdir={tmp_path / 'file'}")
+  assert "cannot be written" in said
+  assert "Not a directory" in said or "File exists" in said
+
+
+def test_sampling_what_was_not_trained(tmp_path):
+  said = refused(DIGITS, f"--workdir={tmp_path}", "--mode=sample")
+  assert "holds no checkpoints; expected a trained run" in said
+
+
+def test_pairs_need_a_distillation(tmp_path):
+  said = refused(DIGITS, f"--workdir={tmp_path}", "--mode=pairs")
+  assert "--mode=pairs needs a config that distils" in said
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into any folder")
+def test_a_folder_of_somebody_else(tmp_path):
+  tmp_path.chmod(0o500)
+  said = refused(DIGITS, f"--workdir={tmp_path / 'run'}")
+  assert "Permission denied" in said
+
+
+def test_summary_of_dit_xl2(tmp_path):
+  done = run_main(
+    "--config=configs/dit_xl2.py", "--mode=summary", f"--workdir={tmp_path}"
+  )
+  assert done.returncode == 0, done.stderr
+  assert "674,834,720" in done.stdout
+  assert "118.6 G" in done.stdout
+  found = json.loads((tmp_path / "results" / "summary.json").read_text())
+  assert found["params"] == 674_834_720
+  assert found["params_position_table"] == 294_912
+  assert found["macs"] == 118_621_421_568
+
+
+def test_help_names_the_flags():
+  done = run_main("--help")
+  assert done.returncode == 0
+  for flag in ("--config", "--workdir", "--mode"):
+    assert flag in done.stdout

@@ -1,0 +1,132 @@
+"""The same run on one device and on meshes of eight."""
+
+import jax
+import numpy as np
+import pytest
+
+from get_jax.data import Pipeline
+from get_jax.programs.build import (
+  build_init,
+  build_model,
+  build_objective,
+  build_source,
+)
+from get_jax.training import sharding
+from get_jax.training.checkpoints import Checkpoints, load_params
+from get_jax.training.ema import create_ema
+from get_jax.training.loop import Schedule, fit
+from get_jax.training.metrics import read_metrics
+from get_jax.training.optimizer import create_optimizer
+from get_jax.training.state import create_state
+from get_jax.training.step import make_train_step
+from tests.helpers import tiny_config
+
+MESHES = ((8, 1, 1), (2, 4, 1), (2, 2, 2))
+
+
+def mesh_of(sizes):
+  return sharding.make_mesh(sizes, jax.devices()[: int(np.prod(sizes))])
+
+
+@pytest.fixture(scope="module")
+def parts():
+  config = tiny_config(log_every=1, model__hidden_size=64)
+  model = build_model(config)
+  optimizer = create_optimizer(config.optimizer, config.num_steps)
+  step = make_train_step(
+    build_objective(config, model),
+    optimizer,
+    create_ema(config.ema, config.batch_size),
+    jax.random.key(2),
+    config.log_every,
+  )
+  pipeline = Pipeline(build_source(config), config.batch_size, config.seed)
+
+  def fresh(mesh):
+    init, key = build_init(model), jax.random.key(1)
+    return create_state(init, ("loss_per_dim",), optimizer, key, mesh)
+
+  return fresh, step, pipeline
+
+
+def train(parts, workdir, sizes, num_steps):
+  fresh, step, pipeline = parts
+  mesh = mesh_of(sizes)
+  schedule = Schedule(num_steps, log_every=1, checkpoint_every=0)
+  state = fit(workdir, fresh(mesh), step, pipeline, mesh, schedule)
+  return state, np.array([r["loss"] for r in read_metrics(workdir)])
+
+
+@pytest.fixture(scope="module")
+def alone(parts, tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("alone")
+  _, losses = train(parts, workdir, (1, 1, 1), 5)
+  return workdir, losses
+
+
+@pytest.mark.parametrize("sizes", MESHES, ids=str)
+def test_losses_agree_with_one_device(parts, alone, tmp_path, sizes):
+  state, losses = train(parts, tmp_path, sizes, 5)
+  np.testing.assert_allclose(losses, alone[1], rtol=1e-5)
+  _, fsdp, tensor = sizes
+  params = state.params["blocks_0"]
+  shapes = {
+    name: params[room][name]["kernel"].addressable_shards[0].data.shape
+    for room, name in (("attn", "qkv"), ("mlp", "fc2"))
+  }
+  assert shapes["qkv"][0] * shapes["qkv"][1] == 64 * 192 // (fsdp * tensor)
+  assert shapes["qkv"][1] == 192 // (tensor if tensor > 1 else fsdp)
+  assert shapes["fc2"][0] * shapes["fc2"][1] == 256 * 64 // (fsdp * tensor)
+  adam = state.opt_state[0].mu["blocks_0"]["attn"]["qkv"]["kernel"]
+  assert adam.addressable_shards[0].data.shape == shapes["qkv"]
+
+
+def test_checkpoints_move_between_meshes(parts, alone, tmp_path):
+  """8 devices -> 1 -> 8, five steps in all, as one device alone."""
+  train(parts, tmp_path, (2, 2, 2), 2)
+  train(parts, tmp_path, (1, 1, 1), 4)
+  _, losses = train(parts, tmp_path, (2, 2, 2), 5)
+  np.testing.assert_allclose(losses, alone[1], rtol=1e-5)
+  for mine, other in zip(
+    jax.tree.leaves(load_params(tmp_path)),
+    jax.tree.leaves(load_params(alone[0])),
+    strict=True,
+  ):
+    assert mine.dtype == np.float32
+    assert mine.shape == other.shape
+
+
+def test_a_flipped_bit_is_found_and_the_last_good_one_taken(parts, tmp_path):
+  fresh, _, _ = parts
+  state = fresh(mesh_of((1, 1, 1)))
+  directory = tmp_path / "checkpoints"
+  with Checkpoints(directory) as checkpoints:
+    checkpoints.save(state)
+    checkpoints.save(state.replace(step=state.step + 3))
+  files = (directory / "3" / "params").rglob("d/*")
+  largest = max(files, key=lambda path: path.stat().st_size)
+  content = bytearray(largest.read_bytes())
+  content[len(content) // 2] ^= 8
+  largest.write_bytes(content)
+  with Checkpoints(directory) as checkpoints:
+    assert int(checkpoints.restore(state).step) == 0
+    assert checkpoints.latest_step == 0
+  assert (directory / "3.damaged").is_dir()
+
+
+def test_a_dimension_that_does_not_fit_is_named(caplog):
+  mesh = mesh_of((2, 2, 2))
+  spec = sharding.partition("params/a/qkv/kernel", (63, 129), mesh)
+  assert tuple(spec) == (None, None)
+  assert "params/a/qkv/kernel" in caplog.text
+  assert "tensor=2" in caplog.text
+  assert "fsdp=2" in caplog.text
+
+
+def test_meshes_that_do_not_fit_are_refused():
+  with pytest.raises(ValueError, match="does not fit 8 devices"):
+    sharding.make_mesh((3, 1, 1))
+  assert sharding.make_mesh((-1, 2, 2)).shape["data"] == 2
+  mesh = sharding.make_mesh((2, 4, 1))
+  with pytest.raises(ValueError, match="batch_size is 12; expected .* of 8"):
+    sharding.check_batch_size(12, mesh)
