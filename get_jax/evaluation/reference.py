@@ -14,8 +14,9 @@ import json
 import os
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import jax
 import numpy as np
 
 from get_jax.errors import UsageError
@@ -49,7 +50,10 @@ class Reference:
 
 
 def read_reference(
-  path, extractor: FeatureExtractor, keep_rows: bool = False
+  path,
+  extractor: FeatureExtractor,
+  keep_rows: bool = False,
+  devices: Sequence[jax.Device] = (),
 ) -> Reference:
   """Reads statistics or images of any of the forms above.
 
@@ -61,6 +65,7 @@ def read_reference(
     extractor: What measures the samples. Files from elsewhere do not say what
       made them: that is the caller's to know.
     keep_rows: Keep the features of every image.
+    devices: As in `extract`.
 
   Raises:
     UsageError: No such file, wrong keys, another number of features, or
@@ -85,7 +90,11 @@ def read_reference(
   images = None
   if has_images and (keep_rows or "mu" not in arrays):
     images = summarize_images(
-      extractor, open_images(path).batches(BATCH_SIZE), keep_rows=keep_rows
+      extractor,
+      open_images(path).batches(BATCH_SIZE),
+      keep_rows=keep_rows,
+      keep_logits=False,
+      devices=devices,
     )
   if "mu" not in arrays:
     return Reference(images, path.name)
@@ -154,6 +163,7 @@ def cached_reference(
   extractor: FeatureExtractor,
   images: Callable[[], Iterable],
   keep_rows: bool = False,
+  devices: Sequence[jax.Device] = (),
 ) -> Reference:
   """Computes statistics once for each data set and extractor.
 
@@ -166,6 +176,7 @@ def cached_reference(
     images: Starts batches of uint8 (B, H, W, C); called only where nothing is
       kept yet.
     keep_rows: Keep the features of every image.
+    devices: As in `extract`.
   """
   key = {
     "fingerprint": fingerprint,
@@ -178,9 +189,14 @@ def cached_reference(
   path = pathlib.Path(folder).expanduser() / f"{stem}-{code[:16]}.npz"
   if path.is_file():
     return read_reference(path, extractor, keep_rows)
-  reference = Reference(
-    summarize_images(extractor, images(), keep_rows=keep_rows), name
+  summary = summarize_images(
+    extractor,
+    images(),
+    keep_rows=keep_rows,
+    keep_logits=False,
+    devices=devices,
   )
+  reference = Reference(summary, name)
   write_reference(path, reference, about=key)
   return reference
 

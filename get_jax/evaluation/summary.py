@@ -88,6 +88,7 @@ def summarize(
   extracted: Iterable[Extracted],
   labels=None,
   keep_rows: bool = False,
+  keep_logits: bool = True,
 ) -> Summary:
   """Gathers statistics, and what else the scores need.
 
@@ -96,6 +97,7 @@ def summarize(
     extracted: What `extract` yields.
     labels: (N,) the classes asked for, for the class accuracy; or None.
     keep_rows: Keep all features (4 N D bytes), for precision, recall and KID.
+    keep_logits: Keep all logits (4 N K bytes); references need none.
 
   Raises:
     UsageError: Fewer than two images, or features that are not finite.
@@ -106,7 +108,7 @@ def summarize(
     features.update(batch.features)
     if keep_rows:
       rows.append(np.asarray(batch.features, np.float32))
-    if batch.logits is not None:
+    if keep_logits and batch.logits is not None:
       logits.append(np.asarray(batch.logits, np.float32))
     if batch.spatial is not None:
       spatial = spatial or RunningStatistics(batch.spatial[0].size)
@@ -131,12 +133,12 @@ def summarize_images(
   images: Iterable,
   labels=None,
   keep_rows: bool = False,
+  keep_logits: bool = True,
   devices: Sequence[jax.Device] = (),
 ) -> Summary:
   """`summarize` of `extract`: from batches of uint8 images to a `Summary`."""
-  return summarize(
-    extractor, extract(extractor, images, devices), labels, keep_rows
-  )
+  extracted = extract(extractor, images, devices)
+  return summarize(extractor, extracted, labels, keep_rows, keep_logits)
 
 
 def batches(images: np.ndarray, size: int) -> Iterator[np.ndarray]:
