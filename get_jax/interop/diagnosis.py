@@ -97,14 +97,14 @@ def remedy(
     settings["name"], what = name, f"this file is a {name}: "
     model = model.clone(**fields)
   told = family.fields(found, model)
-  size = told.get("input_size")
-  if size is not None and as_pair(size) == as_pair(model.input_size):
-    del told["input_size"]  # the count of tokens does not tell 8x4 from 4x8
   wrong = {k: v for k, v in told.items() if getattr(model, k) != v}
   if "input_size" in wrong:
     # Latents of the usual autoencoders are eight times smaller than images.
     factor = 8 if told["in_channels"] in (4, 16) else 1
-    pixels = settings["image_size"] = wrong.pop("input_size") * factor
+    height, width = (factor * n for n in as_pair(wrong.pop("input_size")))
+    square = height == width
+    settings["image_size"] = height if square else (height, width)
+    pixels = height if square else f"{height}x{width}"
     what = f"this file is a {pixels}-pixel {name or 'model'}: "
   settings |= wrong
   if not settings:

@@ -6,8 +6,8 @@ its manner, so that a file of ours is read back.
 
 from typing import Any
 
-from get_jax.interop import dit_diffusers
-from get_jax.interop.family import Family, Shapes
+from get_jax.interop import diffit, dit_diffusers
+from get_jax.interop.family import Family, Shapes, Tensors
 from get_jax.interop.names import Rule
 from get_jax.interop.transformer import (
   TIME_RULES,
@@ -24,6 +24,7 @@ def _rules(model: DiT) -> tuple[Rule, ...]:
     *embedding_rules(model),
     *TIME_RULES,
     *block_rules("blocks.{}", "blocks_{}"),
+    *diffit.TMSA_RULES,
     Rule("blocks.{}.adaLN_modulation.1", "blocks_{}/adaln"),
     Rule("blocks.{}.cross_attn.q", "blocks_{}/cross/q"),
     Rule("blocks.{}.cross_attn.kv", "blocks_{}/cross/kv"),
@@ -45,10 +46,15 @@ def _fields(shapes: Shapes, model: DiT) -> dict[str, Any]:
   return fields
 
 
+def _constants(model: DiT) -> Tensors:
+  return diffit.constants(model) if model.block == "TMSA" else {}
+
+
 FAMILY = Family(
   name="DiT",
   telltale="final_layer.adaLN_modulation.1.weight",
   rules=_rules,
   fields=_fields,
   translate=dit_diffusers.translate,
+  constants=_constants,
 )

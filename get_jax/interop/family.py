@@ -1,6 +1,7 @@
 """What a family's file must say to have its official checkpoints read."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ import flax.linen as nn
 import numpy as np
 
 from get_jax.interop.names import Rule
+from get_jax.nn.patches import as_pair
 
 Tensors = dict[str, np.ndarray]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -43,6 +45,20 @@ def count(shapes: Shapes, prefix: str) -> int:
   parts = (n.removeprefix(f"{prefix}.") for n in shapes if n.startswith(prefix))
   numbers = [int(p.split(".")[0]) for p in parts if p.split(".")[0].isdigit()]
   return max(numbers, default=-1) + 1
+
+
+def size_fields(
+  tokens: int, patch_size: int, model: nn.Module
+) -> dict[str, Any]:
+  """The input size told by a count of tokens, where it is not the model's.
+
+  A count tells the size of square inputs only.
+  """
+  height, width = as_pair(model.input_size)
+  side = math.isqrt(max(tokens, 0))
+  if side**2 != tokens or tokens * patch_size**2 == height * width:
+    return {}
+  return {"input_size": side * patch_size}
 
 
 def label_fields(rows: int | None, model: nn.Module) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """Names that the transformers of these papers share."""
 
-import math
 from typing import Any
 
 import flax.linen as nn
 
-from get_jax.interop.family import Shapes, count, label_fields
+from get_jax.interop.family import Shapes, count, label_fields, size_fields
 from get_jax.interop.names import TABLE, Rule, patch_convolution
 
 
@@ -47,7 +46,7 @@ def embedding_fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
     **label_fields(table and table[0], model),
   }
   if positions := shapes.get("pos_embed"):
-    fields["input_size"] = patch * math.isqrt(positions[1])
+    fields |= size_fields(positions[1], patch, model)
   last = shapes.get("final_layer.linear.weight")
   if last and hasattr(model, "learn_sigma"):
     fields["learn_sigma"] = last[0] == 2 * channels * patch**2

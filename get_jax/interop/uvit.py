@@ -1,9 +1,14 @@
 """U-ViT's checkpoints: names of the official code (nnet_ema.pth and others)."""
 
-import math
 from typing import Any
 
-from get_jax.interop.family import Family, Shapes, count, label_fields
+from get_jax.interop.family import (
+  Family,
+  Shapes,
+  count,
+  label_fields,
+  size_fields,
+)
 from get_jax.interop.names import TABLE, Rule, patch_convolution
 from get_jax.interop.transformer import block_rules
 from get_jax.models.uvit import UViT
@@ -57,9 +62,7 @@ def _fields(shapes: Shapes, model: UViT) -> dict[str, Any]:
     texts = model.context_tokens
   if positions := shapes.get("pos_embed"):
     tokens = positions[1] - 1 - (labels is not None) - texts
-    side = math.isqrt(max(tokens, 0))
-    if side**2 == tokens:
-      fields["input_size"] = patch * side
+    fields |= size_fields(tokens, patch, model)
   return fields
 
 
