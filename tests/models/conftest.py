@@ -1,5 +1,7 @@
 """Parameters for tests of networks."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -22,3 +24,10 @@ def random_params():
     )
 
   return make
+
+
+@pytest.fixture(scope="session")
+def quick_jit():
+  """`jax.jit` for programs that run once or twice: compiled carelessly."""
+  options = {"xla_backend_optimization_level": 0}
+  return functools.partial(jax.jit, compiler_options=options)
