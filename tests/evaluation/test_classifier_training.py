@@ -16,7 +16,7 @@ from get_jax.evaluation.train_digits_classifier import digits
 @pytest.fixture(scope="module")
 def trained():
   images, labels = digits()
-  classifier = Classifier((8, 16), 16, 10, normalize=False)
+  classifier = Classifier((8,), 16, 10)
   seen = []
 
   def augment(batch, rng):
