@@ -50,10 +50,21 @@ def test_training_checkpoint_of_get(golden, golden_dir):
   assert relative(images, nhwc(expected.arrays["out/ema_eval6"])) < 1e-5
 
 
+def test_released_layout_of_diffit(golden, golden_dir):
+  expected = golden("diffit/checkpoint_tiny_expected")
+  model = create_model("DiffiT", **expected.meta["cfg"])
+  path = golden_dir / "diffit/checkpoint_tiny.safetensors"
+  params = import_checkpoint(path, model)
+  assert_same(export_official(model, params), read_checkpoint(path))
+  x, t, y = (expected.arrays[f"in/{name}"] for name in "xty")
+  out = jax.jit(model.apply)({"params": params}, nhwc(x), t, y)
+  assert relative(out, nhwc(expected.arrays["out/model"])) < 1e-5
+
+
 def assert_same(tensors, expected):
   assert tensors.keys() == expected.keys()
   for name, tensor in expected.items():
-    np.testing.assert_array_equal(tensors[name], np.float32(tensor))
+    np.testing.assert_array_equal(tensors[name], tensor)
 
 
 @pytest.mark.parametrize("case", ["a", "b_nosigma"])

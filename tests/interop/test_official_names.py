@@ -31,7 +31,13 @@ MODELS = {
   "adaLN": ("DiT", dict(DIT, block="adaLN", input_size=(4, 8))),
   "in-context": ("DiT", dict(DIT, block="in-context", learn_sigma=False)),
   "cross-attention": ("DiT", dict(DIT, block="cross-attention")),
+  "TMSA": ("DiT", dict(DIT, block="TMSA")),
+  "DiffiT": ("DiffiT", dict(DIT, input_size=(4, 8))),
+  "DiffiT separate": ("DiffiT", dict(DIT, time="separate")),
+  "DiffiT position-bias": ("DiffiT", dict(DIT, time="position-bias")),
+  "DiffiT mlp": ("DiffiT", dict(DIT, time="mlp")),
   "GET": ("GET", GET),
+  "GET weight norm": ("GET", dict(GET, weight_norm=True)),
   "GET unconditional": ("GET", dict(GET, num_classes=0)),
   "ViT": ("ViT", DIT),
   "U-ViT": ("U-ViT", dict(UVIT, null_class=True)),
@@ -224,6 +230,10 @@ REMEDIES = [
   ("adaLN-Zero", dict(in_channels=3), "set model.in_channels=4"),
   ("adaLN-Zero", dict(block="adaLN"), "set model.block='adaLN-Zero'"),
   ("adaLN-Zero", dict(block="in-context"), "set model.block='adaLN-Zero'"),
+  ("DiffiT", dict(num_heads=4), "set model.num_heads=2"),
+  ("DiffiT", dict(time="mlp"), "set model.time='mixed'"),
+  ("DiffiT separate", dict(input_size=16), "set model.image_size=64"),
+  ("TMSA", dict(block="adaLN"), "this file is a DiffiT: set model.name"),
   ("GET", dict(injection_depth=2), "set model.injection_depth=1"),
   ("GET", dict(equilibrium_depth=1), "set model.equilibrium_depth=2"),
   ("GET", dict(equilibrium_mlp_ratio=2.0), "equilibrium_mlp_ratio=6.0"),
@@ -293,6 +303,21 @@ def test_all_misfits_are_listed_together(tensors_of_case):
   assert "surplus extra.weight;" in text
   assert "x_embedder.proj.bias of shape (2, 2) instead of (16,)" in text
   assert "\n" not in text
+
+
+def test_constants_of_the_official_file():
+  model = model_of("DiffiT")
+  params = params_of(model)
+  tensors = export_official(model, params)
+  name = "blocks.1.attn.relative_position_index"
+  index = tensors[name]
+  assert index.dtype == np.int64 and index.shape == (8, 8)
+  without = {k: v for k, v in tensors.items() if not k.endswith("_index")}
+  assert_equal(load_official(model, without), params)
+  with pytest.raises(UsageError, match=f"has a {name} that differs"):
+    load_official(model, {**tensors, name: index.T})
+  with pytest.raises(UsageError, match="of shape"):
+    load_official(model, {**tensors, name: index[:1]})
 
 
 def test_weight_norm_is_folded_in():
