@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
-from get_jax.nn.adaln import XAVIER, ZEROS, AdaLNBlock, FinalLayer
+from get_jax.nn.adaln import AdaLNBlock, FinalLayer
 from get_jax.nn.attention import SelfAttention, attend
 from get_jax.nn.block import Block, layer_norm
 from get_jax.nn.label import LabelEmbed
+from get_jax.nn.linear import XAVIER, ZEROS, Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
 from get_jax.nn.positions import PositionTable
@@ -52,7 +53,7 @@ class CrossAttention(nn.Module):
     dim = x.shape[-1]
 
     def project(features, name):
-      return nn.Dense(features, kernel_init=XAVIER, dtype=self.dtype, name=name)
+      return Linear(features, dtype=self.dtype, name=name)
 
     def heads(x):
       return x.reshape(*x.shape[:2], self.num_heads, -1)
@@ -153,9 +154,9 @@ class DiT(nn.Module):
     """
     del train
     grid = patch_grid(self.input_size, self.patch_size)
-    tokens = nn.Dense(
-      self.hidden_size, kernel_init=XAVIER, dtype=self.dtype, name="patch_embed"
-    )(patchify(x, self.patch_size))
+    tokens = Linear(self.hidden_size, dtype=self.dtype, name="patch_embed")(
+      patchify(x, self.patch_size)
+    )
     tokens = PositionTable(grid, name="positions")(tokens)
     embeddings = [TimestepEmbed(self.hidden_size, name="time_embed")(t)]
     if self.num_classes:

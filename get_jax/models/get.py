@@ -17,9 +17,10 @@ import jax.numpy as jnp
 from get_jax.equilibrium import Simple, Solution, Unrolled, fixed_point
 from get_jax.equilibrium.gradients import Gradient
 from get_jax.equilibrium.solvers import Solver
-from get_jax.nn.adaln import XAVIER, FinalLayer
+from get_jax.nn.adaln import FinalLayer
 from get_jax.nn.block import Block
 from get_jax.nn.label import LabelEmbed
+from get_jax.nn.linear import Linear
 from get_jax.nn.normalization import WeightNorm
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
 from get_jax.nn.positions import PositionTable
@@ -91,8 +92,7 @@ class GET(nn.Module):
 
   def setup(self):
     """Names the layers."""
-    dense = dict(kernel_init=XAVIER, dtype=self.dtype)
-    self.patch_embed = nn.Dense(self.hidden_size, **dense)
+    self.patch_embed = Linear(self.hidden_size, dtype=self.dtype)
     self.positions = PositionTable(self.grid)
     if self.num_classes:
       self.label_embed = LabelEmbed(self.num_classes, 3 * self.hidden_size)
@@ -103,8 +103,10 @@ class GET(nn.Module):
       Block(mlp_ratio=self.mlp_ratio, **block)
       for _ in range(self.injection_depth)
     ]
-    self.qkv_injection = nn.Dense(
-      3 * self.hidden_size * self.equilibrium_depth, use_bias=False, **dense
+    self.qkv_injection = Linear(
+      3 * self.hidden_size * self.equilibrium_depth,
+      use_bias=False,
+      dtype=self.dtype,
     )
     self.equilibrium_blocks = [
       Block(mlp_ratio=self.equilibrium_mlp_ratio, **block)

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 
 from get_jax.errors import UsageError
 from get_jax.models.dit import SIZES
-from get_jax.nn.adaln import XAVIER, AdaLNBlock, FinalLayer
+from get_jax.nn.adaln import AdaLNBlock, FinalLayer
 from get_jax.nn.block import Block
 from get_jax.nn.label import LabelEmbed
+from get_jax.nn.linear import Linear
 from get_jax.nn.mlp import gelu_erf
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
 from get_jax.nn.positions import PositionTable
@@ -88,9 +89,9 @@ class ViT(nn.Module):
       )
     adaptive = self.num_classes > 0 and self.conditioning == "adaLN-Zero"
     grid = patch_grid(self.input_size, self.patch_size)
-    tokens = nn.Dense(
-      self.hidden_size, kernel_init=XAVIER, dtype=self.dtype, name="patch_embed"
-    )(patchify(noise, self.patch_size))
+    tokens = Linear(self.hidden_size, dtype=self.dtype, name="patch_embed")(
+      patchify(noise, self.patch_size)
+    )
     tokens = PositionTable(grid, name="positions")(tokens)
 
     condition = None

@@ -9,10 +9,8 @@ import jax.numpy as jnp
 
 from get_jax.nn.attention import SelfAttention
 from get_jax.nn.block import layer_norm
+from get_jax.nn.linear import XAVIER, ZEROS, Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
-
-XAVIER = nn.initializers.xavier_uniform()
-ZEROS = nn.initializers.zeros_init()
 
 
 def modulate(x: jax.Array, shift: jax.Array, scale: jax.Array) -> jax.Array:
@@ -46,7 +44,7 @@ class AdaLNBlock(nn.Module):
     """(B, N, D) tokens and silu(c) of shape (B, D) to (B, N, D)."""
     dim = x.shape[-1]
     parts = 3 if self.zero else 2
-    head = nn.Dense(
+    head = Linear(
       2 * parts * dim,
       kernel_init=ZEROS if self.zero else XAVIER,
       dtype=self.dtype,
@@ -96,7 +94,7 @@ class FinalLayer(nn.Module):
     """(B, N, D) tokens, and silu(c) if adaptive, to (B, N, features)."""
     x = layer_norm("norm", self.affine)(x)
     if condition is not None:
-      head = nn.Dense(
+      head = Linear(
         2 * x.shape[-1],
         kernel_init=self.head_init,
         dtype=self.dtype,
@@ -106,4 +104,4 @@ class FinalLayer(nn.Module):
       x = modulate(x, *jnp.split(vectors, 2, axis=-1))
     if self.activation is not None:
       x = self.activation(x)
-    return nn.Dense(self.features, kernel_init=ZEROS, name="linear")(x)
+    return Linear(self.features, kernel_init=ZEROS, name="linear")(x)

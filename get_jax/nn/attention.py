@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
+from get_jax.nn.linear import XAVIER, Linear
 
 IMPLEMENTATIONS = ("auto", "xla", "cudnn")
 
@@ -90,7 +91,7 @@ class SelfAttention(nn.Module):
 
   num_heads: int
   qkv_bias: bool = True
-  kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+  kernel_init: nn.initializers.Initializer = XAVIER
   attention: str = "auto"
   dtype: Any = None
 
@@ -122,7 +123,7 @@ class SelfAttention(nn.Module):
         f"num_heads={self.num_heads}"
       )
     dense = dict(kernel_init=self.kernel_init, dtype=self.dtype)
-    qkv = nn.Dense(3 * dim, use_bias=self.qkv_bias, name="qkv", **dense)(x)
+    qkv = Linear(3 * dim, use_bias=self.qkv_bias, name="qkv", **dense)(x)
     if injection is not None:
       qkv = qkv + injection.astype(qkv.dtype)
     heads = (batch, tokens, self.num_heads, dim // self.num_heads)
@@ -130,4 +131,4 @@ class SelfAttention(nn.Module):
     if self.is_mutable_collection("intermediates"):
       self.sow("intermediates", "probabilities", probabilities(q, k, bias))
     out = attend(q, k, v, bias, self.attention)
-    return nn.Dense(dim, name="proj", **dense)(out.reshape(x.shape))
+    return Linear(dim, name="proj", **dense)(out.reshape(x.shape))

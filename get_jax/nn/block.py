@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.nn.attention import SelfAttention
+from get_jax.nn.linear import XAVIER
 from get_jax.nn.mlp import Mlp, gelu_erf
 
 
@@ -49,7 +50,7 @@ class Block(nn.Module):
   affine: bool = True
   epsilon: float = 1e-6
   qkv_bias: bool = True
-  kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+  kernel_init: nn.initializers.Initializer = XAVIER
   attention: str = "auto"
   dtype: Any = None
 

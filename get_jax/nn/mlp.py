@@ -6,6 +6,8 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from get_jax.nn.linear import XAVIER, Linear
+
 
 def gelu_tanh(x: jax.Array) -> jax.Array:
   """GELU by its tanh formula (DiT)."""
@@ -29,7 +31,7 @@ class Mlp(nn.Module):
 
   hidden_size: int
   activation: Callable[[jax.Array], jax.Array] = gelu_erf
-  kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+  kernel_init: nn.initializers.Initializer = XAVIER
   dtype: Any = None
 
   @nn.compact
@@ -43,8 +45,8 @@ class Mlp(nn.Module):
       injection: added before the activation, broadcast to (B, N, hidden_size).
     """
     dense = dict(kernel_init=self.kernel_init, dtype=self.dtype)
-    hidden = nn.Dense(self.hidden_size, name="fc1", **dense)(x)
+    hidden = Linear(self.hidden_size, name="fc1", **dense)(x)
     if injection is not None:
       hidden = hidden + injection.astype(hidden.dtype)
     hidden = self.activation(hidden)
-    return nn.Dense(x.shape[-1], name="fc2", **dense)(hidden)
+    return Linear(x.shape[-1], name="fc2", **dense)(hidden)
