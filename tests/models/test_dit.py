@@ -17,18 +17,18 @@ def tiny(**fields):
   return create_model("DiT", image_size=8, downsample=2, **{**TINY, **fields})
 
 
-def run(model, params):
+def run(model, params, jit):
   """An output, and the compiled network of times and labels."""
   x = jax.random.normal(jax.random.key(2), model.inputs(2)[0].shape)
   y = jnp.array([1, 3]) if model.num_classes else None
-  apply = jax.jit(lambda t, y: model.apply({"params": params}, x, t, y))
+  apply = jit(lambda t, y: model.apply({"params": params}, x, t, y))
   return apply(jnp.array([5.0, 900.0]), y), apply, y
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_blocks_listen_to_time_and_label(block, random_params):
+def test_blocks_listen_to_time_and_label(block, random_params, quick_jit):
   model = tiny(block=block)
-  out, apply, y = run(model, random_params(model))
+  out, apply, y = run(model, random_params(model), quick_jit)
   assert out.shape == (2, 4, 4, 8) and out.dtype == jnp.float32
   assert np.isfinite(out).all()
   later = apply(jnp.array([6.0, 900.0]), y)
@@ -39,7 +39,9 @@ def test_blocks_listen_to_time_and_label(block, random_params):
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_unconditional_in_pixels_and_not_square(block, random_params):
+def test_unconditional_in_pixels_and_not_square(
+  block, random_params, quick_jit
+):
   model = create_model(
     "DiT",
     image_size=(8, 4),
@@ -49,7 +51,7 @@ def test_unconditional_in_pixels_and_not_square(block, random_params):
     **{**TINY, "num_classes": 0, "block": block},
   )
   assert model.input_size == (8, 4)
-  out, _, _ = run(model, random_params(model))
+  out, _, _ = run(model, random_params(model), quick_jit)
   assert out.shape == (2, 8, 4, 3)
 
 
