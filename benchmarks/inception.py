@@ -40,7 +40,7 @@ def theirs(arrays):
   import torch
   from torch_models.inception import Inception as TorchInception
 
-  torch.set_num_threads(os.cpu_count())
+  torch.set_num_threads(len(os.sched_getaffinity(0)))
   device = "cuda" if torch.cuda.is_available() else "cpu"
   network = TorchInception().eval().to(device)
   state = {key: torch.from_numpy(value) for key, value in arrays.items()}
