@@ -9,10 +9,8 @@ from golden_numbers import nhwc, quick_jit, relative, replay
 from ml_collections import ConfigDict
 
 from get_jax.diffusion import Guidance, create_process, create_sampler
-from get_jax.interop import names
-from get_jax.interop.transformer import block_rules
+from get_jax.interop.official import export_official, load_official
 from get_jax.models import create_model
-from get_jax.models.parameters import abstract_params
 from get_jax.nn.patches import patchify, unpatchify
 from get_jax.nn.timestep import timestep_sinusoid
 from get_jax.training.optimizer import create_optimizer
@@ -34,42 +32,10 @@ def module(meta):
   return create_model("U-ViT", **fields)
 
 
-def rules(model):
-  Rule = names.Rule
-  kernel = names.patch_convolution(model.patch_size)
-  return (
-    Rule("patch_embed.proj", "patch_embed", kernel),
-    Rule("pos_embed", "pos_embed", names.TABLE),
-    Rule("label_emb", "label_embed/table"),
-    Rule("context_embed", "context_embed"),
-    Rule("time_embed.0", "time_embed/fc1"),
-    Rule("time_embed.2", "time_embed/fc2"),
-    *block_rules("in_blocks.{}", "in_blocks_{}"),
-    *block_rules("mid_block", "mid_block"),
-    *block_rules("out_blocks.{}", "out_blocks_{}"),
-    Rule("out_blocks.{}.skip_linear", "out_blocks_{}/skip_linear"),
-    Rule("norm", "norm"),
-    Rule("decoder_pred", "decoder"),
-    Rule("final_layer", "conv"),
-  )
-
-
-def entries(model):
-  return names.entries(rules(model), abstract_params(model))
-
-
-def load(model, tensors):
-  found = entries(model)
-  assert {n: v.shape for n, v in tensors.items()} == {
-    n: e.shape for n, e in found.items()
-  }
-  return names.load(found, tensors)
-
-
 def case(golden, name):
   data = golden(f"uvit/{name}")
   model = module(data.meta)
-  return data, model, load(model, data.under("param"))
+  return data, model, load_official(model, data.under("param"))
 
 
 def condition(data):
@@ -121,7 +87,7 @@ def test_forward_and_gradients(golden, name):
   decoded = kept["decoder"]["__call__"][0]
   theirs = data.arrays["mid/decoder_pred"][:, -decoded.shape[1] :]
   assert relative(decoded, theirs) < tolerance["mid"]
-  ours = names.export(entries(model), grads)
+  ours = export_official(model, grads)
   for key, theirs in data.under("grad").items():
     assert relative(ours[key], theirs) < tolerance["grad"], key
   assert relative(grad_x, nhwc(data.arrays["grad_in/x"])) < tolerance["grad"]
@@ -197,7 +163,7 @@ def test_training_steps(golden, name, process):
     assert relative(losses, arrays["out/loss"][i]) < 1e-5
   for kind, tree in (("delta", params), ("ema_delta", ema)):
     moved = jax.tree.map(lambda a, b: np.float32(a) - b, tree, start)
-    ours = names.export(entries(model), moved)
+    ours = export_official(model, moved)
     theirs = data.under(f"out/{kind}")
     assert ours.keys() == theirs.keys()
     flat = [
