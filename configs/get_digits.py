@@ -33,14 +33,17 @@ def get_config():
     num_heads=3,
     injection_depth=1,
     equilibrium_depth=1,
+    equilibrium_mlp_ratio=4.0,
     num_classes=10,
   )
-  config.distillation = dict(distance="l1", decay=0.8, iterations=6, z0="noise")
+  # The official code starts from noise; on four tokens zeros learn faster.
+  config.distillation = dict(distance="l1", decay=0.8, iterations=6, z0="zeros")
   config.batch_size = 128
   config.num_steps = 1_500
   config.optimizer.learning_rate = 1e-3
   config.optimizer.schedule = "cosine"
   config.optimizer.warmup_steps = 100
+  config.optimizer.clip_norm = 1.0
   config.ema = dict(half_life_images=10_000.0, rampup=0.05)
   config.log_every = 50
   config.checkpoint_every = 500

@@ -35,13 +35,18 @@ def tiny_config(**overrides):
 
 def arguments(workdir, **overrides) -> list[str]:
   """The command line of the same."""
+  return arguments_of("configs/dit_digits.py", workdir, TINY, **overrides)
+
+
+def arguments_of(config, workdir, settings, **overrides) -> list[str]:
+  """A command line of main.py with settings; keys with "__" for dots."""
   overrides = {k.replace("__", "."): v for k, v in overrides.items()}
   return [
     sys.executable,
     "main.py",
-    "--config=configs/dit_digits.py",
+    f"--config={config}",
     f"--workdir={workdir}",
-    *(f"--config.{k}={v}" for k, v in {**TINY, **overrides}.items()),
+    *(f"--config.{k}={v}" for k, v in {**settings, **overrides}.items()),
   ]
 
 

@@ -20,7 +20,7 @@ def checkpoint_arrays(workdir):
   """Every stored array of the last checkpoint."""
   import orbax.checkpoint as ocp
 
-  step = max(int(p.name) for p in (workdir / "checkpoints").iterdir())
+  step = latest_step(workdir)
   restored = {}
   for item in ("params", "ema", "training"):
     folder = workdir / "checkpoints" / str(step) / item
@@ -72,7 +72,7 @@ def start(workdir):
 
 def wait_for_step(workdir, process, step):
   """Until the metrics or the checkpoints show that `step` is reached."""
-  for _ in range(3000):
+  for _ in range(12_000):
     if any(r["step"] >= step for r in read_metrics(workdir)):
       return
     if (latest_step(workdir) or 0) >= step or process.poll() is not None:
