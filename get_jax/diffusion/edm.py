@@ -161,7 +161,11 @@ class EDM(SigmaProcess):
 
   def draw_sigma(self, key, batch):
     """Log-normal noise levels."""
-    return jnp.exp(self.p_mean + self.p_std * jax.random.normal(key, (batch,)))
+    return self.sigma_at(jax.random.normal(key, (batch,)))
+
+  def sigma_at(self, z):
+    """The noise level of a standard normal draw."""
+    return jnp.exp(self.p_mean + self.p_std * z)
 
   def weight(self, sigma):
     """1 / c_out^2, so that F's target has unit variance at every sigma."""

@@ -7,19 +7,22 @@ import flax.linen as nn
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.interop import diagnosis, diffit, dit, get, names, uvit
+from get_jax.interop import diagnosis, diffit, dit, edm, get, names, uvit
 from get_jax.interop.family import Family, Tensors
 from get_jax.models.diffit import DiffiT
 from get_jax.models.dit import DiT
 from get_jax.models.get import GET
 from get_jax.models.parameters import abstract_params
+from get_jax.models.unet import DhariwalUNet, SongUNet
 from get_jax.models.uvit import UViT
 from get_jax.models.vit import ViT
 
 FAMILIES: dict[type[nn.Module], Family] = {
+  DhariwalUNet: edm.FAMILIES["DhariwalUNet"],
   DiT: dit.FAMILY,
   DiffiT: diffit.FAMILY,
   GET: get.GET_FAMILY,
+  SongUNet: edm.FAMILIES["SongUNet"],
   UViT: uvit.FAMILY,
   ViT: get.VIT_FAMILY,
 }

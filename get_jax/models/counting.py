@@ -18,8 +18,8 @@ class Size:
 
   Attributes:
     params: trained parameters.
-    position_table: entries of the fixed position table, which the DiT paper
-      leaves out of its counts and the GET paper includes.
+    position_table: entries of fixed tables: of positions, which the DiT paper
+      leaves out of its counts and the GET paper includes, and of frequencies.
     macs: multiply-adds of one forward pass of one sample: what the papers
       call flops.
   """
@@ -50,10 +50,14 @@ def measure(model: nn.Module, **call: Any) -> Size:
 
 
 def count_parameters(params) -> tuple[int, int]:
-  """Entries of a tree outside and inside fixed position tables."""
+  """Entries of a tree outside and inside fixed tables.
+
+  These are position tables and the frequencies of a Fourier embedding, which
+  are kept with the parameters and not trained.
+  """
   outside = inside = 0
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-    if getattr(path[-1], "key", None) == "pos_table":
+    if getattr(path[-1], "key", None) in ("pos_table", "freqs"):
       inside += leaf.size
     else:
       outside += leaf.size

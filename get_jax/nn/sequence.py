@@ -22,6 +22,22 @@ POLICIES = {
 }
 
 
+def checkpoint_policy(name: str) -> Callable:
+  """A policy of `jax.checkpoint` by name, see `rematerialize`.
+
+  Raises:
+    UsageError: unknown policy.
+  """
+  known = [n for n in dir(jax.checkpoint_policies) if n.endswith("_saveable")]
+  policy = POLICIES.get(name, name)
+  if policy not in known:
+    raise UsageError(
+      f"remat is {name!r}; expected one of: "
+      f"{', '.join(['none', *POLICIES, *known])}"
+    )
+  return getattr(jax.checkpoint_policies, policy)
+
+
 def rematerialize(fn: Callable, policy: str, in_scan: bool = False) -> Callable:
   """`fn`, whose intermediates the backward pass computes again.
 
@@ -37,14 +53,7 @@ def rematerialize(fn: Callable, policy: str, in_scan: bool = False) -> Callable:
   """
   if policy == "none":
     return fn
-  name = POLICIES.get(policy, policy)
-  known = [n for n in dir(jax.checkpoint_policies) if n.endswith("_saveable")]
-  if name not in known:
-    raise UsageError(
-      f"remat is {policy!r}; expected one of: "
-      f"{', '.join(['none', *POLICIES, *known])}"
-    )
-  chosen = getattr(jax.checkpoint_policies, name)
+  chosen = checkpoint_policy(policy)
   return jax.checkpoint(fn, policy=chosen, prevent_cse=not in_scan)
 
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from get_jax.diffusion.scheme import Scheme, integrate
 
-# Programs that run once: their compilation is what takes the time.
-quick_jit = functools.partial(
-  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
+# Tiny networks run for a moment and compile for long: skip the optimiser.
+_OPTIONS = {"xla_backend_optimization_level": 0}
+if jax.__version_info__ < (0, 11):
+  _OPTIONS["xla_cpu_use_fusion_emitters"] = False
+quick_jit = functools.partial(jax.jit, compiler_options=_OPTIONS)
 
 
 def nhwc(x):
@@ -61,4 +62,4 @@ def sample_together(samplers, predict, noise, shape):
 
   tables = [filled(s.scheme) for s in samplers]
   stacked = jax.tree.map(lambda *columns: np.stack(columns), *tables)
-  return jax.jit(jax.vmap(run))(stacked)
+  return quick_jit(jax.vmap(run))(stacked)

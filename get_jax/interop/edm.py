@@ -1,0 +1,133 @@
+"""EDM's checkpoints: names of the official code (network snapshots, `ema`)."""
+
+import re
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+
+from get_jax.interop.family import Family, Shapes, Tensors
+from get_jax.interop.names import Rule
+from get_jax.models.parameters import abstract_params
+from get_jax.models.unet import SongUNet
+
+_BLOCKS = (
+  "enc.{}x{}_down",
+  "enc.{}x{}_block{}",
+  "dec.{}x{}_in{}",
+  "dec.{}x{}_up",
+  "dec.{}x{}_block{}",
+)
+_LAYERS = (
+  "norm0",
+  "conv0",
+  "affine",
+  "norm1",
+  "conv1",
+  "skip",
+  "norm2",
+  "qkv",
+  "time_qkv",
+  "position_bias",
+  "proj",
+)
+_OTHERS = (
+  "map_noise.freqs",
+  "map_label",
+  "map_augment",
+  "map_layer{}",
+  "enc.{}x{}_conv",
+  "enc.{}x{}_aux_skip",
+  "enc.{}x{}_aux_residual",
+  "dec.{}x{}_aux_norm",
+  "dec.{}x{}_aux_conv",
+  "out_norm",
+  "out_conv",
+)
+
+
+def _rules(model: nn.Module) -> tuple[Rule, ...]:
+  del model
+  blocks = (f"{block}.{layer}" for block in _BLOCKS for layer in _LAYERS)
+  return tuple(Rule(name, _ours(name)) for name in (*_OTHERS, *blocks))
+
+
+def _ours(official: str) -> str:
+  """enc.{}x{}_down.conv0 is our enc_{}x{}_down/conv0."""
+  return re.sub("^(enc|dec)[.]", r"\1_", official).replace(".", "/")
+
+
+def _translate(tensors: Tensors, model: nn.Module) -> Tensors:
+  """Takes the network out of its preconditioner, and leaves iDDPM's levels."""
+  del model
+  tensors.pop("u", None)
+  if tensors and all(name.startswith("model.") for name in tensors):
+    return {name.removeprefix("model."): v for name, v in tensors.items()}
+  return tensors
+
+
+def _fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
+  first = [n for n in shapes if re.fullmatch(r"enc[.]\d+x\d+_conv[.]weight", n)]
+  embedding = shapes.get("map_layer0.weight")
+  if not first or not embedding:
+    return {}
+  features, channels, *_ = shapes[first[0]]
+  song = isinstance(model, SongUNet)
+  base = features if song else embedding[1]
+  size = first[0].split(".")[1].removesuffix("_conv")
+  height, width = map(int, size.split("x"))
+  levels = sorted(
+    (n for n in shapes if re.search(r"^enc.*_block0[.]conv1[.]weight", n)),
+    key=lambda name: -int(re.search(r"\d+", name).group()),
+  )
+  counted = rf"enc[.]{size}_block\d+[.]conv1[.]weight"
+  fields = {
+    "input_size": height if height == width else (height, width),
+    "in_channels": channels,
+    "model_channels": base,
+    "channel_mult": tuple(shapes[name][0] // base for name in levels),
+    "channel_mult_emb": embedding[0] // base,
+    "num_blocks": sum(bool(re.fullmatch(counted, n)) for n in shapes),
+    "num_classes": shapes.get("map_label.weight", (0, 0))[1],
+    "augment_dim": shapes.get("map_augment.weight", (0, 0))[1],
+  }
+  if song:
+    fourier = "map_noise.freqs" in shapes
+    fields["embedding_type"] = "fourier" if fourier else "positional"
+    fields["channel_mult_noise"] = embedding[1] // base
+  return fields
+
+
+def _constants(model: nn.Module) -> Tensors:
+  """The resampling filters, which the official code keeps in every layer."""
+  encoder = getattr(model, "encoder_type", "standard")
+  decoder = getattr(model, "decoder_type", "standard")
+  taps = np.asarray(getattr(model, "resample_filter", (1, 1)), np.float64)
+  kernel = np.outer(taps, taps) / taps.sum() ** 2
+  kernel = kernel[None, None].astype(np.float32)
+  names = []
+  modules = abstract_params(model)
+  for module in sorted(modules):
+    room, _, rest = module.partition("_")
+    size, _, kind = rest.partition("_")
+    if kind in ("down", "up"):
+      names += [f"{room}.{rest}.conv0", f"{room}.{rest}.skip"]
+    if kind == "down" and encoder != "standard":
+      aux = "aux_down" if encoder == "skip" else "aux_residual"
+      names.append(f"enc.{size}_{aux}")
+    if kind == "up" and decoder == "skip":
+      names.append(f"dec.{size}_aux_up")
+  return {f"{name}.resample_filter": kernel for name in names}
+
+
+FAMILIES = {
+  name: Family(
+    name=name,
+    telltale="map_layer0.weight",
+    rules=_rules,
+    fields=_fields,
+    translate=_translate,
+    constants=_constants,
+  )
+  for name in ("SongUNet", "DhariwalUNet")
+}
