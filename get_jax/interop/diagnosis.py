@@ -86,8 +86,8 @@ def remedy(
   Returns:
     A phrase, or nothing where the shapes tell nothing.
   """
-  others = [f for f in families if f is not family and f.telltale in found]
-  if others and family.telltale not in found:
+  others = [f for f in families if f is not family and _tells(f, found)]
+  if others and not _tells(family, found):
     return (
       f"this file is a {others[0].name}: set model.name to one of its sizes"
     )
@@ -111,6 +111,12 @@ def remedy(
     return ""
   changes = (f"model.{k}={v!r}" for k, v in settings.items())
   return f"{what}set {', '.join(changes)}"
+
+
+def _tells(family: Family, found: Shapes) -> bool:
+  # EDM's files put the network's names behind "model.".
+  names = {family.telltale, f"model.{family.telltale}"}
+  return not names.isdisjoint(found)
 
 
 def _variant(

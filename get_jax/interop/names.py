@@ -32,9 +32,6 @@ LINEAR = Transform(np.transpose, np.transpose)  # (out, in) <-> (in, out)
 CONVOLUTION = Transform(  # OIHW <-> HWIO
   lambda x: x.transpose(2, 3, 1, 0), lambda x: x.transpose(3, 2, 0, 1)
 )
-POINTWISE = Transform(  # (out, in, 1, 1) <-> (in, out)
-  lambda x: x[:, :, 0, 0].T, lambda x: x.T[:, :, None, None]
-)
 TABLE = Transform(lambda x: x[0], lambda x: x[None])  # (1, N, D) <-> (N, D)
 
 

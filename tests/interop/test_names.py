@@ -39,13 +39,10 @@ def test_patch_convolution(width, channels, patch):
   np.testing.assert_array_equal(image.reshape(-1) @ kernel, expected)
 
 
-def test_narrow_transforms():
-  x = np.arange(6).reshape(2, 3, 1, 1)
-  np.testing.assert_array_equal(names.POINTWISE.load(x), x[:, :, 0, 0].T)
-  y = names.POINTWISE.load(x)
-  np.testing.assert_array_equal(names.POINTWISE.export(y), x)
-  z = np.arange(6).reshape(1, 2, 3)
-  np.testing.assert_array_equal(names.TABLE.export(names.TABLE.load(z)), z)
+def test_table():
+  x = np.arange(6).reshape(1, 2, 3)
+  np.testing.assert_array_equal(names.TABLE.load(x), x[0])
+  np.testing.assert_array_equal(names.TABLE.export(x[0]), x)
 
 
 def test_rules():
