@@ -8,7 +8,7 @@ from typing import Any
 import flax.linen as nn
 
 from get_jax.errors import UsageError
-from get_jax.models import diffit, dit, get, uvit, vit
+from get_jax.models import diffit, diffit_image, dit, get, unet, uvit, vit
 from get_jax.nn.patches import as_pair
 
 
@@ -34,9 +34,14 @@ FAMILIES = {
   "DiffiT": Family(
     diffit.DiffiT, diffit.VARIANTS, image_size=256, downsample=8
   ),
+  "DiffiT-image": Family(
+    diffit_image.ImageDiffiT, diffit_image.VARIANTS, image_size=32
+  ),
   "U-ViT": Family(uvit.UViT, uvit.VARIANTS, image_size=32),
   "ViT": Family(vit.ViT, vit.VARIANTS, image_size=32),
   "GET": Family(get.GET, get.VARIANTS, image_size=32),
+  "SongUNet": Family(unet.SongUNet, unet.SONG_VARIANTS, image_size=32),
+  "DhariwalUNet": Family(unet.DhariwalUNet, unet.ADM_VARIANTS, image_size=64),
 }
 
 

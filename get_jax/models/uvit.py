@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from get_jax.errors import UsageError
 from get_jax.nn.block import Block, layer_norm
 from get_jax.nn.label import LabelEmbed
+from get_jax.nn.linear import Linear
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
 from get_jax.nn.sequence import apply_blocks
 from get_jax.nn.timestep import TimestepEmbed, timestep_sinusoid
@@ -86,7 +87,7 @@ class SkipBlock(Block):
     """(B, N, D) tokens and (B, N, D) tokens of an earlier block to the same."""
     if self.skip == "add":
       return super().__call__(x + skip)
-    join = nn.Dense(
+    join = Linear(
       x.shape[-1],
       kernel_init=self.kernel_init,
       dtype=self.dtype,
@@ -186,7 +187,7 @@ class UViT(nn.Module):
     grid = patch_grid(self.input_size, self.patch_size)
     dense = dict(kernel_init=NORMAL, dtype=self.dtype)
     fan_in = self.patch_size**2 * self.in_channels
-    patches = nn.Dense(
+    patches = Linear(
       self.hidden_size,
       kernel_init=fan_in_uniform(fan_in),
       bias_init=fan_in_uniform(fan_in),
@@ -215,7 +216,7 @@ class UViT(nn.Module):
     count = grid[0] * grid[1]
     tokens = layer_norm("norm", epsilon=EPSILON)(tokens[:, -count:])
     # The two last layers stay in float32: they make the network's output.
-    patches = nn.Dense(fan_in, kernel_init=NORMAL, name="decoder")(tokens)
+    patches = Linear(fan_in, kernel_init=NORMAL, name="decoder")(tokens)
     out = unpatchify(patches, grid, self.patch_size)
     if self.conv:
       fan_in = 9 * self.in_channels
@@ -287,7 +288,7 @@ class UViT(nn.Module):
           f"the network's condition is text but it got {found}; expected "
           f"shape (batch, {shape[0]}, {shape[1]})"
         )
-      text = nn.Dense(self.hidden_size, name="context_embed", **dense)(y)
+      text = Linear(self.hidden_size, name="context_embed", **dense)(y)
       return [time, text]
     return [time]
 

@@ -10,13 +10,13 @@ import numpy as np
 from get_jax.errors import UsageError
 from get_jax.nn.attention import SelfAttention
 from get_jax.nn.block import layer_norm
+from get_jax.nn.linear import Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
 
 # How the time reaches a block: through queries, keys and values ("mixed",
 # which is TMSA), through attention over a token of its own, through the
 # position bias only, through the perceptron only, or not at all.
 TIMES = ("mixed", "separate", "position-bias", "mlp", "none")
-XAVIER = nn.initializers.xavier_uniform()
 
 
 def relative_position_index(window: tuple[int, int]) -> np.ndarray:
@@ -88,10 +88,8 @@ class TMSA(SelfAttention):
     entries = (2 * self.window[0] - 1) * (2 * self.window[1] - 1)
 
     def told(features, name):
-      dense = nn.Dense(
-        features, kernel_init=self.kernel_init, dtype=self.dtype, name=name
-      )
-      return dense(time)
+      dense = dict(kernel_init=self.kernel_init, dtype=self.dtype)
+      return Linear(features, name=name, **dense)(time)
 
     def each_window(a):
       return jnp.repeat(a, windows // len(time), axis=0)
@@ -158,9 +156,7 @@ class DiffiTBlock(nn.Module):
     mlp = Mlp(hidden_size, gelu_tanh, dtype=self.dtype, name="mlp")
     injection = None
     if self.time == "mlp":
-      told = nn.Dense(
-        hidden_size, kernel_init=XAVIER, dtype=self.dtype, name="time_mlp"
-      )(time)
+      told = Linear(hidden_size, dtype=self.dtype, name="time_mlp")(time)
       injection = jnp.repeat(told[:, None], len(x) // len(time), axis=0)
     x = x + attn(layer_norm("norm1", affine=False)(x), time)
     return x + mlp(layer_norm("norm2", affine=False)(x), injection)
