@@ -1,6 +1,31 @@
 """What every experiment starts from; each file says what it changes."""
 
+import functools
+
 from ml_collections import ConfigDict
+
+from get_jax.errors import UsageError
+
+
+def experiment(get_config):
+  """Lets a `get_config` take what follows the colon of `--config=file.py:`.
+
+  "smoke" makes it a trial run, see `configs.recipes.smoke`; nothing is the
+  experiment itself.
+  """
+
+  @functools.wraps(get_config)
+  def with_argument(argument: str = "") -> ConfigDict:
+    config = get_config()
+    if argument == "smoke":
+      from configs.recipes.smoke import shrink
+
+      shrink(config)
+    elif argument:
+      raise UsageError(f"a config takes :smoke or nothing, not :{argument}")
+    return config
+
+  return with_argument
 
 
 def base() -> ConfigDict:
@@ -11,22 +36,29 @@ def base() -> ConfigDict:
       task="denoising",
       # `name` and fields of get_jax.models.create_model.
       model=ConfigDict(),
+      # `solver` and `gradient` of get_jax.equilibrium.settings, for GET.
+      equilibrium=ConfigDict(),
       # `name` and settings of get_jax.data.create_source.
       data=ConfigDict(),
       # `name` and fields of get_jax.diffusion.create_process.
       process=ConfigDict(),
+      # Fields of get_jax.diffusion.augmentation.Augmentation; empty: none.
+      augmentation=ConfigDict(),
       label_dropout=0.0,
       batch_size=256,
       num_steps=400_000,
       optimizer=dict(
         learning_rate=1e-4,
         schedule="constant",
-        warmup_steps=0,
+        warmup_steps=0.0,
         b1=0.9,
         b2=0.999,
         eps=1e-8,
         weight_decay=0.0,
         clip_norm=0.0,
+        # What a loss or gradient that is not finite does: "stop", or "replace"
+        # as EDM's training.
+        nonfinite="stop",
       ),
       ema=dict(decay=0.9999),
       # Devices along each axis; -1: the rest.
@@ -39,6 +71,18 @@ def base() -> ConfigDict:
       sampler=ConfigDict(),
       guidance=dict(scale=1.0),
       sampling=dict(count=16, batch_size=256, seed=0),
-      evaluation=dict(extractor="", count=50_000, seed=1),
+      # See get_jax.programs.scoring; empty: what the preset says.
+      evaluation=dict(
+        extractor="",
+        extractor_path="",
+        preprocessing="",
+        preset="",
+        scores=(),
+        reference="",
+        samples="",
+        count=50_000,
+        seed=1,
+      ),
+      curve=dict(over="step", values=()),
     )
   )

@@ -5,9 +5,10 @@
 The teacher of get_digits.py: EDM preconditioning and loss, Heun with 18 steps.
 """
 
-from configs.common import base
+from configs.common import base, experiment
 
 
+@experiment
 def get_config():
   config = base()
   config.data = dict(name="digits")
@@ -38,5 +39,7 @@ def get_config():
   config.checkpoint_every = 500
   config.sampler = dict(name="heun", num_steps=18)
   config.sampling = dict(count=100, batch_size=500, seed=0)
-  config.evaluation = dict(extractor="digits-v1", count=5_000, seed=1)
+  config.evaluation.extractor = "digits-v1"
+  config.evaluation.scores = ("fid", "inception_score", "class_accuracy")
+  config.evaluation.count = 5_000
   return config

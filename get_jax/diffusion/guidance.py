@@ -54,6 +54,19 @@ class Guidance:
     """The largest w."""
     return self.scale + (self.convention == "u-vit")
 
+  def describe(self) -> str:
+    """In words, for protocols: "1.5 on 3 channels", "none"."""
+    if self.full_scale == 1:
+      return "none"
+    words = f"{self.full_scale:g}"
+    if self.channels is not None:
+      words += f" on {self.channels} channels"
+    if self.schedule != "constant":
+      words += f", {self.schedule} of power {self.power:g}"
+    if self.interval is not None:
+      words += f", within sigma {self.interval[0]:g} to {self.interval[1]:g}"
+    return words
+
   def weight(self, t: jax.Array, sigma_of: Callable | None = None):
     """w at the network's time t (any shape)."""
     w = jnp.full_like(t, self.full_scale)

@@ -3,9 +3,17 @@
 import importlib
 from collections.abc import Callable
 
-MODES = ("train", "sample", "evaluate", "pairs", "summary")
+MODES = (
+  "train",
+  "sample",
+  "evaluate",
+  "curve",
+  "pairs",
+  "convert",
+  "summary",
+)
 
 
 def program(mode: str) -> Callable:
-  """The function (config, workdir) of a mode; imported when asked for."""
+  """The function of a mode; imported when asked for."""
   return importlib.import_module(f"get_jax.programs.{mode}").run

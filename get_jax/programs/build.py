@@ -5,10 +5,12 @@ import jax.numpy as jnp
 
 from get_jax.data import create_source
 from get_jax.diffusion import create_process
+from get_jax.diffusion.augmentation import Augmentation
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.diffusion.objective import Denoising
 from get_jax.distillation.objective import Distillation
 from get_jax.distillation.student import Student
+from get_jax.equilibrium.settings import Settings
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 from get_jax.training.randomness import purpose_key
@@ -42,8 +44,11 @@ def settings(section) -> tuple[str, dict]:
 
 
 def build_model(config):
-  """The network of `config.model`."""
+  """The network of `config.model`, solved as `config.equilibrium` says."""
   name, fields = settings(config.model)
+  if config.get("equilibrium"):
+    found = Settings.of(config.equilibrium.to_dict())
+    fields |= {"solver": found.solver, "gradient": found.gradient}
   return create_model(name, **fields)
 
 
@@ -57,6 +62,29 @@ def build_process(config):
   """The diffusion process of `config.process`."""
   name, fields = settings(config.process)
   return create_process(name, **fields)
+
+
+def build_augmentation(config, model) -> Augmentation | None:
+  """The augmentation of `config.augmentation`; None where that is empty.
+
+  Raises:
+    UsageError: a setting is unknown, or the network does not take as many
+      labels as the augmentation gives.
+  """
+  fields = dict(config.get("augmentation", {}).items())
+  if not fields:
+    return None
+  try:
+    augmentation = Augmentation(**fields)
+  except TypeError as error:
+    raise UsageError(f"augmentation does not fit: {error}") from error
+  taken, given = getattr(model, "augment_dim", 0), augmentation.num_labels
+  if taken != given:
+    raise UsageError(
+      f"{config.model.name} takes {taken} labels of an augmentation; "
+      f"augmentation has {given}"
+    )
+  return augmentation
 
 
 def build_mesh(config, devices=None):
@@ -110,12 +138,16 @@ def build_objective(config, model, pairs_seed: int | None = None):
         "no null class; expected model.null_class=True or no dropout"
       )
 
-    def apply(params, x, t, y, key):
-      rngs = {"dropout": key}
-      return model.apply({"params": params}, x, t, y, train=True, rngs=rngs)
+    conditional = model.inputs(1)[2] is not None
 
-    process = build_process(config)
-    return Denoising(apply, process, null, config.label_dropout)
+    def apply(params, x, t, y, key, **told):
+      y = y if conditional else None
+      rngs = {"dropout": key}
+      variables = {"params": params}
+      return model.apply(variables, x, t, y, train=True, rngs=rngs, **told)
+
+    process, augment = build_process(config), build_augmentation(config, model)
+    return Denoising(apply, process, null, config.label_dropout, augment)
   student = build_student(config, model)
   pairs_key = purpose_key(pairs_seed, "pairs")
 

@@ -27,13 +27,27 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; what is in it already is carried on."
 )
+_CHECKPOINT = flags.DEFINE_string(
+  "checkpoint",
+  None,
+  "With --mode=convert: the official file to import (.pt, .pth, .safetensors "
+  "or EDM's .pkl); nothing in it is executed.",
+)
+_EXPORT = flags.DEFINE_string(
+  "export",
+  None,
+  "With --mode=convert: the .safetensors file to write the averaged "
+  "parameters to, under their official names.",
+)
 _MODE = flags.DEFINE_enum(
   "mode",
   "train",
   MODES,
   "train: learn, resuming what the workdir holds. sample: draw images from "
-  "it. evaluate: score it. pairs: make the teacher's noise/image pairs. "
-  "summary: count parameters and operations; needs neither data nor workdir.",
+  "it. evaluate: score it. curve: score it against training step or any "
+  "setting. pairs: make the teacher's noise/image pairs. convert: official "
+  "checkpoints in, our parameters out. summary: count parameters and "
+  "operations; needs neither data nor workdir.",
 )
 
 
@@ -53,7 +67,7 @@ def run(doc: str) -> None:
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("get_jax").setLevel(logging.INFO)
     try:
-      program(_MODE.value)(_CONFIG.value, _workdir())
+      program(_MODE.value)(_CONFIG.value, _workdir(), **_files())
     except UsageError as error:
       _refuse(str(error))
     except FloatingPointError as error:
@@ -163,6 +177,15 @@ def _workdir() -> str | None:
   if _WORKDIR.value is None and _MODE.value != "summary":
     raise UsageError("--workdir is missing; expected a folder for the run")
   return _WORKDIR.value
+
+
+def _files() -> dict[str, str]:
+  """The files of --mode=convert, by flag."""
+  given = {"checkpoint": _CHECKPOINT.value, "export": _EXPORT.value}
+  given = {flag: file for flag, file in given.items() if file is not None}
+  if given and _MODE.value != "convert":
+    raise UsageError(f"--{next(iter(given))} needs --mode=convert")
+  return given
 
 
 def _refuse(sentence: str) -> None:

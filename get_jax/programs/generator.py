@@ -23,6 +23,7 @@ from get_jax.programs.build import (
   null_label,
   settings,
 )
+from get_jax.programs.workdir import plain
 from get_jax.training.preemption import Stopped, stop_requests
 from get_jax.training.sharding import BATCH, check_batch_size
 
@@ -39,14 +40,20 @@ class Generator:
     evaluations: network evaluations per image.
     image_shape: (H, W, C).
     num_classes: 0 where unconditional.
-    protocol: how images are made, in words and numbers, for the results.
+    sampler: its name, or "one call".
+    steps: of the sampler, or equilibrium iterations; None where it has none.
+    guidance: such as "1.5 on 3 channels", or "none".
+    settings: everything that decides the images but parameters and noise.
   """
 
   generate: Callable
   evaluations: int
   image_shape: tuple[int, int, int]
   num_classes: int
-  protocol: dict
+  sampler: str
+  steps: int | None
+  guidance: str
+  settings: dict
 
 
 def build_generator(config, iterations: int | None = None) -> Generator:
@@ -66,10 +73,17 @@ def build_generator(config, iterations: int | None = None) -> Generator:
     def generate(params, noise, y):
       return student(params, noise, y, steps)
 
-    protocol = {"sampler": "one call"}
-    if student.has_equilibrium:
-      protocol |= {"iterations": steps, "z0": student.z0}
-    return Generator(generate, 1, shape, model.num_classes, protocol)
+    if not student.has_equilibrium:
+      steps = None
+    made = {
+      "model": plain(config.model),
+      "equilibrium": plain(config.equilibrium),
+      "iterations": steps,
+      "z0": student.z0,
+    }
+    return Generator(
+      generate, 1, shape, model.num_classes, "one call", steps, "none", made
+    )
 
   process = build_process(config)
   name, fields = settings(config.sampler)
@@ -83,9 +97,16 @@ def build_generator(config, iterations: int | None = None) -> Generator:
     guided = guidance(net, y, null_label(model), process.sigma_of)
     return sampler(guided, noise, shape)
 
-  protocol = {"sampler": name, **fields, "guidance": dict(config.guidance)}
+  sections = ("model", "process", "sampler", "guidance")
   return Generator(
-    generate, sampler.evaluations, shape, model.num_classes, protocol
+    generate,
+    sampler.evaluations,
+    shape,
+    model.num_classes,
+    name,
+    fields.get("num_steps", fields.get("steps")),
+    guidance.describe(),
+    {section: plain(config[section]) for section in sections},
   )
 
 

@@ -53,7 +53,7 @@ def make(config, workdir: pathlib.Path) -> None:
     dtype=pairs.dtype,
     num_classes=generator.num_classes or None,
     teacher=params_digest(params),
-    sampler=generator.protocol,
+    sampler=generator.settings,
     shard_size=pairs.shard_size,
   )
   writer = PairsWriter(workdir / "pairs", info)

@@ -1,7 +1,7 @@
 """Pictures of samples and curves."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
@@ -99,40 +99,6 @@ def plot_losses(workdir: pathlib.Path, title: str) -> None:
     axis.grid(alpha=0.3)
   axes[0][0].set_title(title)
   _save(figure, workdir / "samples" / "loss.png")
-
-
-def plot_quality(
-  path: pathlib.Path,
-  xlabel: str,
-  xs: Sequence[float],
-  curves: Mapping[str, Sequence[float]],
-  levels: Mapping[str, float],
-) -> None:
-  """Scores against a cost, one panel each, with the teacher's as a line.
-
-  Args:
-    path: of the PNG.
-    xlabel: name of the cost.
-    xs: its values.
-    curves: score -> values at `xs`.
-    levels: score -> the teacher's value.
-  """
-  from matplotlib import pyplot as plt
-
-  figure, axes = plt.subplots(
-    1, len(curves), figsize=(4.2 * len(curves), 3.4), squeeze=False
-  )
-  for axis, (name, values) in zip(axes[0], curves.items(), strict=True):
-    axis.plot(xs, values, marker="o", label="GET")
-    if name in levels:
-      axis.axhline(levels[name], color="0.5", ls="--", label="teacher")
-    axis.set_xscale("log")
-    axis.set_xticks(xs, [str(x) for x in xs])
-    axis.minorticks_off()
-    axis.set(xlabel=xlabel, ylabel=name)
-    axis.grid(alpha=0.3)
-    axis.legend()
-  _save(figure, path)
 
 
 def _save(figure, path: pathlib.Path) -> None:

@@ -5,18 +5,16 @@ import json
 import pathlib
 
 import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
+from get_jax.evaluation import plot_curve
 from get_jax.programs import pictures
 from get_jax.programs.build import build_mesh, build_source
-from get_jax.programs.evaluate import (
-  Evaluation,
-  build_extractor,
-  evaluate,
-  print_table,
-  real_statistics,
-)
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.pairs import teacher_workdir
+from get_jax.programs.scoring import build_ruler, measure, seconds_per_1000
 from get_jax.programs.workdir import plain, write_results
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.randomness import purpose_key
@@ -37,40 +35,38 @@ def run(config, workdir: pathlib.Path) -> None:
       _print(found)
       return
   _draw_grids(config, workdir, student, teacher)
-  extractor = build_extractor(config)
-  reference, name = real_statistics(config, extractor)
-  common = (extractor, reference, name)
+  ruler = build_ruler(config)
+  counts = sorted({*config.report.iterations, config.sampling.iterations})
   by_iterations = {}
-  for count in config.report.iterations:
-    by_iterations[count] = evaluate(
-      config,
-      build_generator(config, count),
-      student,
-      *common,
-      title=f"GET, {count} iterations",
-    )[0]
-  usual = config.sampling.iterations
-  if usual not in by_iterations:
-    by_iterations[usual] = evaluate(
-      config, build_generator(config), student, *common, title="GET"
-    )[0]
-  taught = evaluate(
-    config,
-    build_generator(config.teacher),
-    teacher,
-    *common,
-    title="teacher",
-  )[0]
+  for count in counts:
+    generator = build_generator(config, count)
+    title = f"GET, {count} iterations"
+    by_iterations[count] = _measured(
+      ruler, config, generator, student, workdir, title
+    )
+  generator = build_generator(config.teacher)
   content = {
     "identity": identity,
-    "GET": by_iterations[usual].to_json(),
-    "teacher": taught.to_json(),
-    "iterations": {k: e.to_json() for k, e in by_iterations.items()},
+    "GET": by_iterations[config.sampling.iterations],
+    "teacher": _measured(ruler, config, generator, teacher, workdir, "teacher"),
+    "iterations": by_iterations,
   }
-  _plot_iterations(config, workdir, by_iterations, taught)
+  plot_curve(
+    workdir / "samples" / "iterations.png",
+    "equilibrium iterations",
+    [(count, found["scores"]) for count, found in by_iterations.items()],
+    baselines={"teacher": content["teacher"]["scores"]},
+    log_x=True,
+  )
   write_results(workdir, "report", content)
   _print(content)
   print(f"pictures in {workdir / 'samples'}, figures in {path}")
+
+
+def _measured(ruler, config, generator, params, workdir, title) -> dict:
+  result = measure(ruler, config, generator, params, workdir, title)
+  seconds = seconds_per_1000(config, generator, params)
+  return {**result.to_json(), "seconds_per_1000_images": seconds}
 
 
 def _identity(config, student: dict, teacher: dict) -> str:
@@ -87,21 +83,21 @@ def _identity(config, student: dict, teacher: dict) -> str:
 
 def _draw_grids(config, workdir, student, teacher) -> None:
   """The same noise through student and teacher, beside real images."""
-  generator = build_generator(config)
-  classes = generator.num_classes
+  makers = {
+    "GET": (student, build_generator(config)),
+    "teacher": (teacher, build_generator(config.teacher)),
+  }
+  classes = makers["GET"][1].num_classes
   labels = np.repeat(np.arange(classes), PER_CLASS)
-  key = purpose_key(config.sampling.seed, "sample")
+  key = purpose_key(config.pairs.seed, "sample")
+  size, mesh = config.sampling.batch_size, build_mesh(config)
   grids = {}
-  for title, params, maker in (
-    ("GET, 1 evaluation", student, generator),
-    ("teacher", teacher, build_generator(config.teacher)),
-  ):
-    if maker.evaluations > 1:
-      title = f"{title}, {maker.evaluations} evaluations"
-    images, _ = ImageMaker(
-      maker, key, config.sampling.batch_size, build_mesh(config)
-    ).all(params, np.arange(len(labels)), labels, title)
-    grids[title] = images
+  for name, (params, generator) in makers.items():
+    maker = ImageMaker(generator, key, size, mesh)
+    images, _ = maker.all(params, np.arange(len(labels)), labels, name)
+    count = generator.evaluations
+    plural = "" if count == 1 else "s"
+    grids[f"{name}, {count} evaluation{plural}"] = images
   source = build_source(config.teacher)
   real = source.read(np.arange(len(source)))
   chosen = [
@@ -115,23 +111,32 @@ def _draw_grids(config, workdir, student, teacher) -> None:
     pictures.save_grid(folder / f"{name}.png", images, PER_CLASS)
 
 
-def _plot_iterations(config, workdir, by_iterations, taught) -> None:
-  counts = sorted(by_iterations)
-  curves = {
-    score: [by_iterations[c].scores[score] for c in counts]
-    for score in taught.scores
-    if "_std" not in score
-  }
-  pictures.plot_quality(
-    workdir / "samples" / "iterations.png",
-    "equilibrium iterations",
-    counts,
-    curves,
-    taught.scores,
-  )
-
-
 def _print(content: dict) -> None:
-  print_table(
-    {name: Evaluation(**content[name]) for name in ("GET", "teacher")}
+  columns = ("GET", "teacher")
+  table = Table("", *columns, title="Quality")
+  for column in table.columns[1:]:
+    column.justify = "right"
+  for score in content["GET"]["scores"]:
+    if "_std[" in score:
+      continue
+    values = (content[name]["scores"][score] for name in columns)
+    table.add_row(escape(score), *(f"{value:.3f}" for value in values))
+  table.add_row(
+    "network evaluations per image",
+    *(str(content[name]["protocol"]["evaluations"]) for name in columns),
+  )
+  table.add_row(
+    "seconds per 1,000 images",
+    *(f"{content[name]['seconds_per_1000_images']:.2f}" for name in columns),
+  )
+  console = Console()
+  console.print(table)
+  protocol = content["GET"]["protocol"]
+  console.print(
+    f"{protocol['samples']} samples each, seed {protocol['seed']}, averaged "
+    f"weights; against all {protocol['reference_count']} images of "
+    f"{protocol['reference']} by {protocol['extractor']}",
+    style="dim",
+    highlight=False,
+    markup=False,
   )

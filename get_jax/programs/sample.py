@@ -40,8 +40,11 @@ def run(config, workdir: str) -> None:
     "count": sampling.count,
     "seed": sampling.seed,
     "weights": "ema",
+    "sampler": generator.sampler,
+    "steps": generator.steps,
     "evaluations": generator.evaluations,
-    **generator.protocol,
+    "guidance": generator.guidance,
+    "settings": generator.settings,
   }
   write_results(folder, "sample", protocol)
   print(f"{sampling.count} samples in {path} and {path.with_suffix('.png')}")

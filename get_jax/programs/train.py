@@ -73,6 +73,7 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
     create_ema(config.ema, config.batch_size),
     step_key,
     config.log_every,
+    config.optimizer.get("nonfinite", "stop") == "stop",
   )
   schedule = Schedule(
     config.num_steps,

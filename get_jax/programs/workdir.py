@@ -15,6 +15,7 @@ from get_jax.errors import UsageError
 # What may change between two visits to the same run.
 FREE = (
   "checkpoint_every",
+  "curve",
   "evaluation",
   "keep_checkpoints",
   "log_every",

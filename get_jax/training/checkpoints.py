@@ -101,7 +101,17 @@ class Checkpoints:
     Raises:
       RuntimeError: a checkpoint of that step is there already.
     """
-    step, items = int(state.step), _split(state)
+    self._save(int(state.step), _split(state))
+
+  def save_params(self, params: dict) -> None:
+    """Saves parameters as step 0, without a state of training.
+
+    They stand for their moving average too. A run restored from them starts
+    training afresh.
+    """
+    self._save(0, {"params": params, "ema": params})
+
+  def _save(self, step: int, items: Mapping[str, Any]) -> None:
     saves = {k: ocp.args.StandardSave(v) for k, v in items.items()}
     saves["manifest"] = ocp.args.JsonSave(manifest_of(items))
     if not self._manager.save(step, args=ocp.args.Composite(**saves)):
@@ -119,19 +129,29 @@ class Checkpoints:
         damaged.
     """
     self._remove_unfinished()
-    items = self._last_good(lambda manifest: _split(abstract_like(like)))
+
+    def target(manifest):
+      items = _split(abstract_like(like))
+      if not any(path.startswith("training/") for path in manifest):
+        del items["training"]
+      return items
+
+    items = self._last_good(target)
     if items is None:
       return None
-    training = items.pop("training")
-    return TrainState(**items, **training)
+    return like.replace(**items.pop("training", {}), **items)
 
-  def _last_good(self, target) -> dict[str, Any] | None:
+  def _last_good(
+    self, target, only: int | None = None
+  ) -> dict[str, Any] | None:
     """Items of the newest checkpoint that is what was saved.
 
     Args:
       target: from a checkpoint's manifest to the abstract items wanted.
+      only: the one step to be considered; None: all of them.
     """
     steps = sorted(self._manager.all_steps(), reverse=True)
+    steps = [step for step in steps if only in (None, step)]
     for step in steps:
       try:
         return self._read(step, target)
@@ -195,7 +215,10 @@ def _check_fit(like, manifest, where: str) -> None:
 
 
 def load_params(
-  workdir: str | pathlib.Path, which: str = "ema", sharding=None
+  workdir: str | pathlib.Path,
+  which: str = "ema",
+  sharding=None,
+  step: int | None = None,
 ) -> dict:
   """The parameters of a run, for people who only sample.
 
@@ -203,6 +226,7 @@ def load_params(
     workdir: folder of the run; its newest good checkpoint is read.
     which: "ema" (the moving average) or "params".
     sharding: where the arrays go; None: the default device.
+    step: which checkpoint; None: the newest good one.
 
   Returns:
     Nested dict of float32 arrays, to be used as `{"params": ...}`.
@@ -228,18 +252,27 @@ def load_params(
   if not directory.is_dir():
     raise UsageError(f"{workdir} holds no checkpoints; expected a trained run")
   with Checkpoints(directory) as checkpoints:
-    items = checkpoints._last_good(target)
+    if step is not None and step not in saved_steps(workdir):
+      raise UsageError(
+        f"{directory} has no checkpoint {step}; it has {saved_steps(workdir)}"
+      )
+    items = checkpoints._last_good(target, step)
   if items is None:
     raise UsageError(f"{directory} is empty; expected a trained run")
   return items[which]
 
 
-def latest_step(workdir: str | pathlib.Path) -> int | None:
-  """The newest committed step of a run, read from the folder alone."""
+def saved_steps(workdir: str | pathlib.Path) -> list[int]:
+  """The committed steps of a run, rising, read from the folder alone."""
   directory = pathlib.Path(workdir) / "checkpoints"
   committed = directory.glob("*/_CHECKPOINT_METADATA")
   names = [path.parent.name for path in committed]
-  return max((int(name) for name in names if name.isdigit()), default=None)
+  return sorted(int(name) for name in names if name.isdigit())
+
+
+def latest_step(workdir: str | pathlib.Path) -> int | None:
+  """The newest committed step of a run, None without any."""
+  return max(saved_steps(workdir), default=None)
 
 
 def params_digest(params: dict) -> str:

@@ -1,16 +1,22 @@
 """Optimisers and learning rates from a config."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from get_jax.errors import UsageError
 from get_jax.training.sharding import path_name
 
 SCHEDULES = ("constant", "cosine")
+NONFINITE = ("stop", "replace")
 
 
 def learning_rate(config, num_steps: int) -> optax.Schedule:
-  """Linear warm-up over `warmup_steps`, then constant or cosine to zero."""
+  """Linear warm-up over `warmup_steps`, then constant or cosine to zero.
+
+  The first step of a warm-up has rate 0, as U-ViT's and EDM's. `warmup_steps`
+  need not be whole: EDM's 10 million images are 19,531.25 steps of 512.
+  """
   if config.schedule not in SCHEDULES:
     raise UsageError(
       f"optimizer.schedule is {config.schedule!r}; "
@@ -31,8 +37,15 @@ def create_optimizer(config, num_steps: int) -> optax.GradientTransformation:
   """AdamW as `config.optimizer` describes it; float32 moments.
 
   Keys: learning_rate, schedule, warmup_steps, b1, b2, eps, weight_decay,
-  clip_norm (0: none).
+  clip_norm (0: none), nonfinite ("stop" leaves gradients as they are, "replace"
+  is `replace_nonfinite`).
   """
+  nonfinite = config.get("nonfinite", "stop")
+  if nonfinite not in NONFINITE:
+    raise UsageError(
+      f"optimizer.nonfinite is {nonfinite!r}; "
+      f"expected one of: {', '.join(NONFINITE)}"
+    )
   adam = optax.adamw(
     learning_rate(config, num_steps),
     b1=config.b1,
@@ -41,9 +54,20 @@ def create_optimizer(config, num_steps: int) -> optax.GradientTransformation:
     weight_decay=config.weight_decay,
     mask=_decayed,
   )
+  before = [replace_nonfinite()] if nonfinite == "replace" else []
   if config.clip_norm:
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
-  return adam
+    before.append(optax.clip_by_global_norm(config.clip_norm))
+  return optax.chain(*before, adam) if before else adam
+
+
+def replace_nonfinite(limit: float = 1e5) -> optax.GradientTransformation:
+  """Gradients without NaN (0 instead) and infinities (+-limit), as EDM's."""
+  return optax.stateless(
+    lambda updates, _: jax.tree.map(
+      lambda g: jnp.nan_to_num(g, nan=0.0, posinf=limit, neginf=-limit),
+      updates,
+    )
+  )
 
 
 def _decayed(params):

@@ -17,6 +17,7 @@ def make_train_step(
   ema_decay: Callable[[jax.Array], jax.Array],
   key: jax.Array,
   log_every: int,
+  stop_on_nonfinite: bool = True,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
   """A function (state, batch) -> (state, bad_step), to be jitted.
 
@@ -30,6 +31,8 @@ def make_train_step(
     ema_decay: decay of the average as a function of the step.
     key: the run's key for steps.
     log_every: steps between log lines, over which the metrics are summed.
+    stop_on_nonfinite: whether a loss or gradient that is not finite counts as
+      a bad step; else the optimizer is trusted with it.
   """
 
   def train_step(state: TrainState, batch: Batch):
@@ -45,7 +48,7 @@ def make_train_step(
     metrics = {**metrics, "loss": value, "grad_norm": norm}
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
     restart = state.step % log_every == 0
-    first_bad = (state.bad_step < 0) & ~finite
+    first_bad = (state.bad_step < 0) & ~finite & stop_on_nonfinite
     bad_step = jnp.where(first_bad, state.step, state.bad_step)
     state = TrainState(
       step=state.step + 1,

@@ -1,0 +1,59 @@
+"""--mode=curve: quality against training step, or against any setting."""
+
+from get_jax.errors import UsageError
+from get_jax.evaluation import plot_curve
+from get_jax.programs.build import check_task
+from get_jax.programs.generator import build_generator
+from get_jax.programs.scoring import build_ruler, measure
+from get_jax.programs.workdir import open_workdir, write_results
+from get_jax.training.checkpoints import load_params, saved_steps
+
+
+def run(config, workdir: str) -> None:
+  """Measures at each of `curve.values` of `curve.over`.
+
+  `over` is "step" (values: saved steps, all of them by default) or a key of
+  the config, such as sampling.iterations, sampler.num_steps or guidance.scale.
+  Leaves samples/curve_<over>.png with its data beside it.
+  """
+  check_task(config)
+  folder = open_workdir(workdir, config)
+  over, values = config.curve.over, config.curve.values
+  if over == "step":
+    values = values or saved_steps(folder)
+  elif not values:
+    raise UsageError(
+      f"curve.values is empty; expected the values of {over} to measure at"
+    )
+  ruler = build_ruler(config)
+  points, protocol = [], {}
+  for value in values:
+    step = value if over == "step" else None
+    here = config.copy_and_resolve_references()
+    if over != "step":
+      _set(here, over, value)
+    params = load_params(folder, step=step)
+    result = measure(
+      ruler, here, build_generator(here), params, folder, f"{over}={value}"
+    )
+    points.append((value, result.scores))
+    protocol = result.to_json()["protocol"]
+  name = over.replace(".", "_")
+  path = folder / "samples" / f"curve_{name}.png"
+  plot_curve(path, over, points, protocol)
+  content = {"over": over, "points": points, "protocol": protocol}
+  write_results(folder, "curve", content)
+  for value, scores in points:
+    shown = ", ".join(f"{k} {v:.4g}" for k, v in scores.items())
+    print(f"{over}={value}: {shown}")
+  print(f"picture in {path}")
+
+
+def _set(config, key: str, value) -> None:
+  try:
+    config.update_from_flattened_dict({key: value})
+  except (KeyError, AttributeError, TypeError, ValueError) as error:
+    raise UsageError(
+      f"curve.over is {key!r} and a value {value!r}; expected 'step' or a key "
+      f"of the config with values of its type ({error})"
+    ) from error
