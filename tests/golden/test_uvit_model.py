@@ -1,5 +1,7 @@
 """U-ViT against the official code: forward, gradients, training, sampling."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +17,7 @@ from get_jax.nn.patches import patchify, unpatchify
 from get_jax.nn.timestep import timestep_sinusoid
 from get_jax.training.optimizer import create_optimizer
 
+EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 FIELDS = {
   "img_size": "input_size",
   "in_chans": "in_channels",
@@ -220,3 +223,19 @@ def test_sampling_end_to_end(golden, name, process, sampler):
   begins = np.flatnonzero(sampler.scheme.begins)
   calls = nhwc(data.arrays["mid/call_x"])[begins]
   assert relative(states[:-1], calls) < data.meta["tol_rel_l2"]
+
+
+def test_similarity_of_blocks(golden, monkeypatch):
+  monkeypatch.syspath_prepend(str(EXPERIMENTS))
+  import uvit_cka
+
+  data, model, params = case(golden, "cka_blocks")
+  x, t = nhwc(data.arrays["in/x"]), jnp.asarray(data.arrays["in/timesteps"])
+  grams = uvit_cka.block_grams(model, params, x, t)
+  pair = np.stack([uvit_cka.gram(data.arrays[f"in/{k}"]) for k in "AB"])
+  for unbiased, name in ((False, "cka"), (True, "cka_unbiased")):
+    out = uvit_cka.cka(grams, unbiased)
+    tolerance = data.meta["tol_rel_l2"]
+    assert relative(out, data.arrays[f"out/{name}"]) < tolerance
+    out = uvit_cka.cka(pair, unbiased)[0, 1]
+    assert relative(out, data.arrays[f"out/{name}_AB"]) < tolerance
