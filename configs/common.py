@@ -83,6 +83,6 @@ def base() -> ConfigDict:
         count=50_000,
         seed=1,
       ),
-      curve=dict(over="step", values=()),
+      curve=dict(over="step", at=()),
     )
   )

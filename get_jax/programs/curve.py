@@ -10,7 +10,7 @@ from get_jax.training.checkpoints import load_params, saved_steps
 
 
 def run(config, workdir: str) -> None:
-  """Measures at each of `curve.values` of `curve.over`.
+  """Measures at each of `curve.at` of `curve.over`.
 
   `over` is "step" (values: saved steps, all of them by default) or a key of
   the config, such as sampling.iterations, sampler.num_steps or guidance.scale.
@@ -18,12 +18,12 @@ def run(config, workdir: str) -> None:
   """
   check_task(config)
   folder = open_workdir(workdir, config)
-  over, values = config.curve.over, config.curve.values
+  over, values = config.curve.over, config.curve.at
   if over == "step":
     values = values or saved_steps(folder)
   elif not values:
     raise UsageError(
-      f"curve.values is empty; expected the values of {over} to measure at"
+      f"curve.at is empty; expected the values of {over} to measure at"
     )
   ruler = build_ruler(config)
   points, protocol = [], {}
