@@ -74,15 +74,12 @@ class Anderson(Solver):
 
   def start(self, z0: PyTree) -> Memory:
     """An empty ring."""
-    count, dtype = self.rows, batch.accumulator(z0)
-
-    def ring(leaf, dtype):
-      return jnp.zeros((count, *leaf.shape), dtype)
-
+    dtype = batch.accumulator(z0)
+    one = batch.norm(z0)[:, None, None]
     return Memory(
-      images=jax.tree.map(lambda a: ring(a, a.dtype), z0),
-      differences=jax.tree.map(lambda a: ring(a, dtype), z0),
-      gram=jnp.zeros((batch.size(z0), count, count), dtype),
+      images=batch.empty(z0, self.rows),
+      differences=batch.empty(z0, self.rows, dtype),
+      gram=jnp.zeros_like(jnp.tile(one, (self.rows, self.rows))),
     )
 
   def update(self, step, z, image, memory):
@@ -99,24 +96,37 @@ class Anderson(Solver):
       differences, difference
     )
     gram = memory.gram.at[:, row].set(products).at[:, :, row].set(products)
-    weights = self.weights(gram, jnp.arange(self.rows) <= step)
+    filled = jnp.arange(self.rows) <= step
+    diagonal = jnp.einsum("bmm->bm", gram)
+    # A residual that is exactly zero, or no number, leaves nothing to combine.
+    usable = ((diagonal > 0) & (diagonal < jnp.inf) | ~filled).all(axis=-1)
+    usable = usable & (step > 0)
+    weights = self.weights(gram, filled, usable)
 
     def combine(f, d):
       mixed = f if self.mixing == 1 else f - (1 - self.mixing) * d
       return jnp.einsum("bm,mb...->b...", weights, mixed.astype(d.dtype))
 
     point = jax.tree.map(combine, images, differences)
-    usable = jnp.isfinite(weights).all(axis=-1) & (step > 0)
+    usable = usable & jnp.isfinite(weights).all(axis=-1)
     point = batch.select(usable, batch.cast_like(point, image), image)
     return image, point, Memory(images, differences, gram)
 
-  def weights(self, gram: Array, filled: Array) -> Array:
-    """The weights a, (B, M), zero where the ring is not yet filled."""
+  def weights(self, gram: Array, filled: Array, usable: Array) -> Array:
+    """The weights a, (B, M), zero where the ring is not yet filled.
+
+    Args:
+      gram: (B, M, M).
+      filled: (M,) bool, which rows count.
+      usable: (B,) bool; the other samples get weights without meaning, whose
+        derivative is zero.
+    """
+    eye = jnp.eye(self.rows, dtype=gram.dtype)
+    gram = jnp.where(usable[:, None, None], gram, eye)
     diagonal = jnp.einsum("bmm->bm", gram)
     ridge = self.ridge * (1 if self.absolute else diagonal)
     # An empty row gets the unit vector for its equation and 0 for its weight.
     extra = jnp.where(filled, ridge, 1)
-    system = gram + extra[..., None] * jnp.eye(self.rows, dtype=gram.dtype)
     ones = jnp.broadcast_to(filled.astype(gram.dtype), diagonal.shape)
-    weights = jnp.linalg.solve(system, ones[..., None])[..., 0]
-    return weights / weights.sum(axis=-1, keepdims=True)
+    weights = jnp.linalg.solve(gram + extra[..., None] * eye, ones[..., None])
+    return weights[..., 0] / weights.sum(axis=-2)

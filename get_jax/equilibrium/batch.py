@@ -7,6 +7,7 @@ taken in float32, or in float64 where a leaf is float64.
 
 import functools
 import operator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +74,20 @@ def add(a: PyTree, b: PyTree) -> PyTree:
 def subtract(a: PyTree, b: PyTree) -> PyTree:
   """The difference a - b in the accumulator's dtype."""
   return jax.tree.map(operator.sub, widen(a), widen(b))
+
+
+def empty(tree: PyTree, rows: int, dtype: Any = None) -> PyTree:
+  """Zeros with a leading axis of `rows`, in `dtype` or that of each leaf.
+
+  Made from the leaves and not from their shapes, so that under `shard_map`
+  they vary over the mesh as the leaves do.
+  """
+  return jax.tree.map(
+    lambda a: jnp.zeros_like(
+      jnp.broadcast_to(a, (rows, *a.shape)), dtype=dtype
+    ),
+    tree,
+  )
 
 
 def size(tree: PyTree) -> int:

@@ -48,8 +48,8 @@ class Broyden(Solver):
   A Class of Methods for Solving Nonlinear Simultaneous Equations, 1965).
 
   Attributes:
-    memory: rank-one updates that are kept, each two states large, from 1 to
-      `max_steps`; None keeps all.
+    memory: rank-one updates that are kept, each two states large, at least
+      1; None keeps all.
     restart: what happens when the memory is full. True forgets everything and
       starts again from -1; False overwrites the oldest update, which later
       ones were built upon.
@@ -63,24 +63,28 @@ class Broyden(Solver):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.memory is not None and not 1 <= self.memory <= self.max_steps:
+    if self.memory is not None and self.memory < 1:
       raise ValueError(
-        f"Broyden.memory is {self.memory}; it must lie between 1 and the "
-        f"step limit {self.max_steps}."
+        f"Broyden.memory is {self.memory}; it must be None or at least 1."
       )
 
   @property
   def rows(self) -> int:
     """The memory that is used."""
-    return self.memory or self.max_steps
+    return min(self.memory or self.max_steps, self.max_steps)
 
   def start(self, z0: PyTree) -> Memory:
     """The inverse Jacobian -1."""
-    dtype = batch.accumulator(z0)
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), z0)
-    ring = jax.tree.map(lambda a: jnp.zeros((self.rows, *a.shape), dtype), z0)
-    count = jnp.zeros((batch.size(z0),), jnp.int32)
-    return Memory(ring, ring, count, z0, zeros, jnp.ones(count.shape, dtype))
+    ring = batch.empty(z0, self.rows, batch.accumulator(z0))
+    size = batch.norm(z0)
+    return Memory(
+      us=ring,
+      vs=ring,
+      count=jnp.zeros_like(size, dtype=jnp.int32),
+      point=z0,
+      difference=jax.tree.map(jnp.zeros_like, batch.widen(z0)),
+      length=jnp.ones_like(size),
+    )
 
   def update(self, step, z, image, memory):
     """Accepts the point and leaves it, or shortens the step towards it."""
@@ -100,7 +104,8 @@ class Broyden(Solver):
     # The minimum of the parabola through both ends, whose slope at the start
     # is that of a Newton step.
     length = memory.length
-    shorter = before * length**2 / (now - before + 2 * before * length)
+    curvature = now - before + 2 * before * length
+    shorter = before * length**2 / jnp.where(accepted, 1, curvature)
     shorter = jnp.clip(shorter, 0.1 * length, 0.5 * length)
     retreat = batch.add(
       batch.widen(memory.point), batch.scale(shorter / length, change)

@@ -74,8 +74,9 @@ class Unrolled(Gradient):
 
   Attributes:
     steps: how many of the last steps are differentiated; None means all. The
-      steps before them stop at the tolerance, these do not: a finished
-      sample needs them for its derivative.
+      steps before them stop at the tolerance. These do not, since a finished
+      sample needs them for its derivative, and they are plain ones: a solver
+      that accelerates has nothing to go by at a fixed point.
     policy: None keeps every intermediate array for the backward pass. A name
       in `jax.checkpoint_policies`, or a policy itself, recomputes what it does
       not keep: "nothing_saveable" leaves one state a step.
@@ -91,13 +92,7 @@ class Unrolled(Gradient):
       raise ValueError(
         f"Unrolled.steps is {self.steps}; it must be None or at least 1."
       )
-    if isinstance(self.policy, str) and not hasattr(
-      jax.checkpoint_policies, self.policy
-    ):
-      raise ValueError(
-        f"Unrolled.policy is {self.policy!r}; jax.checkpoint_policies has no "
-        "such name."
-      )
+    check_policy(self)
 
   def solve(self, loop, z0, probe):
     """Runs the loop, the differentiated steps as a scan."""
@@ -108,18 +103,16 @@ class Unrolled(Gradient):
       )
       return loop.solution(state, kept, trace)
     start = count - self.steps
-    state, early, early_trace = loop.constant().run(
+    before, early, early_trace = loop.constant().run(
       loop.constant().start(jax.lax.stop_gradient(z0)), start
     )
-    # From here all samples go on and the last state is returned: one that was
-    # found before has no derivative.
-    state = state._replace(
-      step=jnp.full_like(state.step, start),
-      active=jnp.ones_like(state.active),
+    # All samples go on from their best state, and the last one is returned:
+    # those before have no derivative.
+    tail = loop.plain()
+    state, kept, trace = tail.unroll(
+      tail.start(before.value), start, count, self.wrap, self.unroll
     )
-    state, kept, trace = loop.untracked().unroll(
-      state, start, count, self.wrap, self.unroll
-    )
+    state = state._replace(steps=state.steps + before.steps)
     kept, trace = jax.tree.map(
       lambda a, b: jnp.concatenate([a, b]), (early, early_trace), (kept, trace)
     )
@@ -133,6 +126,16 @@ class Unrolled(Gradient):
     if isinstance(policy, str):
       policy = getattr(jax.checkpoint_policies, policy)
     return jax.checkpoint(function, policy=policy, prevent_cse=False)
+
+
+def check_policy(gradient: "Unrolled | Phantom") -> None:
+  """Raises ValueError for a name that is no checkpoint policy."""
+  policy = gradient.policy
+  if isinstance(policy, str) and not hasattr(jax.checkpoint_policies, policy):
+    raise ValueError(
+      f"{type(gradient).__name__}.policy is {policy!r}; "
+      "jax.checkpoint_policies has no such name."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,19 +154,17 @@ class Phantom(Gradient):
   policy: str | Callable | None = None
 
   def __post_init__(self):
-    self.parts()
-
-  def parts(self) -> tuple[Simple, Unrolled]:
-    """The damped iteration and its derivative."""
-    return Simple(max_steps=self.steps, damping=self.tau), Unrolled(
-      policy=self.policy
-    )
+    if self.steps < 1:
+      raise ValueError(f"Phantom.steps is {self.steps}; it must be at least 1.")
+    if not 0 < self.tau <= 1:
+      raise ValueError(f"Phantom.tau is {self.tau}; it must lie in (0, 1].")
+    check_policy(self)
 
   def attach(self, f, params, x, z, probe=None):
     """The state after the damped steps."""
-    solver, gradient = self.parts()
-    loop = Loop(f, params, x, solver)
-    return gradient.solve(loop, jax.lax.stop_gradient(z), None).value
+    loop = Loop(f, params, x, Simple(self.steps, damping=self.tau))
+    unrolled = Unrolled(policy=self.policy)
+    return unrolled.solve(loop, jax.lax.stop_gradient(z), None).value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +213,7 @@ class Implicit(Gradient):
     solve: residual, relative residual and steps per sample.
     """
     if probe is None:
-      probe = jnp.zeros((batch.size(z), 3), batch.accumulator(z))
+      probe = jnp.zeros_like(jnp.stack([batch.norm(z)] * 3, axis=-1))
     return _attach(f, self, params, x, jax.lax.stop_gradient(z), probe)
 
 

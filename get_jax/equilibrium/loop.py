@@ -15,7 +15,7 @@ import numpy as np
 
 from get_jax.equilibrium import batch
 from get_jax.equilibrium.solution import Solution
-from get_jax.equilibrium.solvers import Solver
+from get_jax.equilibrium.solvers import Simple, Solver
 from get_jax.equilibrium.typing import Array, Map, PyTree
 
 
@@ -69,15 +69,16 @@ class Loop:
       x=jax.lax.stop_gradient(self.x),
     )
 
-  def untracked(self) -> "Loop":
-    """The same loop without tolerance: all steps, the last iterate."""
-    solver = dataclasses.replace(self.solver, tolerance=None)
+  def plain(self) -> "Loop":
+    """The same loop by plain iteration, which never stops."""
+    damping = getattr(self.solver, "damping", 1.0)
+    solver = Simple(self.solver.max_steps, damping=damping)
     return dataclasses.replace(self, solver=solver)
 
   def start(self, z0: PyTree) -> State:
     """The state before the first evaluation."""
-    zero = batch.inner(z0, z0) * 0
-    worst = jnp.full_like(zero, jnp.inf)
+    size = batch.norm(z0)
+    worst = jnp.full_like(size, jnp.inf)
     return State(
       step=jnp.zeros((), jnp.int32),
       z=z0,
@@ -85,8 +86,8 @@ class Loop:
       value=z0,
       residual=worst,
       relative=worst,
-      steps=jnp.zeros_like(zero, jnp.int32),
-      active=jnp.ones_like(zero, bool),
+      steps=jnp.zeros_like(size, dtype=jnp.int32),
+      active=jnp.ones_like(size, dtype=bool),
     )
 
   def advance(self, state: State) -> tuple[State, Record]:
@@ -127,13 +128,10 @@ class Loop:
   def run(self, state: State, stop: int) -> tuple[State, PyTree, Any]:
     """Steps until `stop` or until all samples are finished; no derivative."""
     taps = np.array([t for t in self.taps or () if t <= stop], np.int32)
-    kept = jax.tree.map(
-      lambda a: jnp.zeros((len(taps), *a.shape), a.dtype), state.value
-    )
+    kept = batch.empty(state.value, len(taps))
     trace = None
     if self.trace:
-      empty = jnp.full((stop, *state.residual.shape), jnp.nan)
-      trace = (empty.astype(state.residual.dtype),) * 2
+      trace = (batch.empty(state.residual, stop) + jnp.nan,) * 2
     early = bool(self.solver.tolerance)
 
     def unfinished(carry):
@@ -173,7 +171,7 @@ class Loop:
   def unroll(
     self, state: State, start: int, stop: int, wrap: Callable, unroll: int
   ) -> tuple[State, PyTree, Any]:
-    """Steps start+1 to stop by a scan, which can be differentiated."""
+    """Steps that can be differentiated, start+1 to stop by the taps' count."""
     taps = np.array([t for t in self.taps or () if start < t <= stop], np.int32)
 
     def body(state, _):
@@ -186,9 +184,7 @@ class Loop:
       body, state, length=stop - start, unroll=unroll
     )
     if not len(taps):
-      kept = jax.tree.map(
-        lambda a: jnp.zeros((0, *a.shape), a.dtype), state.value
-      )
+      kept = batch.empty(state.value, 0)
     elif len(taps) < stop - start:
       kept = jax.tree.map(lambda a: a[taps - start - 1], kept)
     return state, kept, trace
