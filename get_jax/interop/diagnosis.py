@@ -19,6 +19,8 @@ _SIZES = (
   "depth",
   "injection_depth",
   "equilibrium_mlp_ratio",
+  "channel_mult",
+  "encoder_type",
 )
 
 
@@ -122,7 +124,10 @@ def _tells(family: Family, found: Shapes) -> bool:
 def _variant(
   module: type[nn.Module], told: Mapping[str, Any]
 ) -> tuple[str, Mapping[str, Any]]:
-  """The published variant of these sizes and its fields, if there is one."""
+  """The published variant of these sizes and its fields, if there is one.
+
+  Where several agree with the file, the one that says most.
+  """
   classes = ("num_classes", "null_class")  # these change with the data
   sizes = {k: v for k, v in told.items() if k not in classes}
   own = {field.name for field in dataclasses.fields(module)}
@@ -133,4 +138,7 @@ def _variant(
     for name, fields in entry.variants.items()
     if all(sizes.get(k, v) == v for k, v in fields.items())
   ]
-  return matches[0] if sizes and len(matches) == 1 else ("", {})
+  matches.sort(key=lambda match: len(match[1]), reverse=True)
+  says = [len(fields) for _, fields in matches[:2]]
+  tied = len(says) == 2 and says[0] == says[1]
+  return matches[0] if sizes and matches and not tied else ("", {})

@@ -76,18 +76,16 @@ def _fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
   base = features if song else embedding[1]
   size = first[0].split(".")[1].removesuffix("_conv")
   height, width = map(int, size.split("x"))
-  levels = sorted(
-    (n for n in shapes if re.search(r"^enc.*_block0[.]conv1[.]weight", n)),
-    key=lambda name: -int(re.search(r"\d+", name).group()),
-  )
+  levels = _heights(shapes, "block0[.]conv1")
   counted = rf"enc[.]{size}_block\d+[.]conv1[.]weight"
   fields = {
     "input_size": height if height == width else (height, width),
     "in_channels": channels,
     "model_channels": base,
-    "channel_mult": tuple(shapes[name][0] // base for name in levels),
+    "channel_mult": tuple(shapes[name][0] // base for name in levels.values()),
     "channel_mult_emb": embedding[0] // base,
     "num_blocks": sum(bool(re.fullmatch(counted, n)) for n in shapes),
+    "attn_resolutions": tuple(_heights(shapes, "block0[.]qkv")),
     "num_classes": shapes.get("map_label.weight", (0, 0))[1],
     "augment_dim": shapes.get("map_augment.weight", (0, 0))[1],
   }
@@ -95,7 +93,24 @@ def _fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
     fourier = "map_noise.freqs" in shapes
     fields["embedding_type"] = "fourier" if fourier else "positional"
     fields["channel_mult_noise"] = embedding[1] // base
+    fields["encoder_type"] = "standard"
+    for kind in ("skip", "residual"):
+      if any(f"_aux_{kind}." in name for name in shapes):
+        fields["encoder_type"] = kind
+    taps = [v[-1] for n, v in shapes.items() if n.endswith("resample_filter")]
+    if taps:
+      fields["resample_filter"] = {4: (1, 3, 3, 1)}.get(taps[0], (1, 1))
   return fields
+
+
+def _heights(shapes: Shapes, module: str) -> dict[int, str]:
+  """Encoder levels with such a module, highest first, and its weight."""
+  pattern = rf"enc[.](\d+)x\d+_{module}[.]weight"
+  found = {}
+  for name in shapes:
+    if match := re.fullmatch(pattern, name):
+      found[int(match.group(1))] = name
+  return dict(sorted(found.items(), reverse=True))
 
 
 def _constants(model: nn.Module) -> Tensors:
@@ -120,14 +135,12 @@ def _constants(model: nn.Module) -> Tensors:
   return {f"{name}.resample_filter": kernel for name in names}
 
 
+def _family(name: str, telltale: str) -> Family:
+  return Family(name, telltale, _rules, _fields, _translate, _constants)
+
+
+# Released networks of the one kind know augmentation, the other's norm is last.
 FAMILIES = {
-  name: Family(
-    name=name,
-    telltale="map_layer0.weight",
-    rules=_rules,
-    fields=_fields,
-    translate=_translate,
-    constants=_constants,
-  )
-  for name in ("SongUNet", "DhariwalUNet")
+  "SongUNet": _family("SongUNet", "map_augment.weight"),
+  "DhariwalUNet": _family("DhariwalUNet", "out_norm.weight"),
 }

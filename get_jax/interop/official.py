@@ -6,10 +6,22 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
+from get_jax.autoencoder import AutoencoderKL
 from get_jax.errors import UsageError
-from get_jax.interop import diagnosis, diffit, dit, edm, get, names, uvit
+from get_jax.interop import (
+  autoencoder,
+  diagnosis,
+  diffit,
+  dit,
+  edm,
+  get,
+  names,
+  unreleased,
+  uvit,
+)
 from get_jax.interop.family import Family, Tensors
 from get_jax.models.diffit import DiffiT
+from get_jax.models.diffit_image import ImageDiffiT
 from get_jax.models.dit import DiT
 from get_jax.models.get import GET
 from get_jax.models.parameters import abstract_params
@@ -18,10 +30,12 @@ from get_jax.models.uvit import UViT
 from get_jax.models.vit import ViT
 
 FAMILIES: dict[type[nn.Module], Family] = {
+  AutoencoderKL: autoencoder.FAMILY,
   DhariwalUNet: edm.FAMILIES["DhariwalUNet"],
   DiT: dit.FAMILY,
   DiffiT: diffit.FAMILY,
   GET: get.GET_FAMILY,
+  ImageDiffiT: unreleased.IMAGE_DIFFIT,
   SongUNet: edm.FAMILIES["SongUNet"],
   UViT: uvit.FAMILY,
   ViT: get.VIT_FAMILY,

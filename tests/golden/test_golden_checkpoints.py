@@ -1,10 +1,10 @@
 """Checkpoint files of the official codes: read, converted, evaluated."""
 
-import jax
 import numpy as np
 import pytest
-from golden_numbers import nhwc, relative
+from golden_numbers import nhwc, quick_jit, relative
 
+from get_jax.diffusion import create_process
 from get_jax.interop import read_checkpoint
 from get_jax.interop.convert import import_checkpoint
 from get_jax.interop.official import export_official, load_official
@@ -46,7 +46,7 @@ def test_training_checkpoint_of_get(golden, golden_dir):
   assert_same(export_official(model, params), expected.under("ema"))
   x, y = nhwc(expected.arrays["in/x"]), expected.arrays["in/y"]
   z0 = expected.arrays["in/z0"]
-  images = jax.jit(lambda p: model.apply({"params": p}, x, y, z0=z0))(params)
+  images = quick_jit(lambda p: model.apply({"params": p}, x, y, z0=z0))(params)
   assert relative(images, nhwc(expected.arrays["out/ema_eval6"])) < 1e-5
 
 
@@ -57,7 +57,7 @@ def test_released_layout_of_diffit(golden, golden_dir):
   params = import_checkpoint(path, model)
   assert_same(export_official(model, params), read_checkpoint(path))
   x, t, y = (expected.arrays[f"in/{name}"] for name in "xty")
-  out = jax.jit(model.apply)({"params": params}, nhwc(x), t, y)
+  out = quick_jit(model.apply)({"params": params}, nhwc(x), t, y)
   assert relative(out, nhwc(expected.arrays["out/model"])) < 1e-5
 
 
@@ -118,8 +118,30 @@ def test_formats_of_torch(golden, golden_dir):
 @pytest.mark.parametrize("name", ["network_pickle", "network_pickle_numpy1"])
 def test_snapshots_of_edm(golden, golden_dir, name):
   expected = golden(f"edm/{name}")
-  network = read_checkpoint(golden_dir / f"edm/{name}.pkl")["ema"]
+  ctor, path = expected.meta["ctor"], golden_dir / f"edm/{name}.pkl"
+  network = read_checkpoint(path)["ema"]
   tensors = tensors_of({"ema": network})
   assert list(tensors) == list(expected.under("param"))
   assert_same(tensors, expected.under("param"))
-  assert network.options.items() <= expected.meta["ctor"].items()
+  assert network.options.items() <= ctor.items()
+
+  fields = {k: tuple(v) if isinstance(v, list) else v for k, v in ctor.items()}
+  fields["num_classes"] = fields.pop("label_dim")
+  fields["input_size"] = fields.pop("img_resolution")
+  fields["in_channels"] = fields.pop("img_channels")
+  model = create_model(fields.pop("model_type"), **fields)
+  params = import_checkpoint(path, model)
+  inside = {k.removeprefix("model."): v for k, v in tensors.items()}
+  assert_same(export_official(model, params), inside)
+
+  given = expected.under("in")
+  x, sigma, y = nhwc(given["x"]), given["sigma"], given.get("class_labels")
+
+  @quick_jit
+  def denoise(params):
+    def net(x, t):
+      return model.apply({"params": params}, x, t, y)
+
+    return create_process("edm").denoiser(net)(x, sigma)
+
+  assert relative(denoise(params), nhwc(expected.arrays["out/D"])) < 1e-5

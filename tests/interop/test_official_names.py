@@ -26,6 +26,13 @@ TINY = dict(input_size=8, hidden_size=16, num_heads=2, num_classes=3)
 DIT = dict(TINY, depth=2)
 GET = dict(TINY, injection_depth=1, equilibrium_depth=2)
 UVIT = dict(TINY, depth=2, patch_size=4)
+SONG = dict(
+  input_size=8,
+  model_channels=8,
+  channel_mult=(1, 2),
+  num_blocks=1,
+  attn_resolutions=(4,),
+)
 MODELS = {
   "adaLN-Zero": ("DiT", DIT),
   "adaLN": ("DiT", dict(DIT, block="adaLN", input_size=(4, 8))),
@@ -40,6 +47,29 @@ MODELS = {
   "GET weight norm": ("GET", dict(GET, weight_norm=True)),
   "GET unconditional": ("GET", dict(GET, num_classes=0)),
   "ViT": ("ViT", DIT),
+  "DDPM++": ("SongUNet", dict(SONG, num_classes=3)),
+  "NCSN++": (
+    "SongUNet",
+    dict(
+      SONG,
+      embedding_type="fourier",
+      encoder_type="residual",
+      channel_mult_noise=2,
+      resample_filter=(1, 3, 3, 1),
+    ),
+  ),
+  "SongUNet options": (
+    "SongUNet",
+    dict(SONG, encoder_type="skip", decoder_type="skip", tmsa=True),
+  ),
+  "ADM": (
+    "DhariwalUNet",
+    dict(SONG, num_classes=3, channels_per_head=8, learn_sigma=True),
+  ),
+  "DiffiT-image": (
+    "DiffiT-image",
+    dict(input_size=8, widths=(32, 64), depths=(1, 1), window=4),
+  ),
   "U-ViT": ("U-ViT", dict(UVIT, null_class=True)),
   "U-ViT options": (
     "U-ViT",
@@ -234,6 +264,13 @@ REMEDIES = [
   ("DiffiT", dict(time="mlp"), "set model.time='mixed'"),
   ("DiffiT separate", dict(input_size=16), "set model.image_size=64"),
   ("TMSA", dict(block="adaLN"), "this file is a DiffiT: set model.name"),
+  ("DDPM++", dict(input_size=16), "set model.image_size=8"),
+  ("DDPM++", dict(num_classes=0), "set model.num_classes=3"),
+  ("DDPM++", dict(attn_resolutions=(8, 4)), "model.attn_resolutions=(4,)"),
+  ("NCSN++", dict(encoder_type="standard"), "model.encoder_type='residual'"),
+  ("NCSN++", dict(resample_filter=(1, 1)), "resample_filter=(1, 3, 3, 1)"),
+  ("NCSN++", dict(embedding_type="positional"), "embedding_type='fourier'"),
+  ("ADM", dict(model_channels=16), "set model.model_channels=8"),
   ("GET", dict(injection_depth=2), "set model.injection_depth=1"),
   ("GET", dict(equilibrium_depth=1), "set model.equilibrium_depth=2"),
   ("GET", dict(equilibrium_mlp_ratio=2.0), "equilibrium_mlp_ratio=6.0"),
@@ -288,6 +325,24 @@ def test_published_sizes_and_other_families():
       create_model("U-ViT-S/2"), outlines(create_model("U-ViT-H/2"))
     )
   remedy = "(this file is a U-ViT-H/2: set model.name='U-ViT-H/2')"
+  assert remedy in str(error.value)
+
+
+def test_networks_of_edm_inside_their_preconditioner(tensors_of_case):
+  tensors = tensors_of_case("NCSN++")
+  wrapped = {f"model.{name}": value for name, value in tensors.items()}
+  wrapped["u"] = np.zeros(3)  # iDDPM's noise levels
+  model = model_of("NCSN++")
+  assert_equal(load_official(model, wrapped), load_official(model, tensors))
+  with pytest.raises(UsageError, match=r"\(this file is a SongUNet"):
+    load_official(model_of("ViT"), wrapped)
+  with pytest.raises(UsageError) as error:
+    load_official(
+      create_model("DDPM++-32"), outlines(create_model("NCSN++-64"))
+    )
+  remedy = (
+    "a 64-pixel NCSN++-64: set model.name='NCSN++-64', model.image_size=64"
+  )
   assert remedy in str(error.value)
 
 
