@@ -12,7 +12,7 @@ from get_jax.diffusion.samplers import create_sampler as create_sampler
 from get_jax.diffusion.scheme import Preview as Preview
 
 PROCESSES = {
-  "ddpm": DiscreteProcess,
+  "adm": DiscreteProcess,
   "stable_diffusion": StableDiffusion,
   "vp": VP,
   "edm": EDM,

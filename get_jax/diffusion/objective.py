@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from get_jax.diffusion.process import Process
+from get_jax.diffusion.process import Process, expand
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,36 +15,45 @@ class Denoising:
 
   Attributes:
     apply: (params, x, t, y, key) -> the network's raw output; the key is for
-      dropout inside it.
+      dropout inside it. With `augment` it also takes `augment_labels`.
     process: noises the data and weighs the error.
-    null: label that stands for "no class"; needed with `label_dropout`.
+    null: what stands for "no condition": the null class' index, or the
+      embedding of the empty text; needed with `label_dropout`.
     label_dropout: probability that a label is replaced by `null`.
+    augment: (key, images) -> images and the labels (B, L) that tell the
+      network what was done to them; None leaves the images alone.
   """
 
   apply: Callable
   process: Process
-  null: int | None = None
+  null: int | jax.Array | None = None
   label_dropout: float = 0.0
+  augment: Callable | None = None
 
   def __call__(self, params, batch, key):
     """See `get_jax.training.step.make_train_step`.
 
     Args:
       params: parameters of the network.
-      batch: "image" (B, H, W, C) in [-1, 1], and "label" (B,) or none.
+      batch: "image" (B, H, W, C) in [-1, 1], and "label", (B,) classes or
+        (B, L, D) text, or none.
       key: PRNG key of the step.
 
     Returns:
       The scalar loss and further metrics, float32.
     """
-    label_key, process_key, dropout_key = jax.random.split(key, 3)
-    y = batch.get("label")
+    label_key, process_key, dropout_key, augment_key = jax.random.split(key, 4)
+    x0, y = batch["image"], batch.get("label")
     if y is not None and self.label_dropout:
-      dropped = jax.random.bernoulli(label_key, self.label_dropout, y.shape)
-      y = jnp.where(dropped, self.null, y)
+      share = self.label_dropout
+      dropped = jax.random.bernoulli(label_key, share, y.shape[:1])
+      y = jnp.where(expand(dropped, y), self.null, y)
+    told = {}
+    if self.augment is not None:
+      x0, told["augment_labels"] = self.augment(augment_key, x0)
 
     def net(x, t):
-      return self.apply(params, x, t, y, dropout_key)
+      return self.apply(params, x, t, y, dropout_key, **told)
 
-    losses, metrics = self.process.loss(net, batch["image"], process_key)
+    losses, metrics = self.process.loss(net, x0, process_key)
     return losses.mean(), {k: v.mean() for k, v in metrics.items()}

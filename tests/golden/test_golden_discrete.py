@@ -37,7 +37,7 @@ def from_spec(spec):
     settings["objective"] = "rescaled_mse"
   if spec.get("use_kl"):
     settings["objective"] = "bound"
-  return create_process("ddpm", **settings)
+  return create_process("adm", **settings)
 
 
 def test_tables(golden):
@@ -167,7 +167,7 @@ def test_training_losses(golden):
     expected = nhwc(data.arrays[f"grad/{name}/model_output"])[..., :channels]
     assert relative(grad[~first], expected[~first]) < 1e-4
     assert relative(grad[first], expected[first]) < 1e-2
-  process = create_process("ddpm")
+  process = create_process("adm")
   np.testing.assert_allclose(
     process.prior_bits(x0), data.arrays["out/prior_bpd"], rtol=1e-4
   )
@@ -194,7 +194,7 @@ def toy(x, t):
 def test_trajectory_of_an_analytic_network(golden, run, name, settings):
   data = golden("dit/trajectory_toy")
   noise = replay(data.arrays["in/z"], data.arrays["in/noise"])
-  sampler = create_sampler(name, create_process("ddpm"), **settings)
+  sampler = create_sampler(name, create_process("adm"), **settings)
   x, states = jax.jit(lambda: sampler(toy, noise, (4, 4, 4), trajectory=True))()
   np.testing.assert_array_equal(states[-1], x)
   expected = data.under(f"out/{run}")
