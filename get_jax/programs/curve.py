@@ -50,6 +50,7 @@ def run(config, workdir: str) -> None:
 
 
 def _set(config, key: str, value) -> None:
+  config.lock()
   try:
     config.update_from_flattened_dict({key: value})
   except (KeyError, AttributeError, TypeError, ValueError) as error:
