@@ -110,7 +110,8 @@ def member(config: Any, family: dict[str, type], where: str) -> Any:
   """A member of a family of dataclasses, chosen by its "name"."""
   if isinstance(config, tuple(family.values())):
     return config
-  if not isinstance(config, Mapping) or "name" not in config:
+  # A ConfigDict has a mapping's methods without being one.
+  if not hasattr(config, "keys") or "name" not in config:
     raise UsageError(
       f"{where} is {config!r}; it must be a mapping whose 'name' is one of "
       f"{', '.join(family)}."

@@ -26,13 +26,19 @@ class Equilibrium(nn.Module):
   Attributes:
     block: the module whose fixed point is taken; it may read any variables
       but change none.
-    solver: how the fixed point is found.
+    solver: how the fixed point is found; see `Settings.of` for a strict way
+      from a config.
     gradient: how it is differentiated.
+    normalization: maps the block's parameters to those it is iterated with,
+      once in a forward pass; see `get_jax.nn.normalization`.
+    random: names of the random streams that the block may draw from.
   """
 
   block: nn.Module
   solver: Solver = SOLVER
   gradient: Gradient = GRADIENT
+  normalization: nn.Module | None = None
+  random: tuple[str, ...] = ("dropout",)
 
   @nn.compact
   def __call__(
@@ -60,9 +66,11 @@ class Equilibrium(nn.Module):
     if self.is_initializing():
       self.block(z0, *inputs, **static)
     block, variables = self.block.unbind()
-    rngs = {
-      name: self.make_rng(name) for name in self.scope.rngs if name != "params"
-    }
+    constants = dict(variables)
+    params = constants.pop("params", {})
+    if self.normalization is not None:
+      params = self.normalization(params)
+    rngs = {n: self.make_rng(n) for n in self.random if self.has_rng(n)}
 
     def f(params, x, z):
       constants, rngs, inputs = x
@@ -70,12 +78,10 @@ class Equilibrium(nn.Module):
         {**constants, "params": params}, z, *inputs, rngs=rngs, **static
       )
 
-    variables = dict(variables)
-    params = variables.pop("params", {})
     return fixed_point(
       f,
       params,
-      (variables, rngs, inputs),
+      (constants, rngs, inputs),
       z0,
       solver=self.solver,
       gradient=self.gradient,
