@@ -42,7 +42,7 @@ def get_config():
   # The official code starts from noise; on four tokens zeros learn faster.
   config.distillation = dict(distance="l1", decay=0.8, iterations=6, z0="zeros")
   config.batch_size = 128
-  config.num_steps = 1_800
+  config.num_steps = 2_500
   config.optimizer.learning_rate = 1e-3
   config.optimizer.schedule = "cosine"
   config.optimizer.warmup_steps = 100
