@@ -10,7 +10,7 @@ import pytest
 from get_jax.equilibrium import Implicit, Phantom, Unrolled
 from get_jax.errors import UsageError
 from get_jax.models import create_model
-from get_jax.models.parameters import abstract_params
+from get_jax.models.parameters import abstract_params, init_params
 
 TINY = dict(
   image_size=(8, 4),
@@ -134,3 +134,20 @@ def test_weight_norm_begins_without_effect(setting, generate, quick_jit):
   assert shapes == jax.tree.map(jnp.shape, abstract_params(model))
   out = quick_jit(lambda p: model.apply({"params": p}, noise, y, z0))(params)
   np.testing.assert_allclose(out, generate(y, z0, 6), atol=1e-5)
+
+
+def test_initialisation():
+  params = init_params(tiny(hidden_size=32), jax.random.key(0))
+  # Xavier-uniform on the fused shapes: sqrt(6 / (fan in + fan out)).
+  for path, fans in {
+    "patch_embed": 2 * 2 * 1 + 32,
+    "qkv_injection": 32 + 3 * 32 * 2,
+    "equilibrium_blocks_1/attn/qkv": 32 + 3 * 32,
+    "equilibrium_blocks_0/mlp/fc1": 32 + 6 * 32,
+  }.items():
+    kernel = functools.reduce(dict.get, path.split("/"), params)["kernel"]
+    bound = np.sqrt(6 / fans)
+    assert 0.9 * bound < np.abs(kernel).max() <= bound
+  assert not np.any(params["final_layer"]["linear"]["kernel"])
+  table = params["label_embed"]["table"]["embedding"]
+  assert table.std() == pytest.approx(0.02, rel=0.2)
