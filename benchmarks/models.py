@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-from torch_models import transformers
+from torch_models import transformers, uvit
 
 from get_jax.equilibrium import Simple
 from get_jax.interop.official import export_official
@@ -59,6 +59,14 @@ CONTESTS = {
       normal(rng, batch, 32, 32, 4),
       rng.uniform(0, 999, batch).astype(np.float32),
       rng.integers(0, 1000, batch),
+    ),
+  ),
+  "U-ViT-S/2": Contest(
+    lambda **options: create_model("U-ViT-S/2", **options),
+    lambda: uvit.UViT(32, 2, 512, 12, 8),
+    lambda batch, rng: (
+      normal(rng, batch, 32, 32, 3),
+      rng.uniform(0, 999, batch).astype(np.float32),
     ),
   ),
   "GET-M/2": Contest(
