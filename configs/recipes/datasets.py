@@ -1,0 +1,42 @@
+"""Where the experiments look for their data, from where they are started.
+
+CIFAR-10 is prepared by `python -m get_jax.data.prepare cifar10`. Zips are
+those of EDM's dataset tool; `data/celeba64` holds CelebA's faces, cropped and
+scaled as U-ViT's code does. Latents are made beforehand.
+"""
+
+
+def cifar10(flip: bool = False) -> dict:
+  """CIFAR-10, 50,000 images of 32 pixels, ten classes."""
+  return dict(name="tfds", dataset="cifar10", image_size=32, flip=flip)
+
+
+def celeba64() -> dict:
+  """CelebA, faces cropped and scaled to 64 pixels, mirrored half the time."""
+  return dict(
+    name="images",
+    path="data/celeba64",
+    image_size=64,
+    labels=False,
+    flip=True,
+  )
+
+
+def ffhq64() -> dict:
+  """FFHQ at 64 pixels, as EDM's tool packs it."""
+  return dict(name="edm_zip", path="data/ffhq-64x64.zip")
+
+
+def afhqv2() -> dict:
+  """AFHQv2 at 64 pixels, as EDM's tool packs it."""
+  return dict(name="edm_zip", path="data/afhqv2-64x64.zip")
+
+
+def imagenet64(flip: bool = False) -> dict:
+  """ImageNet at 64 pixels."""
+  return dict(name="edm_zip", path="data/imagenet-64x64.zip", flip=flip)
+
+
+def imagenet_latents(image_size: int) -> dict:
+  """ImageNet in the latents of Stable Diffusion's autoencoder."""
+  return dict(name="latents", directory=f"data/imagenet{image_size}_latents")

@@ -1,0 +1,24 @@
+r"""ViT-B/2 on CIFAR-10, classes injected into all blocks.
+
+  python main.py --config=configs/vit_base_cifar10_cond.py \
+    --workdir=runs/vit_base_cifar10_cond
+
+Published: FID 12.43, IS 8.69 on 50,000 samples after 200,000 steps (Geng et al.
+2023, Table 6).
+
+Hardware: 4 A6000; time not given.
+
+The batch, 256, is that of the paper's conditional models. Differs: pairs are
+made here, by our teacher and noise. The published FIDs are against CIFAR-10's
+test set, about 2 above those against the training set.
+"""
+
+from configs.common import experiment
+from configs.recipes import get
+
+
+@experiment
+def get_config():
+  config = get.cifar10("ViT-B/2", num_classes=10, conditioning="injection")
+  config.num_steps = 200_000
+  return config
