@@ -59,6 +59,8 @@ def plot_curve(
     axes.set(xlabel=x_name, title=name)
     if log_x:
       axes.set_xscale("log")
+      axes.set_xticks([x for x, _ in points], [f"{x:g}" for x, _ in points])
+      axes.minorticks_off()
     if content["baselines"]:
       axes.legend()
   figure.savefig(path, dpi=120)
