@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,9 @@ class VariancePreserving(Process):
     prediction: "noise" or "data": what the network's leading channels are.
   """
 
+  kind: ClassVar[str] = (
+    "a process with a noise schedule (vp, adm or stable_diffusion)"
+  )
   prediction: str
 
   @property
@@ -77,6 +81,8 @@ class VP(VariancePreserving):
     target: "noise" or "data": what the squared error is of.
     time_scale: the network is told time_scale * t.
   """
+
+  kind: ClassVar[str] = "the continuous process vp"
 
   beta_schedule: str = "linear"
   beta_min: float = 0.1

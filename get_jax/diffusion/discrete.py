@@ -7,7 +7,7 @@ Ho et al., "Denoising Diffusion Probabilistic Models"; Nichol and Dhariwal,
 import dataclasses
 import functools
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +81,8 @@ class DiscreteProcess(VariancePreserving):
       "rescaled_mse", where the bound is weighted T / 1000; or "bound", the
       bound alone times T.
   """
+
+  kind: ClassVar[str] = "a discrete process (adm or stable_diffusion)"
 
   beta_schedule: str = "linear"
   num_timesteps: int = 1000

@@ -11,7 +11,7 @@ and D is trained to return x0.
 import dataclasses
 import functools
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,8 @@ class SigmaProcess(Process):
       transformer with a 0..1000 sinusoid wants more.
     reduction: "sum" over pixels and channels, the official loss, or "mean".
   """
+
+  kind: ClassVar[str] = "an EDM process (edm, edm_vp, edm_ve or edm_iddpm)"
 
   time_scale: float = 1.0
   reduction: str = "sum"

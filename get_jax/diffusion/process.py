@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 
@@ -15,7 +16,12 @@ class Process(abc.ABC):
 
   Subclasses are frozen dataclasses of numbers and words: hashable, so they
   may be closed over by jitted functions or given to them as static arguments.
+
+  Attributes:
+    kind: what it is, in the words of messages.
   """
+
+  kind: ClassVar[str]
 
   @abc.abstractmethod
   def loss(

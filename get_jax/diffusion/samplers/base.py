@@ -15,19 +15,17 @@ class Sampler(abc.ABC):
   sharded over the batch.
 
   Attributes:
-    needs: the kinds of process that it can run backwards.
+    needs: the kind of process that it can run backwards.
   """
 
-  needs: ClassVar[type | tuple[type, ...]]
+  needs: ClassVar[type[Process]]
   process: Process
 
   def __post_init__(self):
     if not isinstance(self.process, self.needs):
-      needs = self.needs if isinstance(self.needs, tuple) else (self.needs,)
       raise UsageError(
-        f"the sampler {type(self).__name__} runs on "
-        f"{' or '.join(cls.__name__ for cls in needs)} processes, "
-        f"not on {type(self.process).__name__}"
+        f"the sampler {type(self).__name__} needs {self.needs.kind}, "
+        f"and not {self.process.kind}"
       )
 
   @property

@@ -9,6 +9,7 @@ import numpy as np
 
 from get_jax.diffusion.discrete import DiscreteProcess
 from get_jax.diffusion.process import Network
+from get_jax.diffusion.respacing import space_timesteps
 from get_jax.diffusion.samplers.base import Sampler
 from get_jax.diffusion.scheme import Scheme, integrate
 
@@ -33,6 +34,10 @@ class DDIM(Sampler):
   num_steps: int | str | tuple[int, ...] = "ddim50"
   eta: float = 0.0
   clip: bool = False
+
+  def __post_init__(self):
+    super().__post_init__()
+    space_timesteps(self.process.num_timesteps, self.num_steps)
 
   @functools.cached_property
   def respaced(self) -> DiscreteProcess:

@@ -42,7 +42,8 @@ class Exponential(NamedTuple):
     schedule: of the process.
     data: whether predictions are of the data (DPM-Solver++).
     taylor: D_1 of a second order step by Taylor's formula and, with three
-      predictions, D_2 as well; otherwise as in the first paper.
+      predictions, D_2 as well; otherwise as in the official code, whose third
+      order multistep has half of D_2 and is of second order therefore.
   """
 
   schedule: NoiseSchedule
@@ -103,6 +104,8 @@ class Exponential(NamedTuple):
     far = (one[1] - one[2]) / r[1]
     second = (near - far) / (r[0] + r[1])
     first = near + r[0] * second
+    if self.taylor:
+      second = 2 * second
     return [self._row(start, True, start, end, [one[0], first, second])]
 
   def _second(self, time, begins, start, end, value, slope):
