@@ -42,13 +42,12 @@ class Gradient:
     )
     taps = solution.taps
     if taps is not None:
-      # Taps are not fixed points, so each gets steps of its own.
-      among = jax.vmap(
-        functools.partial(self.tapped().attach, loop.f, loop.params, loop.x)
-      )
-      inner = jax.tree.map(lambda a: a[:-1], taps)
+      attach = self.tapped().attach
+      earlier = jax.vmap(
+        functools.partial(attach, loop.f, loop.params, loop.x)
+      )(jax.tree.map(lambda a: a[:-1], taps))
       taps = jax.tree.map(
-        lambda a, b: jnp.concatenate([a, b[None]]), among(inner), value
+        lambda a, b: jnp.concatenate([a, b[None]]), earlier, value
       )
     return dataclasses.replace(solution, value=value, taps=taps)
 
@@ -193,7 +192,8 @@ class Implicit(Gradient):
   y = J^T y + g per sample and returns (df/dparams)^T y and (df/dx)^T y. Its
   memory does not depend on the number of steps of either solve. The
   derivative can itself be differentiated in reverse mode. Samples must not
-  interact in f.
+  interact in f. A sample whose backward solve gives no finite residual at all
+  adds nothing to the gradient.
 
   Attributes:
     solver: solves the backward system. Its tolerance should be relative: the
@@ -227,11 +227,11 @@ def _attach_forward(f, implicit, params, x, z, probe):
   # state carries its derivative into the backward pass, and a derivative of
   # the derivative is right.
   z = _attach(f, implicit, params, x, z, probe)
-  return z, (params, x, z)
+  return z, (params, x, z, probe)
 
 
 def _attach_backward(f, implicit, kept, cotangent):
-  params, x, z = kept
+  params, x, z, probe = kept
   _, pullback = jax.vjp(f, params, x, z)
   report = None
   if implicit is not None:
@@ -239,7 +239,7 @@ def _attach_backward(f, implicit, kept, cotangent):
     cotangent = adjoint.value
     report = jnp.stack(
       [adjoint.residual, adjoint.relative_residual, adjoint.steps], axis=-1
-    )
+    ).astype(probe.dtype)
   d_params, d_x, _ = pullback(cotangent)
   return d_params, d_x, jax.tree.map(jnp.zeros_like, z), report
 

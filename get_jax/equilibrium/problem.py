@@ -6,6 +6,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 
+from get_jax.equilibrium import batch
 from get_jax.equilibrium.anderson import Anderson
 from get_jax.equilibrium.gradients import Gradient, Implicit
 from get_jax.equilibrium.loop import Loop
@@ -56,16 +57,19 @@ def fixed_point(
 
   Raises:
     ValueError: for a z0 that is not a finite floating-point batch, an f that
-      does not return what it was given, or taps beyond the limit.
+      does not return what it was given, taps beyond the limit, or a probe
+      that does not fit.
   """
   check_start(z0)
   if taps is not None:
     taps = check_taps(taps, solver.max_steps)
+  if probe is not None:
+    check_probe(probe, gradient, batch.size(z0))
   loop = Loop(Checked(f), params, x, solver, taps, trace)
   return gradient.solve(loop, jax.tree.map(jnp.asarray, z0), probe)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Checked:
   """A map that refuses to change the structure, shapes or dtypes of z."""
 
@@ -130,3 +134,16 @@ def check_taps(taps: tuple[int, ...], max_steps: int) -> tuple[int, ...]:
       f"The taps {taps} must lie between 1 and the step limit {max_steps}."
     )
   return taps
+
+
+def check_probe(probe: Array, gradient: Gradient, size: int) -> None:
+  """Raises ValueError unless the backward solve can report to the probe."""
+  if not isinstance(gradient, Implicit):
+    raise ValueError(
+      f"A probe was given with {type(gradient).__name__}; only Implicit has a "
+      "backward solve to report on."
+    )
+  if jnp.shape(probe) != (size, 3):
+    raise ValueError(
+      f"The probe has shape {jnp.shape(probe)}; it must be ({size}, 3)."
+    )

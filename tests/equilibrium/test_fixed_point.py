@@ -238,6 +238,11 @@ def test_bad_settings_are_one_sentence(make, sentence):
     (dict(taps=(3, 7)), r"taps \(3, 7\) must lie between 1 and .* 6"),
     (dict(taps=(0,)), r"taps \(0,\) must lie between 1"),
     (dict(taps=(3, 2)), r"taps \(3, 2\) must ascend"),
+    (dict(probe=jnp.zeros((4, 2))), r"probe has shape \(4, 2\)"),
+    (
+      dict(probe=jnp.zeros((4, 3)), gradient=Unrolled()),
+      "A probe was given with Unrolled",
+    ),
   ],
 )
 def test_bad_input_is_one_sentence(problem, changed, sentence):
