@@ -10,24 +10,42 @@ import pytest
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
 
+WIDTH = dict(hidden_size=16, num_heads=2)
 MODELS = {
-  "DiT": dict(image_size=32, depth=3),
-  "ViT": dict(image_size=4, depth=3, num_classes=3),
+  "DiT": dict(image_size=32, depth=3, **WIDTH),
+  "DiffiT": dict(image_size=32, depth=2, **WIDTH),
+  "DiffiT-image": dict(
+    image_size=4,
+    widths=(8, 16),
+    depths=(2, 1),
+    head_dim=8,
+    time_features=8,
+    num_classes=3,
+  ),
+  "U-ViT": dict(image_size=4, depth=4, num_classes=3, **WIDTH),
+  "ViT": dict(image_size=4, depth=3, num_classes=3, **WIDTH),
   "GET": dict(
-    image_size=4, injection_depth=2, equilibrium_depth=2, num_classes=3
+    image_size=4,
+    injection_depth=2,
+    equilibrium_depth=2,
+    num_classes=3,
+    **WIDTH,
   ),
 }
 OPTIONS = [
   ("DiT", dict(scan=True)),
   ("DiT", dict(remat="full")),
+  ("DiffiT", dict(scan=True, remat="full")),
+  ("DiffiT-image", dict(scan=True, remat="dots")),
+  ("U-ViT", dict(scan=True, remat="dots")),
+  ("U-ViT", dict(remat="full")),
   ("ViT", dict(scan=True, remat="dots_saveable")),
   ("GET", dict(scan=True, remat="dots", attention="xla")),
 ]
 
 
 def build(name, **options):
-  fields = dict(hidden_size=16, num_heads=2, **MODELS[name])
-  return create_model(name, **fields, **options)
+  return create_model(name, **MODELS[name], **options)
 
 
 def loss_of(model):
@@ -74,7 +92,7 @@ def test_same_numbers(plain, quick_jit, name, options):
   )
 
 
-@pytest.mark.parametrize("name", ["DiT", "GET"])
+@pytest.mark.parametrize("name", ["DiT", "DiffiT-image", "U-ViT", "GET"])
 def test_bfloat16_is_close(plain, quick_jit, name):
   params, _, expected = plain(name)
   model = build(name, dtype=jnp.bfloat16)
