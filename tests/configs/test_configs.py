@@ -1,0 +1,183 @@
+"""Every experiment loads, is what its header says, and runs as :smoke."""
+
+import functools
+import importlib
+import importlib.util
+import json
+import math
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from get_jax.diffusion.noise import SampleNoise
+from get_jax.errors import UsageError
+from get_jax.models import create_model
+from get_jax.models.parameters import abstract_params
+from get_jax.programs.build import (
+  build_model,
+  build_objective,
+  build_source,
+  image_shape,
+)
+from get_jax.programs.generator import build_generator, draw_labels
+from get_jax.programs.workdir import plain
+from get_jax.training.ema import create_ema
+from get_jax.training.optimizer import create_optimizer
+from get_jax.training.sharding import path_name
+from get_jax.training.state import TrainState
+from get_jax.training.step import make_train_step
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAMES = sorted(
+  path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "common"
+)
+# Networks that tests/models/test_registry.py does not count as they are here;
+# without position tables. The paper's or the official code's numbers.
+PARAMS = {
+  "dit_xl2_512": 674_834_720,
+  "dit_xl2_incontext": 449_162_528,  # 449,031,200 and the norms' affine parts
+  "dit_xl2_crossattention": 597_991_328,
+  "dit_xl2_adaln": 600_452_384,
+  "edm_cifar10_vp": 55_733_891,
+  "edm_cifar10_cond_vp": 55_735_299,
+  "edm_cifar10_ve": 56_397_827,
+  "edm_cifar10_cond_ve": 56_400_643,
+  "edm_ffhq64_vp": 61_805_571,
+  "edm_ffhq64_ve": 62_761_091,
+  "edm_imagenet64": 295_899_267,
+  "get_base_cifar10_cond": 62_230_284 - 256 * 768,
+  "vit_base_cifar10_cond": 85_294_860 - 256 * 768,
+  "vit_base_cifar10_cond_adaln": 128_944_908 - 256 * 768,
+}
+
+
+def load(name, argument=""):
+  return importlib.import_module(f"configs.{name}").get_config(argument)
+
+
+@functools.cache
+def smoke(name):
+  return load(name, "smoke")
+
+
+def structure(name):
+  """What decides the programs of a smoke run: all but the real numbers."""
+  config = plain(smoke(name))
+  for section in (config, config.get("teacher")):
+    if section:
+      section["model"] = repr(create_model(**section["model"]))
+  leaf = functools.partial(lambda x: bool(x) if isinstance(x, float) else x)
+  return json.dumps(jax.tree.map(leaf, config), sort_keys=True)
+
+
+def different():
+  """One experiment for each structure."""
+  return list({structure(name): name for name in reversed(NAMES)}.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loads_and_has_its_command(name):
+  config = load(name)
+  model = build_model(config)
+  assert model.in_channels in (1, 3, 4)
+  header = importlib.import_module(f"configs.{name}").__doc__
+  command = " ".join(header.replace("\\", "").split())
+  assert (
+    f"python main.py --config=configs/{name}.py --workdir=runs/{name}"
+    in command
+  )
+  if "digits" not in name:
+    for word in ("Published: ", "Hardware", "20", "iffer"):
+      assert word in header, word
+  with pytest.raises(UsageError, match="smoke or nothing"):
+    load(name, "smok")
+
+
+def test_every_config_is_in_the_docs():
+  script = ROOT / "scripts" / "list_experiments.py"
+  spec = importlib.util.spec_from_file_location("list_experiments", script)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  found = (ROOT / "docs" / "experiments.md").read_text("utf-8")
+  assert found == module.page(), "run python scripts/list_experiments.py"
+
+
+@pytest.mark.parametrize("name", PARAMS)
+def test_size(name):
+  params = abstract_params(build_model(load(name)))
+  leaves = jax.tree_util.tree_leaves_with_path(params)
+  count = sum(
+    math.prod(leaf.shape)
+    for path, leaf in leaves
+    if not path_name(path).endswith("pos_table")
+  )
+  assert count == PARAMS[name]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def careless_compiler():
+  """Each program here runs once or twice."""
+  option = "jax_disable_most_optimizations"
+  jax.config.update(option, True)
+  yield
+  jax.config.update(option, False)
+
+
+@pytest.mark.parametrize("name", different())
+def test_smoke(name):
+  """Two steps of training and one sample."""
+  config = smoke(name)
+  model = build_model(config)
+  shape = image_shape(model)
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda a: jnp.asarray(0.1 * rng.standard_normal(a.shape, np.float32)),
+    abstract_params(model),
+  )
+  if config.task == "distillation":
+    assert image_shape(build_model(config.teacher)) == shape
+    assert config.teacher.model.num_classes == model.num_classes
+    indices = np.arange(config.batch_size, dtype=np.int32)
+    noise = rng.standard_normal((config.batch_size, *shape), np.float32)
+    batch = {"index": indices, "image": noise, "label": indices}
+  else:
+    source = build_source(config)
+    assert source.image_shape == shape
+    assert (source.num_classes or 0) == model.num_classes
+    batch = source.read(np.arange(config.batch_size))
+
+  objective = build_objective(config, model, pairs_seed=0)
+  optimizer = create_optimizer(config.optimizer, config.num_steps)
+  ema = create_ema(config.ema, config.batch_size)
+  key = jax.random.key(0)
+  state = TrainState(
+    step=jnp.int32(0),
+    params=params,
+    ema=params,
+    opt_state=optimizer.init(params),
+    window={"loss": jnp.float32(0)},
+    bad_step=jnp.int32(-1),
+  )
+  step = jax.jit(make_train_step(objective, optimizer, ema, key, log_every=2))
+  for _ in range(2):
+    state, bad_step = step(state, batch)
+  assert int(state.step) == 2 and int(bad_step) == -1
+  changed = jax.tree.map(
+    lambda a, b: bool((a != b).any()), state.params, params
+  )
+  assert any(jax.tree.leaves(changed))
+
+  generator = build_generator(config)
+
+  @jax.jit
+  def sample(params):
+    noise = SampleNoise.of(key, jnp.arange(1))
+    labels = draw_labels(noise, generator.num_classes)
+    return generator.generate(params, noise, labels)
+
+  images = sample(state.ema)
+  assert images.shape == (1, *shape)
+  assert np.isfinite(images).all()
