@@ -31,6 +31,8 @@ def run(
       "--export=FILE.safetensors to write"
     )
   model = build_model(config)
+  # A file that does not fit leaves no workdir of this config behind.
+  params = import_checkpoint(checkpoint, model) if checkpoint else None
   folder = open_workdir(workdir, config)
   if export is not None:
     params = load_params(folder)
@@ -44,7 +46,6 @@ def run(
         f"{folder} holds checkpoints already; expected an empty folder to "
         "import into"
       )
-    params = import_checkpoint(checkpoint, model)
     with Checkpoints(folder / "checkpoints") as checkpoints:
       checkpoints.save_params(jax.tree.map(jnp.asarray, params))
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
