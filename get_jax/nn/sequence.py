@@ -109,6 +109,21 @@ def run_blocks(
   return (x, states) if collect else x
 
 
+def init_blocks(blocks: Sequence[nn.Module], *args: Any) -> None:
+  """Gives bound blocks fresh parameters, in a program the size of one block.
+
+  Args:
+    blocks: see `apply_blocks`.
+    *args: arguments of the first block.
+  """
+  pure = blocks[0].clone(parent=None, name=None)
+  keys = jnp.stack([block.make_rng("params") for block in blocks])
+  stacked = jax.vmap(lambda key: pure.init(key, *args)["params"])(keys)
+  for i, block in enumerate(blocks):
+    for name, tree in stacked.items():
+      block.put_variable("params", name, jax.tree.map(lambda a: a[i], tree))
+
+
 def apply_blocks(
   blocks: Sequence[nn.Module],
   x: jax.Array,
@@ -138,7 +153,10 @@ def apply_blocks(
     after each block: a list, or with `scan` an array with a leading axis. It
     may be the `each` of another run.
   """
-  if blocks and not blocks[0].is_initializing() and (scan or remat != "none"):
+  if blocks and blocks[0].is_initializing():
+    init_blocks(blocks, x, *inputs, *(() if each is None else (each[0],)))
+    scan = True
+  if blocks and (scan or remat != "none"):
     params = [block.variables["params"] for block in blocks]
     return run_blocks(
       blocks[0],
