@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 import grain
 import numpy as np
+from absl import flags
 
+from get_jax.data.draws import draws
 from get_jax.data.sources import Source
 from get_jax.errors import UsageError
 
@@ -24,6 +26,9 @@ class Pipeline:
     batch_size: records per step over all hosts.
     seed: seed of the epochs' permutations.
     host: (index, count) of this process.
+    threads: batches that are read at the same time.
+    workers: processes that read, for data that is slow to decode; 0 reads in
+      this one.
   """
 
   def __init__(
@@ -32,6 +37,8 @@ class Pipeline:
     batch_size: int,
     seed: int,
     host: tuple[int, int] = (0, 1),
+    threads: int = 4,
+    workers: int = 0,
   ):
     index, count = host
     if batch_size % count:
@@ -39,6 +46,7 @@ class Pipeline:
         f"batch_size is {batch_size}; expected a multiple of the {count} hosts"
       )
     self.source, self.batch_size, self.seed = source, batch_size, seed
+    self.threads, self.workers = threads, workers
     share = batch_size // count
     self._share = slice(index * share, (index + 1) * share)
 
@@ -60,10 +68,24 @@ class Pipeline:
 
   def batch(self, step: int) -> dict[str, np.ndarray]:
     """This host's records of a step."""
-    return self.source.read(self.indices(step)[self._share])
+    chosen = self.indices(step)[self._share]
+    positions = step * self.batch_size + np.arange(self.batch_size)
+    words = draws(self.seed, positions[self._share])
+    return self.source.read(chosen, words)
 
   def batches(self, start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
-    """`batch(start) ... batch(stop - 1)`, read ahead in a thread."""
+    """`batch(start) ... batch(stop - 1)`, read ahead by threads or workers."""
     steps = grain.MapDataset.range(start, stop).map(self.batch)
-    options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=4)
-    return iter(steps.to_iter_dataset(options))
+    ahead = grain.ReadOptions(
+      num_threads=self.threads, prefetch_buffer_size=2 * self.threads
+    )
+    dataset = steps.to_iter_dataset(ahead)
+    if self.workers:
+      # Grain's workers pass absl's flags on, which scripts may not have read.
+      if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+      options = grain.MultiprocessingOptions(
+        num_workers=self.workers, per_worker_buffer_size=4
+      )
+      dataset = dataset.mp_prefetch(options)
+    return iter(dataset)

@@ -1,19 +1,25 @@
 """Where records come from: anything with a length and records by index."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
+from get_jax.data.image_files import edm_zip, images
+from get_jax.data.latents import LatentsSource
+from get_jax.data.tfds import TfdsSource
 from get_jax.errors import UsageError
 
 
 class Source(Protocol):
   """A fixed, ordered set of records.
 
-  `read(indices)` returns a dict of arrays whose first axis follows `indices`;
-  images are float32 NHWC in [-1, 1], labels int32. `fingerprint` names the
-  content: two sources with equal fingerprints hold equal records.
+  `read(indices, draws)` returns a dict of arrays whose first axis follows
+  `indices`; images are float32 NHWC in [-1, 1], labels int32. What is random
+  about a record is a function of its `draws` (see `get_jax.data.draws`);
+  without them it is read as it is stored. `fingerprint` names the content: two
+  sources with equal fingerprints hold equal records.
   """
 
   image_shape: tuple[int, int, int]
@@ -23,7 +29,9 @@ class Source(Protocol):
   def __len__(self) -> int:
     """Number of records."""
 
-  def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+  def read(
+    self, indices: np.ndarray, draws: np.ndarray | None = None
+  ) -> dict[str, np.ndarray]:
     """Records at `indices` (n,), each value of shape (n, ...)."""
 
 
@@ -44,8 +52,11 @@ class ArraySource:
   def __len__(self) -> int:
     return len(self.arrays["image"])
 
-  def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Records at `indices`."""
+  def read(
+    self, indices: np.ndarray, draws: np.ndarray | None = None
+  ) -> dict[str, np.ndarray]:
+    """Records at `indices` (n,); nothing about them is random."""
+    del draws
     return {name: array[indices] for name, array in self.arrays.items()}
 
 
@@ -75,21 +86,30 @@ def synthetic(
   return ArraySource(arrays, num_classes, name)
 
 
-SOURCES = {"digits": digits, "synthetic": synthetic}
+SOURCES = {
+  "digits": digits,
+  "edm_zip": edm_zip,
+  "images": images,
+  "latents": LatentsSource,
+  "synthetic": synthetic,
+  "tfds": TfdsSource,
+}
 
 
 def create_source(name: str, **settings) -> Source:
   """The source called `name`, e.g. `create_source("digits")`.
 
   Raises:
-    UsageError: no source has that name, or a setting does not fit it.
+    UsageError: no source has that name, a setting does not fit it, or the data
+      is not there.
   """
   if name not in SOURCES:
     known = ", ".join(sorted(SOURCES))
     raise UsageError(f"data.name is {name!r}; expected one of: {known}")
   try:
-    return SOURCES[name](**settings)
+    inspect.signature(SOURCES[name]).bind(**settings)
   except TypeError as error:
     raise UsageError(
       f"data {name!r} does not fit its settings: {error}"
     ) from error
+  return SOURCES[name](**settings)

@@ -1,23 +1,23 @@
 """Noise/image pairs on disk: an image and a label each, the noise for free.
 
 The noise of pair i is a function of (seed, i), so only the teacher's answer is
-stored. A directory holds `manifest.json`, which says how the pairs were made,
-and shards of `shard_size` pairs: `00003.image.npy`, `00003.label.npy` and,
-written last, `00003.json` with their SHA-256. A shard without its `.json` does
-not exist.
+stored, in shards of `get_jax.data.shards`. Pairs that come from elsewhere
+(`get_jax.programs.official_pairs`) bring their noise along.
 """
 
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 
+import jax
 import numpy as np
 
+from get_jax.data.shards import Layout, ShardReader, ShardWriter
+from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.errors import UsageError
 
-FORMAT = "get_jax pairs 1"
+FORMAT = "get_jax pairs 2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,36 +26,53 @@ class PairsInfo:
 
   Attributes:
     count: number of pairs.
-    seed: their noise is that of (seed, purpose "pairs", index).
+    seed: their noise is that of (seed, purpose "pairs", index); None where the
+      noise itself is stored.
     image_shape: (H, W, C).
-    dtype: "float16", or "uint8" for pixels floor(clip(127.5 x + 128)).
+    dtype: "float16" or "float32", or "uint8" for pixels
+      floor(clip(127.5 x + 128)).
     num_classes: None where unconditional.
     teacher: digest of the teacher's parameters.
     sampler: name and settings of the teacher's sampler.
     shard_size: pairs per shard.
+    noise: `noise_digest` of the pairs' key, for another computer to compare;
+      None is not compared.
   """
 
   count: int
-  seed: int
+  seed: int | None
   image_shape: tuple[int, int, int]
   dtype: str
   num_classes: int | None
   teacher: str
   sampler: dict
   shard_size: int
+  noise: str | None = None
 
   @property
   def num_shards(self) -> int:
     """Number of shards; the last may be shorter."""
-    return -(-self.count // self.shard_size)
+    return self.layout.num_shards
 
   def shard_range(self, shard: int) -> range:
     """Indices of the pairs in a shard."""
-    start = shard * self.shard_size
-    return range(start, min(start + self.shard_size, self.count))
+    return self.layout.shard_range(shard)
+
+  @property
+  def layout(self) -> Layout:
+    """What their directory holds."""
+    arrays = {"image": (self.dtype, tuple(self.image_shape))}
+    if self.num_classes:
+      arrays["label"] = ("int32", ())
+    if self.seed is None:
+      arrays["noise"] = ("float32", tuple(self.image_shape))
+    facts = dataclasses.asdict(self)
+    for key in ("count", "shard_size"):
+      del facts[key]
+    return Layout(FORMAT, self.count, self.shard_size, arrays, facts)
 
   def to_json(self) -> dict:
-    """As the manifest holds it."""
+    """The fields and the format, as JSON holds them."""
     fields = dataclasses.asdict(self)
     return {"format": FORMAT, **json.loads(json.dumps(fields))}
 
@@ -68,121 +85,82 @@ class PairsWriter:
   """
 
   def __init__(self, directory: str | pathlib.Path, info: PairsInfo):
-    self.directory, self.info = pathlib.Path(directory), info
-    self.directory.mkdir(parents=True, exist_ok=True)
-    path = self.directory / "manifest.json"
-    if path.exists():
-      found = json.loads(path.read_text("utf-8"))
-      wanted = info.to_json()
-      keys = sorted(found.keys() | wanted.keys())
-      differing = [k for k in keys if found.get(k) != wanted.get(k)]
-      if differing:
-        raise UsageError(
-          f"{self.directory} holds pairs made otherwise: "
-          + ", ".join(
-            f"{k} is {found.get(k)!r}, expected {wanted.get(k)!r}"
-            for k in differing
-          )
-        )
-    else:
-      _write_atomically(path, json.dumps(info.to_json(), indent=2).encode())
+    self.info, self.directory = info, pathlib.Path(directory)
+    self._writer = ShardWriter(directory, info.layout)
+
+  def lock(self) -> None:
+    """Keeps other writers out; see `ShardWriter.lock`."""
+    self._writer.lock()
 
   def missing(self) -> list[int]:
-    """Numbers of the shards that are not there yet."""
-    return [
-      shard
-      for shard in range(self.info.num_shards)
-      if not (self.directory / f"{shard:05d}.json").exists()
-    ]
+    """Numbers of the shards that are not there yet, or not whole."""
+    return self._writer.missing()
 
-  def write(self, shard: int, images: np.ndarray, labels: np.ndarray | None):
-    """Stores images in [-1, 1] (n, H, W, C) and labels (n,) of one shard."""
-    expected = (len(self.info.shard_range(shard)), *self.info.image_shape)
-    if images.shape != expected:
-      raise ValueError(f"shard {shard} has {images.shape}, expected {expected}")
+  def write(
+    self,
+    shard: int,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    noise: np.ndarray | None = None,
+  ) -> None:
+    """Stores images in [-1, 1] (n, H, W, C) and labels (n,) of one shard.
+
+    `noise` (n, H, W, C), of unit variance, is for pairs without a seed.
+    """
     arrays = {"image": encode_images(images, self.info.dtype)}
     if labels is not None:
       arrays["label"] = np.asarray(labels, np.int32)
-    digests = {}
-    for name, array in arrays.items():
-      path = self.directory / f"{shard:05d}.{name}.npy"
-      temporary = path.with_suffix(".tmp")
-      with temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-      temporary.replace(path)
-      digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    record = json.dumps({"sha256": digests, "count": len(images)})
-    _write_atomically(self.directory / f"{shard:05d}.json", record.encode())
+    if noise is not None:
+      arrays["noise"] = np.asarray(noise, np.float32)
+    self._writer.write(shard, arrays)
 
 
 class PairsSource:
   """Stored pairs as a source of records: index, image, label.
 
   Images come back as float32 in [-1, 1]; files are memory-mapped. The noise is
-  made where it is used, from `index` and `info.seed`.
+  made where it is used, from `index` and `info.seed`; where `info.seed` is
+  None records hold it as "noise".
+
+  Args:
+    directory: of the pairs.
+    verify: compares the checksums of all shards first.
 
   Raises:
     UsageError: the directory holds no pairs, or not all of them.
   """
 
-  def __init__(self, directory: str | pathlib.Path):
+  def __init__(self, directory: str | pathlib.Path, verify: bool = True):
     self.directory = pathlib.Path(directory)
-    path = self.directory / "manifest.json"
-    if not path.exists():
-      raise UsageError(f"{self.directory} holds no pairs; expected {path.name}")
-    manifest = json.loads(path.read_text("utf-8"))
-    if manifest.pop("format", None) != FORMAT:
-      raise UsageError(f"{path} is of another format; expected {FORMAT!r}")
-    manifest["image_shape"] = tuple(manifest["image_shape"])
-    self.info = PairsInfo(**manifest)
-    self.image_shape = self.info.image_shape
+    remake = "run --mode=pairs to make what is missing"
+    self._reader = ShardReader(directory, FORMAT, remake, verify)
+    layout = self._reader.layout
+    self.info = PairsInfo(
+      count=layout.count, shard_size=layout.shard_size, **layout.facts
+    )
+    shape = tuple(self.info.image_shape)
+    self.info = dataclasses.replace(self.info, image_shape=shape)
+    self.image_shape = shape
     self.num_classes = self.info.num_classes
-    self.fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
-    self._shards = [self._open(shard) for shard in range(self.info.num_shards)]
-
-  def _open(self, shard: int) -> dict[str, np.ndarray]:
-    if not (self.directory / f"{shard:05d}.json").exists():
-      raise UsageError(
-        f"{self.directory} lacks shard {shard} of {self.info.num_shards}; "
-        "run --mode=pairs to make what is missing"
-      )
-    names = ["image"] + (["label"] if self.num_classes else [])
-    arrays = {}
-    for name in names:
-      path = self.directory / f"{shard:05d}.{name}.npy"
-      try:
-        arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
-      except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
-      if len(arrays[name]) != len(self.info.shard_range(shard)):
-        raise UsageError(
-          f"{path} holds {len(arrays[name])} records; "
-          f"expected {len(self.info.shard_range(shard))}"
-        )
-    return arrays
+    content = json.dumps(layout.to_json(), sort_keys=True)
+    self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 
   def __len__(self) -> int:
     return self.info.count
 
-  def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Records at `indices` (n,)."""
-    shards, rows = np.divmod(indices, self.info.shard_size)
-    records = {"index": np.asarray(indices, np.int32)}
-    for name in self._shards[0]:
-      like = self._shards[0][name]
-      records[name] = np.empty((len(indices), *like.shape[1:]), like.dtype)
-    for shard in np.unique(shards):
-      here = shards == shard
-      for name, array in self._shards[shard].items():
-        records[name][here] = array[rows[here]]
+  def read(
+    self, indices: np.ndarray, draws: np.ndarray | None = None
+  ) -> dict[str, np.ndarray]:
+    """Records at `indices` (n,); nothing about them is random."""
+    del draws
+    records = self._reader.read(indices)
+    records["index"] = np.asarray(indices, np.int32)
     records["image"] = decode_images(records["image"])
     return records
 
 
 def encode_images(images: np.ndarray, dtype: str) -> np.ndarray:
-  """Images in [-1, 1] as they are stored: float16, or uint8 pixels."""
+  """Images in [-1, 1] as they are stored: float, or uint8 pixels."""
   if dtype == "uint8":
     return np.clip(images * 127.5 + 128, 0, 255).astype(np.uint8)
   return np.asarray(images, dtype)
@@ -195,7 +173,50 @@ def decode_images(stored: np.ndarray) -> np.ndarray:
   return stored.astype(np.float32)
 
 
-def _write_atomically(path: pathlib.Path, content: bytes) -> None:
-  temporary = path.with_suffix(".tmp")
-  temporary.write_bytes(content)
-  temporary.replace(path)
+_PROBES = 4
+
+
+def noise_digest(key: jax.Array, shape: tuple[int, ...]) -> str:
+  """SHA-256 of the noise of the first pairs, made on the CPU.
+
+  Args:
+    key: of the pairs.
+    shape: of one image.
+  """
+  return hashlib.sha256(_probe(key, shape, "cpu").tobytes()).hexdigest()
+
+
+def check_noise(info: PairsInfo, key: jax.Array) -> None:
+  """Makes sure that this computer makes the noise that the teacher saw.
+
+  The noise must be the stored one to the bit on the CPU, and within rounding
+  of it on the device in use.
+
+  Raises:
+    UsageError: it is another noise.
+  """
+  if info.noise is None:
+    return
+  cpu = _probe(key, info.image_shape, "cpu")
+  if hashlib.sha256(cpu.tobytes()).hexdigest() != info.noise:
+    raise UsageError(
+      "this version of JAX makes other noise than the one that the pairs were "
+      "made with; expected the version and flags of then"
+    )
+  here = _probe(key, info.image_shape, None)
+  worst = np.abs(here - cpu).max()
+  if not worst < 1e-5:
+    raise UsageError(
+      f"the {jax.default_backend()} here makes noise that differs from the "
+      f"CPU's by {worst:.2g}; expected less than 1e-5"
+    )
+
+
+def _probe(key, shape, platform: str | None) -> np.ndarray:
+  device = jax.local_devices(backend=platform)[0]
+  with jax.default_device(device):
+    # A key belongs to a device; its bits do not.
+    bits = np.asarray(jax.random.key_data(key))
+    own = jax.random.wrap_key_data(bits)
+    noise = SampleNoise.of(own, np.arange(_PROBES))
+    return np.asarray(jax.jit(lambda n: n(INITIAL, tuple(shape)))(noise))

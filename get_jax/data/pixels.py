@@ -1,0 +1,46 @@
+"""Decoding, cropping and flipping single images; uint8 (H, W, C)."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+MODES = {1: "L", 3: "RGB"}
+
+
+def decode(content: bytes, channels: int = 3) -> np.ndarray:
+  """An image file's pixels, uint8 (H, W, channels).
+
+  Raises:
+    OSError: the file is damaged or no image.
+  """
+  with Image.open(io.BytesIO(content)) as image:
+    pixels = np.asarray(image.convert(MODES[channels]))
+  return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def center_crop(pixels: np.ndarray, size: int) -> np.ndarray:
+  """The central square, scaled to `size`, as ADM prepares images.
+
+  Halves by averaging while the short side is twice too long, scales it to
+  `size` bicubically and cuts out the middle (Dhariwal and Nichol 2021).
+  """
+  if pixels.shape[:2] == (size, size):
+    return pixels
+  grey = pixels.shape[2] == 1
+  image = Image.fromarray(pixels[..., 0] if grey else pixels)
+  while min(image.size) >= 2 * size:
+    half = image.width // 2, image.height // 2
+    image = image.resize(half, Image.Resampling.BOX)
+  factor = size / min(image.size)
+  scaled = round(image.width * factor), round(image.height * factor)
+  image = image.resize(scaled, Image.Resampling.BICUBIC)
+  left, top = (image.width - size) // 2, (image.height - size) // 2
+  return np.asarray(image)[top : top + size, left : left + size].reshape(
+    size, size, -1
+  )
+
+
+def to_float(pixels: np.ndarray) -> np.ndarray:
+  """0..255 to float32 in [-1, 1]."""
+  return pixels.astype(np.float32) / np.float32(127.5) - 1
