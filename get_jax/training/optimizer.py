@@ -29,8 +29,13 @@ def learning_rate(config, num_steps: int) -> optax.Schedule:
     main = optax.cosine_decay_schedule(peak, max(1, num_steps - warmup))
   if not warmup:
     return main
-  ramp = optax.linear_schedule(0.0, peak, warmup)
-  return optax.join_schedules([ramp, main], [warmup])
+
+  def rate(step):
+    # A product: the first rates are tiny and must not be differences.
+    ramp = jnp.minimum(step / warmup, 1.0)
+    return ramp * main(jnp.maximum(step - warmup, 0.0))
+
+  return rate
 
 
 def create_optimizer(config, num_steps: int) -> optax.GradientTransformation:

@@ -1,0 +1,63 @@
+"""DiT's recipe against the official code: loss, AdamW and the average."""
+
+import jax
+import numpy as np
+import optax
+from golden_numbers import nhwc, quick_jit, relative
+
+from configs import dit_s2
+from get_jax.interop.official import export_official, load_official
+from get_jax.models import create_model
+from get_jax.programs.build import build_process
+from get_jax.training.optimizer import create_optimizer
+
+
+def test_training_steps(golden):
+  data = golden("dit/train_steps")
+  fields = dict(data.meta["cfg"])
+  fields["null_class"] = fields.pop("class_dropout_prob") > 0
+  model = create_model("DiT", **fields)
+  start = load_official(model, data.under("param"))
+  config = dit_s2.get_config()
+  config.optimizer.learning_rate = data.meta["lr"]
+  optimizer = create_optimizer(config.optimizer, config.num_steps)
+  process = build_process(config)
+
+  @quick_jit
+  def step(params, ema, state, x0, noise, t, y):
+    def loss(params):
+      losses, metrics = process.loss_at(
+        lambda x, t: model.apply({"params": params}, x, t, y), x0, t, noise
+      )
+      return losses.mean(), metrics
+
+    (value, metrics), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    updates, state = optimizer.update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+    decay = data.meta["ema_decay"]
+    ema = optax.incremental_update(params, ema, 1 - decay)
+    return params, ema, state, value, metrics
+
+  params = ema = start
+  state = optimizer.init(start)
+  given, expected = data.under("in"), data.under("out")
+  for i in range(len(expected["loss"])):
+    params, ema, state, value, metrics = step(
+      params,
+      ema,
+      state,
+      nhwc(given["x_start"][i]),
+      nhwc(given["noise"][i]),
+      given["t"][i],
+      given["y"][i],
+    )
+    np.testing.assert_allclose(value, expected["loss"][i], rtol=1e-5)
+    for name, values in metrics.items():
+      assert relative(values, expected[name][i]) < 1e-5, name
+
+  for kind, tree in (("param_after", params), ("ema_after", ema)):
+    moved = jax.tree.map(lambda a, b: np.float32(a) - b, tree, start)
+    ours = export_official(model, moved)
+    for name, after in data.under(f"out/{kind}").items():
+      change = after - np.float32(data.arrays[f"param/{name}"])
+      assert relative(ours[name], change) < 2e-3, name

@@ -1,0 +1,68 @@
+"""What optimisers and averages of the papers' recipes do, step by step."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs import edm_cifar10_vp, edm_imagenet64, uvit_s2_cifar10
+from get_jax.errors import UsageError
+from get_jax.training.ema import create_ema
+from get_jax.training.optimizer import create_optimizer, learning_rate
+
+
+@pytest.mark.parametrize("module", [edm_cifar10_vp, edm_imagenet64])
+def test_edm_warms_up_over_ten_million_images(module):
+  config = module.get_config()
+  rate = learning_rate(config.optimizer, config.num_steps)
+  peak = config.optimizer.learning_rate
+  for step in (0, 1, 1000, 2441, 2442, 19_531, 19_532, 200_000):
+    images = step * config.batch_size
+    expected = peak * min(images / 10e6, 1)
+    np.testing.assert_allclose(rate(step), expected, rtol=1e-5, atol=1e-12)
+  assert float(rate(0)) == 0
+
+
+def test_edm_average_copies_first_and_then_slows_down():
+  config = edm_cifar10_vp.get_config()
+  decay = create_ema(config.ema, config.batch_size)
+  assert float(decay(jnp.int32(0))) == 0
+  for step in (1, 100, 19_531, 100_000):
+    half_life = min(0.5e6, 0.05 * step * 512)
+    expected = 0.5 ** (512 / half_life)
+    np.testing.assert_allclose(decay(jnp.int32(step)), expected, rtol=1e-5)
+
+
+def test_uvit_first_step_has_rate_zero_and_decays_every_weight():
+  config = uvit_s2_cifar10.get_config()
+  optimizer = create_optimizer(config.optimizer, config.num_steps)
+  params = {"pos_embed": jnp.ones(2), "bias": jnp.ones(2)}
+  zeros = {"pos_embed": jnp.zeros(2), "bias": jnp.zeros(2)}
+  state = optimizer.init(params)
+  updates, state = optimizer.update(zeros, state, params)
+  assert not updates["bias"].any()
+  updates, state = optimizer.update(zeros, state, params)
+  for name in params:
+    expected = -2e-4 / 2500 * 0.03
+    np.testing.assert_allclose(updates[name], expected, rtol=1e-5)
+
+
+def test_nonfinite_gradients_are_replaced_where_asked():
+  config = edm_cifar10_vp.get_config().optimizer
+  gradient = {"w": jnp.array([np.nan, np.inf, -np.inf, 2.0])}
+  plain = {"w": jnp.array([0.0, 1e5, -1e5, 2.0])}
+  config.warmup_steps = 0.0
+  updates = []
+  for given in (gradient, plain):
+    optimizer = create_optimizer(config, 10)
+    found, _ = optimizer.update(given, optimizer.init(given), given)
+    updates.append(found["w"])
+  assert np.isfinite(updates[0]).all()
+  np.testing.assert_array_equal(*updates)
+  config.nonfinite = "ignore"
+  with pytest.raises(UsageError, match="expected one of: stop, replace"):
+    create_optimizer(config, 10)
+  config.nonfinite = "stop"
+  optimizer = create_optimizer(config, 10)
+  found, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
+  assert not np.isfinite(optax.tree.norm(found))
