@@ -21,7 +21,7 @@ def save_grid(
 
   Args:
     path: of the file; its folder is made.
-    images: floats; 1 or 3 channels.
+    images: floats; of more than 3 channels (latents) the first 3 are shown.
     columns: images per row; about the square root of n by default.
   """
   columns = columns or int(np.ceil(np.sqrt(len(images))))
@@ -33,6 +33,7 @@ def tile(pixels: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
   """uint8 images (n, H, W, C) as one (.., .., 3) picture with white gaps."""
   scale = -(-MIN_SIDE // min(pixels.shape[1:3]))
   pixels = pixels.repeat(scale, 1).repeat(scale, 2)
+  pixels = pixels[..., :3]
   if pixels.shape[-1] == 1:
     pixels = pixels.repeat(3, -1)
   count, height, width, _ = pixels.shape
