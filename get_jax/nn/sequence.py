@@ -121,7 +121,9 @@ def init_blocks(blocks: Sequence[nn.Module], *args: Any) -> None:
   stacked = jax.vmap(lambda key: pure.init(key, *args)["params"])(keys)
   for i, block in enumerate(blocks):
     for name, tree in stacked.items():
-      block.put_variable("params", name, jax.tree.map(lambda a: a[i], tree))
+      block.put_variable(
+        "params", name, jax.tree.map(lambda a, i=i: a[i], tree)
+      )
 
 
 def apply_blocks(

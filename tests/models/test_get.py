@@ -148,6 +148,10 @@ def test_initialisation():
     kernel = functools.reduce(dict.get, path.split("/"), params)["kernel"]
     bound = np.sqrt(6 / fans)
     assert 0.9 * bound < np.abs(kernel).max() <= bound
+  first, second = (
+    params[f"equilibrium_blocks_{i}"]["attn"]["proj"]["kernel"] for i in (0, 1)
+  )
+  assert np.abs(first - second).max() > 0.01
   assert not np.any(params["final_layer"]["linear"]["kernel"])
   table = params["label_embed"]["table"]["embedding"]
   assert table.std() == pytest.approx(0.02, rel=0.2)
