@@ -51,6 +51,8 @@ def shrink(config) -> None:
   config.preview_every = 0
   config.sampling.count = config.sampling.batch_size = 8
   config.evaluation.count = 64
+  if "report" in config:
+    config.report.iterations = (1, 2)
   if config.task == "distillation":
     shrink(config.teacher)
     config.pairs.count, config.pairs.shard_size = 32, 16
