@@ -100,12 +100,20 @@ def shard_files(layout: Layout, shard: int) -> dict[str, str]:
 class ShardWriter:
   """Writes the missing shards of a directory.
 
+  Args:
+    directory: of the shards.
+    layout: what it is to hold.
+    part: which of the processes that share the work this one is.
+
   Raises:
     UsageError: the directory holds something else.
   """
 
-  def __init__(self, directory: str | pathlib.Path, layout: Layout):
+  def __init__(
+    self, directory: str | pathlib.Path, layout: Layout, part: int = 0
+  ):
     self.directory, self.layout = pathlib.Path(directory), layout
+    self._part = part
     self._lock = None
     self.directory.mkdir(parents=True, exist_ok=True)
     path = self.directory / MANIFEST
@@ -122,7 +130,9 @@ class ShardWriter:
     """
     if self._lock is not None:
       return
-    handle = os.open(self.directory / "lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    handle = os.open(
+      self.directory / f"lock{self._part}", os.O_WRONLY | os.O_CREAT, 0o644
+    )
     self._lock = weakref.finalize(self, os.close, handle)
     try:
       fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,7 +180,7 @@ class ShardWriter:
   def _write(self, name: str, content: np.ndarray | bytes) -> str:
     """Writes a file under another name and moves it; returns its SHA-256."""
     path = self.directory / name
-    temporary = path.with_name(f"{name}.tmp")
+    temporary = path.with_name(f"{name}.{self._part}.tmp")
     try:
       with temporary.open("wb") as file:
         if isinstance(content, bytes):

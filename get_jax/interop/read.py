@@ -76,10 +76,11 @@ def _read(path: pathlib.Path, mapped: mmap.mmap) -> Any:
     return torch_zip.read_torch_zip(data, mapped)
   if data[: len(torch_legacy.SIGNATURE)] == torch_legacy.SIGNATURE:
     return torch_legacy.read_torch_legacy(data, mapped, tensors.TORCH)
-  if data[:1] == b"\x80":
-    return edm_pickle.read_edm_pickle(data, mapped)
+  # Before pickles: the length of a header can begin with their first byte.
   if data[8:9] == b"{":
     return safetensors.numpy.load_file(path)
+  if data[:1] == b"\x80":
+    return edm_pickle.read_edm_pickle(data, mapped)
   raise Refusal(
     f"it begins with {bytes(data[:8])!r}, which is neither a file of "
     "torch.save nor safetensors nor a network snapshot of EDM"
