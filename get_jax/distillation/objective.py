@@ -15,8 +15,8 @@ class Distillation:
   official GET trains with. The paper states the last term alone.
 
   Attributes:
-    generate: (params, index, y, key) -> (K, B, H, W, C): all outputs for the
-      noise of the pairs `index`; the key is for any other randomness.
+    generate: (params, batch, key) -> (K, B, H, W, C): all outputs for the
+      noise of the pairs; the key is for any other randomness.
     distance: "l1" or "l2", averaged over pixels and samples.
     decay: weight of an output over that of the next.
   """
@@ -30,13 +30,14 @@ class Distillation:
 
     Args:
       params: parameters of the student.
-      batch: "index" (B,), "image" (B, H, W, C) and "label" (B,) or none.
+      batch: "index" (B,), "image" (B, H, W, C), "label" (B,) or none, and
+        "noise" (B, H, W, C) where it is not a function of the index.
       key: PRNG key of the step.
 
     Returns:
       The scalar loss and the distance of the last output.
     """
-    outputs = self.generate(params, batch["index"], batch.get("label"), key)
+    outputs = self.generate(params, batch, key)
     error = outputs.astype(jnp.float32) - batch["image"]
     error = jnp.abs(error) if self.distance == "l1" else jnp.square(error)
     distances = error.mean(axis=(1, 2, 3, 4))

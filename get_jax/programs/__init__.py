@@ -8,6 +8,7 @@ MODES = (
   "sample",
   "evaluate",
   "curve",
+  "latents",
   "pairs",
   "convert",
   "summary",

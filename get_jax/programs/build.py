@@ -125,7 +125,8 @@ def build_objective(config, model, pairs_seed: int | None = None):
   Args:
     config: the experiment.
     model: its network.
-    pairs_seed: seed of the pairs' noise, where the task is distillation.
+    pairs_seed: seed of the pairs' noise, where the task is distillation; None
+      takes the noise that the records hold.
 
   Raises:
     UsageError: the settings contradict each other.
@@ -149,10 +150,14 @@ def build_objective(config, model, pairs_seed: int | None = None):
     process, augment = build_process(config), build_augmentation(config, model)
     return Denoising(apply, process, null, config.label_dropout, augment)
   student = build_student(config, model)
-  pairs_key = purpose_key(pairs_seed, "pairs")
+  pairs_key = None if pairs_seed is None else purpose_key(pairs_seed, "pairs")
 
-  def generate(params, index, y, key):
-    noise = SampleNoise.of(pairs_key, index)
+  def generate(params, batch, key):
+    index, y = batch["index"], batch.get("label")
+    if pairs_key is None:
+      noise = lambda stream, shape: batch["noise"]  # noqa: E731
+    else:
+      noise = SampleNoise.of(pairs_key, index)
     start = SampleNoise.of(key, index)
     iterations = config.distillation.iterations
     return student.outputs(params, noise, start, y, iterations)

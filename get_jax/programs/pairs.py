@@ -5,7 +5,7 @@ import pathlib
 import jax
 import numpy as np
 
-from get_jax.distillation.store import PairsInfo, PairsWriter
+from get_jax.distillation.store import PairsInfo, PairsWriter, noise_digest
 from get_jax.errors import UsageError
 from get_jax.programs.build import build_mesh, check_task
 from get_jax.programs.generator import ImageMaker, build_generator
@@ -46,6 +46,7 @@ def make(config, workdir: pathlib.Path) -> None:
   teacher, pairs = config.teacher, config.pairs
   params = load_params(teacher_workdir(config, workdir))
   generator = build_generator(teacher)
+  key = purpose_key(pairs.seed, "pairs")
   info = PairsInfo(
     count=pairs.count,
     seed=pairs.seed,
@@ -55,15 +56,18 @@ def make(config, workdir: pathlib.Path) -> None:
     teacher=params_digest(params),
     sampler=generator.settings,
     shard_size=pairs.shard_size,
+    noise=noise_digest(key, generator.image_shape),
   )
   writer = PairsWriter(workdir / "pairs", info)
+  if jax.process_index() == 0:
+    writer.lock()
   missing = writer.missing()
   if not missing:
     print(f"pairs: all {info.count} are already in {writer.directory}")
     return
   maker = ImageMaker(
     generator,
-    purpose_key(info.seed, "pairs"),
+    key,
     teacher.sampling.batch_size,
     build_mesh(config),
   )

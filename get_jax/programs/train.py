@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from get_jax.data import Pipeline
-from get_jax.distillation.store import PairsSource
+from get_jax.distillation.store import PairsSource, check_noise
 from get_jax.errors import UsageError
 from get_jax.programs import pictures
 from get_jax.programs.build import (
@@ -19,6 +19,7 @@ from get_jax.programs.build import (
   image_shape,
 )
 from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.programs.scoring import build_ruler
 from get_jax.programs.workdir import locked, open_workdir
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.ema import create_ema
@@ -34,7 +35,7 @@ def run(config, workdir: str) -> None:
   """Trains the experiment; a distillation first makes what it learns from."""
   from get_jax.programs import pairs, report
 
-  check_task(config)
+  check_experiment(config)
   folder = open_workdir(workdir, config)
   with locked(folder):
     if config.task == "distillation" and not config.pairs.directory:
@@ -43,6 +44,28 @@ def run(config, workdir: str) -> None:
     learn(config, folder)
     if "report" in config and config.report.enabled:
       report.run(config, folder)
+
+
+def check_experiment(config) -> None:
+  """Refuses what could only fail after hours, for instance of the teacher.
+
+  Raises:
+    UsageError: the network, its generator, the mesh or the report's scores do
+      not go together.
+  """
+  check_task(config)
+  parts = [config]
+  if config.task == "distillation" and "teacher" in config:
+    parts.append(config.teacher)
+  for part in parts:
+    model, mesh = build_model(part), build_mesh(config)
+    jax.eval_shape(build_init(model), jax.random.key(0))
+    check_batch_size(part.batch_size, mesh)
+    if part.sampler or part.task == "distillation":
+      build_generator(part)
+      check_batch_size(part.sampling.batch_size, mesh, "sampling.batch_size")
+  if "report" in config and config.report.enabled:
+    build_ruler(config)
 
 
 def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
@@ -100,7 +123,10 @@ def _source(config, workdir: pathlib.Path):
   if config.task == "denoising":
     return build_source(config), None
   source = PairsSource(config.pairs.directory or workdir / "pairs")
-  return source, source.info.seed
+  seed = source.info.seed
+  if seed is not None:
+    check_noise(source.info, purpose_key(seed, "pairs"))
+  return source, seed
 
 
 def _check_data(config, model, source) -> None:

@@ -64,7 +64,11 @@ def partition(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
   spec: list[str | None] = [None] * len(shape)
   if math.prod(shape) >= MIN_SIZE:
     for pattern, axis in TENSOR_RULES:
-      if mesh.shape["tensor"] > 1 and pattern.search(path):
+      if (
+        mesh.shape["tensor"] > 1
+        and -axis <= len(shape)
+        and pattern.search(path)
+      ):
         if shape[axis] % mesh.shape["tensor"]:
           _report(path, shape, "tensor", mesh)
         else:

@@ -95,3 +95,11 @@ def test_help_names_the_flags():
   assert done.returncode == 0
   for flag in ("--config", "--workdir", "--mode"):
     assert flag in done.stdout
+
+
+def test_a_student_is_checked_before_its_teacher_is_trained(tmp_path):
+  job = ("--config=configs/get_digits.py", f"--workdir={tmp_path}")
+  assert "patch_size=3" in refused(*job, "--config.model.patch_size=3")
+  said = refused(*job, "--config.evaluation.extractor=digits")
+  assert "unknown extractor 'digits'" in said
+  assert not (tmp_path / "teacher").exists()
