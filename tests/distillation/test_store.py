@@ -1,9 +1,16 @@
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
-from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
+from get_jax.distillation.store import (
+  PairsInfo,
+  PairsSource,
+  PairsWriter,
+  check_noise,
+  noise_digest,
+)
 
 INFO = PairsInfo(
   count=10,
@@ -72,3 +79,22 @@ def test_a_truncated_shard_is_named(tmp_path):
 def test_a_folder_without_pairs_is_refused(tmp_path):
   with pytest.raises(ValueError, match="holds no pairs"):
     PairsSource(tmp_path)
+
+
+def test_pairs_may_bring_their_noise(tmp_path):
+  info = dataclasses.replace(INFO, seed=None)
+  noise = np.random.RandomState(0).randn(10, 2, 2, 1).astype(np.float32)
+  writer = PairsWriter(tmp_path, info)
+  for shard in writer.missing():
+    here = np.asarray(info.shard_range(shard))
+    writer.write(shard, IMAGES[here], LABELS[here], noise[here])
+  found = PairsSource(tmp_path).read(np.array([7, 2]))["noise"]
+  np.testing.assert_array_equal(found, noise[[7, 2]])
+
+
+def test_other_noise_than_the_teachers_is_refused():
+  key, shape = jax.random.key(3), INFO.image_shape
+  info = dataclasses.replace(INFO, noise=noise_digest(key, shape))
+  check_noise(info, key)
+  with pytest.raises(ValueError, match="makes other noise than the one"):
+    check_noise(info, jax.random.key(4))

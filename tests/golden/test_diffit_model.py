@@ -306,7 +306,7 @@ def test_guidance_schedules(golden):
 def test_trajectories(golden, name):
   data, model, params = case(golden, f"trajectory_{name}")
   meta, arrays = data.meta, data.arrays
-  process = create_process("ddpm")
+  process = create_process("adm")
   respaced = process.respaced(meta["respacing"])
   times = respaced.tables.timesteps[: meta["only_last_steps"]]
   np.testing.assert_array_equal(times[::-1], arrays["out/model_t"])

@@ -2,11 +2,16 @@
 
 import re
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_numbers import nhwc, relative, replay, sample_together
+from golden_numbers import (
+  nhwc,
+  quick_jit,
+  relative,
+  replay,
+  sample_together,
+)
 
 from get_jax.diffusion import create_process, create_sampler
 
@@ -27,11 +32,16 @@ def test_losses(golden):
   for theirs, prediction in words.items():
     for on, target in words.items():
       process = create_process("vp", prediction=prediction, target=target)
-      got, _ = process.loss_at(fake_network, x0, t, noise)
+      x = nhwc(data.arrays["mid/vp_xt"])
+
+      @quick_jit
+      def run(process=process, x=x):
+        loss, _ = process.loss_at(fake_network, x0, t, noise)
+        return loss, process.score(fake_network)(x, t)
+
+      got, score = run()
       assert relative(got, out[f"vp_model_{theirs}_loss_{on}"]) < 1e-5
-    x = nhwc(data.arrays["mid/vp_xt"])
-    score = process.score(fake_network)(x, t)
-    assert relative(score, nhwc(out[f"vp_model_{theirs}_score"])) < 1e-5
+      assert relative(score, nhwc(out[f"vp_model_{theirs}_score"])) < 1e-5
   np.testing.assert_allclose(
     process.network_clock(t), data.arrays["mid/vp_net_time"], rtol=1e-6
   )
@@ -54,8 +64,18 @@ def test_sde(golden, xp, rtol):
   pairs = given["pairs"].T
   for name, words in {"vp": "linear", "cos": "cosine"}.items():
     schedule = create_process("vp", beta_schedule=words).schedule
-    alpha, sigma = schedule.alpha(t, xp), schedule.sigma(t, xp)
-    beta = schedule.beta(t, xp)
+    inner = t > 0
+
+    def values(t, inner, schedule=schedule):
+      return (
+        schedule.alpha(t, xp),
+        schedule.sigma(t, xp),
+        schedule.beta(t, xp),
+        schedule.lam(inner, xp),
+      )
+
+    values = quick_jit(values) if xp is jnp else values
+    alpha, sigma, beta, lam = map(np.asarray, values(t, t[inner]))
     got = {
       "cum_alpha": alpha**2,
       "cum_beta": sigma**2,
@@ -64,11 +84,9 @@ def test_sde(golden, xp, rtol):
       "squared_diffusion": beta,
     }
     expected = data.under(f"out/{name}")
-    inner = t > 0
-    lam = schedule.lam(t[inner], xp)
     for key, sign in {"snr": 2, "nsr": -2}.items():
       np.testing.assert_allclose(
-        xp.exp(sign * lam), expected[key][inner], rtol=rtol
+        np.exp(sign * lam), expected[key][inner], rtol=rtol
       )
     for key, scale in {"drift": -beta / 2, "marginal_mean": alpha}.items():
       by_x = scale[:, None, None, None] * given["x"].astype(dtype)
@@ -116,14 +134,18 @@ def test_noise_schedules(golden, xp, rtol):
   for name, schedule in schedules.items():
     expected = data.under(f"out/{name}")
     t = given["t"].astype(dtype)[: len(expected["lambda"])]
-    got = {
-      "log_alpha": schedule.log_alpha(t, xp),
-      "sigma": schedule.sigma(t, xp),
-      "lambda": schedule.lam(t, xp),
-    }
     lam = given["lambda_discrete" if name == "discrete" else "lambda"]
-    got["inverse_lambda"] = schedule.time(lam.astype(dtype), xp)
-    for key, value in got.items():
+
+    def values(t, lam, schedule=schedule):
+      return {
+        "log_alpha": schedule.log_alpha(t, xp),
+        "sigma": schedule.sigma(t, xp),
+        "lambda": schedule.lam(t, xp),
+        "inverse_lambda": schedule.time(lam, xp),
+      }
+
+    values = quick_jit(values) if xp is jnp else values
+    for key, value in values(t, lam.astype(dtype)).items():
       assert relative(value, expected[key]) < rtol, (name, key)
     assert schedule.t_first == pytest.approx(float(expected["T"]))
 
@@ -149,32 +171,34 @@ def toy_network(process, data):
 def sample(sampler, data, noise=()):
   start = replay(data.arrays["in/x_init"], noise)
   net = toy_network(sampler.process, data)
-  run = jax.jit(lambda: sampler(net, start, (3, 3, 2), trajectory=True))
+  run = quick_jit(lambda: sampler(net, start, (3, 3, 2), trajectory=True))
   return run()
 
 
-def run_together(samplers, data):
-  predict = samplers[0].predict(toy_network(samplers[0].process, data))
-  noise = replay(data.arrays["in/x_init"])
-  return sample_together(samplers, predict, noise, (3, 3, 2))
+def run_together(samplers, data, noise=()):
+  net = toy_network(samplers[0].process, data)
+  noise = replay(data.arrays["in/x_init"], noise)
+  return sample_together(samplers, net, noise, (3, 3, 2))
 
 
 @pytest.mark.parametrize("toy", ["gauss", "mix"])
 def test_euler(golden, toy):
   data = golden(f"uvit/em_vp_{toy}")
   process = create_process("vp")
+  words = {"sde": "euler_maruyama", "ode": "probability_flow"}
   for steps in data.meta["steps"]:
     noise = data.arrays[f"in/noise_{steps}"]
-    for word, name in {
-      "sde": "euler_maruyama",
-      "ode": "probability_flow",
-    }.items():
-      sampler = create_sampler(name, process, num_steps=steps)
-      x, states = sample(sampler, data, noise)
+    samplers = {
+      word: create_sampler(name, process, num_steps=steps)
+      for word, name in words.items()
+    }
+    found = run_together([*samplers.values()], data, noise)
+    for (word, sampler), x in zip(samplers.items(), found, strict=True):
       expected = data.arrays[f"out/{word}_{steps}"]
       assert relative(x, nhwc(expected)) < 2e-5
       trace = data.arrays.get(f"mid/{word}_{steps}_trace")
       if trace is not None:
+        _, states = sample(sampler, data, noise)
         assert relative(states, nhwc(trace)) < 2e-5
         times = process.network_clock(sampler.scheme.time)
         expected = data.arrays[f"mid/net_time_{steps}"]
@@ -279,7 +303,7 @@ def test_adaptive_dpm_solver(golden, toy):
   )
   noise = replay(data.arrays["in/x_init"])
   net = toy_network(sampler.process, data)
-  x, evaluations = jax.jit(lambda: sampler.solve(net, noise, (3, 3, 2)))()
+  x, evaluations = quick_jit(lambda: sampler.solve(net, noise, (3, 3, 2)))()
   assert relative(x, nhwc(data.arrays["out/adaptive_3"])) < 1e-2
   # The first, tiny steps have errors of rounding size, which shift the rest.
   assert abs(evaluations - data.arrays["mid/adaptive_3_nfe_calls"]) <= 6

@@ -63,7 +63,9 @@ def test_power_iteration(golden, problem):
     functools.partial(spectral_radius, tanh_map), static_argnames="steps"
   )
   for steps in case.meta["iters"]:
-    result = run(params, given["x"], given["z0"], given["start"], steps=steps)
+    result = jax.device_get(
+      run(params, given["x"], given["z0"], given["start"], steps=steps)
+    )
     CLOSE(result.quotient, out[f"evalue_{steps}"], err_msg=str(steps))
     CLOSE(result.vector, out[f"evector_{steps}"], err_msg=str(steps))
   exact = case.arrays[f"exact/{problem}/spectral_radius"]

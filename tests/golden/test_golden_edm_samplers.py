@@ -61,7 +61,7 @@ def test_ablations(golden):
   samplers = [
     create_sampler("heun", process, **settings(run)) for run in runs.values()
   ]
-  found = sample_together(samplers, process.predictor(net), noise, (6, 6, 3))
+  found = sample_together(samplers, net, noise, (6, 6, 3))
   for run, sampler, x in zip(runs, samplers, found, strict=True):
     out = data.under(f"out/{run}")
     # iDDPM's levels come from a cosine in float32, there and here.

@@ -136,9 +136,9 @@ def test_sampling(golden):
   for run, fields in data.meta["runs"].items():
     fields = {k.lower(): v for k, v in fields.items() if k != "fn"}
     samplers[run] = create_sampler("heun", process, **fields)
-  predict = process.predictor(net(params, given["class_labels"]))
+  model = net(params, given["class_labels"])
   noise = replay(given["latents"], given["noise"])
-  found = sample_together([*samplers.values()], predict, noise, (8, 8, 3))
+  found = sample_together([*samplers.values()], model, noise, (8, 8, 3))
   for run, x in zip(samplers, found, strict=True):
     out = data.under(f"out/{run}")
     assert relative(x, nhwc(out["x"])) < 1e-4, run

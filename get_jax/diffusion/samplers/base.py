@@ -1,9 +1,13 @@
 """What a sampler is."""
 
 import abc
+from collections.abc import Callable
 from typing import ClassVar
 
+import jax
+
 from get_jax.diffusion.process import Network, Process
+from get_jax.diffusion.scheme import Scheme, integrate
 from get_jax.errors import UsageError
 
 
@@ -55,3 +59,37 @@ class Sampler(abc.ABC):
       the states at the begin of every step followed by the samples,
       (steps + 1, B, *shape).
     """
+
+
+class SchemeSampler(Sampler):
+  """A sampler whose steps are known beforehand: a table and what it is of."""
+
+  @property
+  @abc.abstractmethod
+  def scheme(self) -> Scheme:
+    """The sampler as a table."""
+
+  @abc.abstractmethod
+  def predict(self, net: Network) -> Callable[..., jax.Array]:
+    """What the table combines, a function of the state and the row's time."""
+
+  @abc.abstractmethod
+  def denoised(self, x, time, prediction) -> jax.Array:
+    """The estimate of the clean data that a prediction stands for."""
+
+  @property
+  def evaluations(self):
+    """See `Sampler.evaluations`."""
+    return self.scheme.evaluations
+
+  def __call__(self, net, noise, shape, *, trajectory=False, preview=None):
+    """See `Sampler.__call__`."""
+    return integrate(
+      self.scheme,
+      self.predict(net),
+      noise,
+      shape,
+      denoised=self.denoised,
+      trajectory=trajectory,
+      preview=preview,
+    )

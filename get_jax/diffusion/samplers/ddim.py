@@ -10,12 +10,12 @@ import numpy as np
 from get_jax.diffusion.discrete import DiscreteProcess
 from get_jax.diffusion.process import Network
 from get_jax.diffusion.respacing import space_timesteps
-from get_jax.diffusion.samplers.base import Sampler
-from get_jax.diffusion.scheme import Scheme, integrate
+from get_jax.diffusion.samplers.base import SchemeSampler
+from get_jax.diffusion.scheme import Scheme
 
 
 @dataclasses.dataclass(frozen=True)
-class DDIM(Sampler):
+class DDIM(SchemeSampler):
   """Deterministic steps, or with eta > 0 a share of DDPM's noise.
 
   A learned variance is not used.
@@ -46,7 +46,7 @@ class DDIM(Sampler):
 
   @functools.cached_property
   def scheme(self) -> Scheme:
-    """The sampler as a table; predictions are of x_0."""
+    """The sampler as a table."""
     tables = self.respaced.tables
     here, to = tables.alpha_bar[::-1], tables.alpha_bar_prev[::-1]
     std = self.eta * np.sqrt((1 - to) / (1 - here) * (1 - here / to))
@@ -65,22 +65,13 @@ class DDIM(Sampler):
       **kick,
     )
 
-  @property
-  def evaluations(self):
-    """See `Sampler.evaluations`."""
-    return self.scheme.evaluations
+  def predict(self, net):
+    """The data, of the state and the index of a step."""
+    return functools.partial(self._data, net)
 
-  def __call__(self, net, noise, shape, *, trajectory=False, preview=None):
-    """See `Sampler.__call__`."""
-    return integrate(
-      self.scheme,
-      lambda x, time: self._data(net, x, time),
-      noise,
-      shape,
-      denoised=lambda x, time, prediction: prediction,
-      trajectory=trajectory,
-      preview=preview,
-    )
+  def denoised(self, x, time, prediction):
+    """See `SchemeSampler.denoised`."""
+    return prediction
 
   def encode(self, net: Network, x0: jax.Array) -> jax.Array:
     """Runs the ODE from data (B, H, W, C) to the noise that samples it."""

@@ -8,14 +8,14 @@ import numpy as np
 
 from get_jax.diffusion.continuous import VariancePreserving
 from get_jax.diffusion.registry import check_choice
-from get_jax.diffusion.samplers.base import Sampler
+from get_jax.diffusion.samplers.base import SchemeSampler
 from get_jax.diffusion.samplers.exponential import Exponential
-from get_jax.diffusion.scheme import Scheme, integrate
+from get_jax.diffusion.scheme import Scheme
 from get_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class DPMSolver(Sampler):
+class DPMSolver(SchemeSampler):
   """DPM-Solver as U-ViT's VP models are sampled: "fast", uniform in lambda.
 
   Attributes:
@@ -78,30 +78,18 @@ class DPMSolver(Sampler):
       weights=weights,
     )
 
-  @property
-  def evaluations(self):
-    """See `Sampler.evaluations`."""
-    return self.scheme.evaluations
-
-  def __call__(self, net, noise, shape, *, trajectory=False, preview=None):
-    """See `Sampler.__call__`."""
-    data = self.prediction == "data"
-    return integrate(
-      self.scheme,
-      self.predict(net),
-      noise,
-      shape,
-      denoised=(lambda x, t, m: m) if data else self.process.to_data,
-      trajectory=trajectory,
-      preview=preview,
-    )
-
   def predict(self, net):
-    """What the scheme combines: noise or data, of x and t."""
+    """The noise in the state at a time, or the data."""
     noise = self.process.predictor(net)
     if self.prediction == "noise":
       return noise
     return lambda x, t: self.process.to_data(x, t, noise(x, t))
+
+  def denoised(self, x, time, prediction):
+    """See `SchemeSampler.denoised`."""
+    if self.prediction == "data":
+      return prediction
+    return self.process.to_data(x, time, prediction)
 
   def _updates(self):
     steps = Exponential(

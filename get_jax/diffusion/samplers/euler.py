@@ -11,13 +11,13 @@ from typing import ClassVar
 import numpy as np
 
 from get_jax.diffusion.continuous import VP
-from get_jax.diffusion.samplers.base import Sampler
-from get_jax.diffusion.scheme import Scheme, integrate
+from get_jax.diffusion.samplers.base import SchemeSampler
+from get_jax.diffusion.scheme import Scheme
 from get_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class EulerMaruyama(Sampler):
+class EulerMaruyama(SchemeSampler):
   """The reverse SDE in equal steps of time, and one last step without noise.
 
   Attributes:
@@ -42,7 +42,7 @@ class EulerMaruyama(Sampler):
 
   @functools.cached_property
   def scheme(self) -> Scheme:
-    """The sampler as a table; predictions are of the noise."""
+    """The sampler as a table."""
     schedule = self.process.schedule
     times = np.linspace(schedule.t_first, self.t_last, self.num_steps)
     length = -np.diff(times, append=0.0)
@@ -63,22 +63,13 @@ class EulerMaruyama(Sampler):
       **kick,
     )
 
-  @property
-  def evaluations(self):
-    """See `Sampler.evaluations`."""
-    return self.num_steps
+  def predict(self, net):
+    """The noise in the state at a time."""
+    return self.process.predictor(net)
 
-  def __call__(self, net, noise, shape, *, trajectory=False, preview=None):
-    """See `Sampler.__call__`."""
-    return integrate(
-      self.scheme,
-      self.process.predictor(net),
-      noise,
-      shape,
-      denoised=self.process.to_data,
-      trajectory=trajectory,
-      preview=preview,
-    )
+  def denoised(self, x, time, prediction):
+    """See `SchemeSampler.denoised`."""
+    return self.process.to_data(x, time, prediction)
 
 
 @dataclasses.dataclass(frozen=True)

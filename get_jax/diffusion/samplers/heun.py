@@ -9,19 +9,19 @@ import numpy as np
 
 from get_jax.diffusion.edm import SigmaProcess
 from get_jax.diffusion.registry import check_choice
-from get_jax.diffusion.samplers.base import Sampler
+from get_jax.diffusion.samplers.base import SchemeSampler
 from get_jax.diffusion.samplers.edm_grids import (
   RANGES,
   Path,
   make_path,
   noise_levels,
 )
-from get_jax.diffusion.scheme import Scheme, integrate
+from get_jax.diffusion.scheme import Scheme
 from get_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class Heun(Sampler):
+class Heun(SchemeSampler):
   """Second order steps with optional churn: Algorithm 2, or 3 with alpha.
 
   2 num_steps - 1 evaluations: the last step, to sigma = 0, is Euler's. The
@@ -161,19 +161,10 @@ class Heun(Sampler):
       row(float(path.sigma(between)), False, end, corrected),
     ]
 
-  @property
-  def evaluations(self):
-    """See `Sampler.evaluations`."""
-    return self.scheme.evaluations
+  def predict(self, net):
+    """The noise in the state at a noise level."""
+    return self.process.predictor(net)
 
-  def __call__(self, net, noise, shape, *, trajectory=False, preview=None):
-    """See `Sampler.__call__`."""
-    return integrate(
-      self.scheme,
-      self.process.predictor(net),
-      noise,
-      shape,
-      denoised=lambda x, sigma, prediction: x - sigma * prediction,
-      trajectory=trajectory,
-      preview=preview,
-    )
+  def denoised(self, x, time, prediction):
+    """See `SchemeSampler.denoised`."""
+    return x - time * prediction
