@@ -39,4 +39,4 @@ def imagenet64(flip: bool = False) -> dict:
 
 def imagenet_latents(image_size: int) -> dict:
   """ImageNet in the latents of Stable Diffusion's autoencoder."""
-  return dict(name="latents", directory=f"data/imagenet{image_size}_latents")
+  return dict(name="latents", path=f"data/imagenet{image_size}_latents")
