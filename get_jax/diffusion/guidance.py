@@ -118,8 +118,9 @@ class Guidance:
     both = _interleave(y, jnp.broadcast_to(jnp.asarray(null, y.dtype), y.shape))
 
     def guided(x, t):
-      out = net(jnp.repeat(x, 2, axis=0), jnp.repeat(t, 2, axis=0), both)
-      cond, uncond = out[0::2], out[1::2]
+      out = net(_interleave(x, x), _interleave(t, t), both)
+      pairs = out.reshape(-1, 2, *out.shape[1:])
+      cond, uncond = pairs[:, 0], pairs[:, 1]
       w = expand(self.weight(t, sigma_of), cond).astype(cond.dtype)
       count = x.shape[-1] if self.channels is None else self.channels
       pushed = uncond + w * (cond - uncond)

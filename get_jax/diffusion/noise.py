@@ -42,6 +42,7 @@ class SampleNoise(NamedTuple):
     """
 
     def draw(key):
-      return jax.random.normal(jax.random.fold_in(key, stream), shape)
+      key = jax.random.fold_in(key, stream)
+      return jax.random.normal(key, shape, jnp.float32)
 
     return jax.vmap(draw)(self.keys)

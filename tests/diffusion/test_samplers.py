@@ -121,13 +121,25 @@ def test_a_guided_sampler_is_compiled_once_and_holds_the_network_once():
 
 def test_samples_do_not_depend_on_the_mesh():
   sampler = create_sampler("ddpm", ADM, num_steps=5)
-  sample = quick_jit(lambda noise: sampler(network, noise, SHAPE))
-  noise = SampleNoise.of(jax.random.key(0), np.arange(8))
+  guidance = Guidance(scale=3.0, channels=2)
+
+  def sample(noise, y):
+    def net(x, t, y):
+      return network(x, t) * (1 + 0.1 * y[:, None, None, None])
+
+    return sampler(guidance(net, y, 8), noise, SHAPE)
+
   mesh = jax.make_mesh((8,), ("data",), axis_types=(_AUTO,))
   split = jax.NamedSharding(mesh, jax.P("data"))
-  spread = sample(jax.device_put(noise, split))
-  assert len(spread.sharding.device_set) == 8
-  np.testing.assert_allclose(spread, sample(noise), rtol=1e-5, atol=1e-6)
+  inputs = SampleNoise.of(jax.random.key(0), np.arange(8)), jnp.arange(8)
+  spread = quick_jit(sample, in_shardings=split, out_shardings=split)
+  compiled = spread.lower(*inputs).compile()
+  # Samples and their two halves stay on their device.
+  for collective in ("all-gather", "all-to-all", "permute", "all-reduce"):
+    assert collective not in compiled.as_text()
+  expected = quick_jit(sample)(*inputs)
+  found = compiled(*jax.device_put(inputs, split))
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 _AUTO = jax.sharding.AxisType.Auto
