@@ -38,7 +38,7 @@ def arrays():
 @pytest.fixture(scope="module")
 def variables(arrays):
   z0, x = arrays
-  return Equilibrium(block=Block()).init(jax.random.key(1), z0, x)
+  return jax.jit(Equilibrium(block=Block()).init)(jax.random.key(1), z0, x)
 
 
 def test_three_lines_make_a_layer(arrays, variables):
@@ -103,7 +103,8 @@ def test_one_dropout_mask_for_all_iterations(arrays, variables):
   assert one.converged.all()
   assert jnp.abs(one.value - two.value).max() > 0.01
   np.testing.assert_array_equal(one.value, call(variables["params"], 0).value)
-  gradient = jax.grad(lambda p: jnp.sum(value(p, 0).value))(variables["params"])
+  total = jax.jit(jax.grad(lambda p: jnp.sum(value(p, 0).value)))
+  gradient = total(variables["params"])
   assert jnp.isfinite(gradient["block"]["dense"]["kernel"]).all()
 
 
@@ -139,7 +140,7 @@ def test_weight_norm_in_the_layer(arrays, variables):
   """It changes nothing at first, and is computed outside the iteration."""
   z0, x = arrays
   layer = Equilibrium(block=Block(), normalization=WeightNorm())
-  made = layer.init(jax.random.key(1), z0, x)
+  made = jax.jit(layer.init)(jax.random.key(1), z0, x)
   magnitude = made["params"]["normalization"]["magnitude:dense/kernel"]
   kernel = made["params"]["block"]["dense"]["kernel"]
   np.testing.assert_allclose(magnitude, jnp.linalg.norm(kernel, axis=0))
@@ -166,12 +167,16 @@ def square_roots(program):
 def test_spectral_norm_takes_a_step_a_call(arrays):
   z0, x = arrays
   layer = Equilibrium(block=Block(), normalization=SpectralNorm())
-  made = layer.init(jax.random.key(1), z0, x)
+  made = jax.jit(layer.init)(jax.random.key(1), z0, x)
   state = {"spectral": made["spectral"]}
+
+  @jax.jit
+  def call(state):
+    variables = {"params": made["params"], **state}
+    return layer.apply(variables, z0, x, mutable=["spectral"])[1]
+
   for _ in range(20):
-    _, state = layer.apply(
-      {"params": made["params"], **state}, z0, x, mutable=["spectral"]
-    )
+    state = call(state)
   vectors = state["spectral"]["normalization"]["dense/kernel"]
   kernel = made["params"]["block"]["dense"]["kernel"]
   np.testing.assert_allclose(
