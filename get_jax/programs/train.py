@@ -13,22 +13,19 @@ from get_jax.programs.build import (
   build_init,
   build_mesh,
   build_model,
-  build_objective,
   build_source,
   check_task,
   image_shape,
 )
 from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.programs.learner import build_learner
 from get_jax.programs.scoring import build_ruler
 from get_jax.programs.workdir import locked, open_workdir
 from get_jax.training.checkpoints import latest_step
-from get_jax.training.ema import create_ema
 from get_jax.training.loop import Schedule, fit
-from get_jax.training.optimizer import create_optimizer
 from get_jax.training.randomness import purpose_key
 from get_jax.training.sharding import check_batch_size
 from get_jax.training.state import create_state
-from get_jax.training.step import make_train_step
 
 
 def run(config, workdir: str) -> None:
@@ -84,20 +81,9 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
     config.seed,
     (jax.process_index(), jax.process_count()),
   )
-  objective = build_objective(config, model, pairs_seed)
-  optimizer = create_optimizer(config.optimizer, config.num_steps)
-  init, init_key = build_init(model), purpose_key(config.seed, "init")
-  step_key = purpose_key(config.seed, "step")
-  names = _metric_names(objective, init, init_key, pipeline)
-  state = create_state(init, names, optimizer, init_key, mesh)
-  step = make_train_step(
-    objective,
-    optimizer,
-    create_ema(config.ema, config.batch_size),
-    step_key,
-    config.log_every,
-    config.optimizer.get("nonfinite", "stop") == "stop",
-  )
+  batch = jax.eval_shape(lambda: pipeline.batch(0))
+  learner = build_learner(config, model, batch, pairs_seed)
+  state = create_state(learner.make_state, learner.init_key, mesh)
   schedule = Schedule(
     config.num_steps,
     config.log_every,
@@ -108,7 +94,7 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
   fit(
     workdir,
     state,
-    step,
+    learner.step,
     pipeline,
     mesh,
     schedule,
@@ -141,12 +127,6 @@ def _check_data(config, model, source) -> None:
       f"data {config.data.name!r} has {source.num_classes} classes; "
       f"model.num_classes is {model.num_classes}"
     )
-
-
-def _metric_names(objective, init, key, pipeline) -> list[str]:
-  params = jax.eval_shape(init, key)
-  batch = jax.eval_shape(lambda: pipeline.batch(0))
-  return sorted(jax.eval_shape(objective, params, batch, key)[1])
 
 
 def _previewer(config, workdir: pathlib.Path, mesh):

@@ -35,15 +35,13 @@ class TrainState:
     return {name: float(total) / steps for name, total in self.window.items()}
 
 
-def create_state(init, metric_names, optimizer, key, mesh) -> TrainState:
-  """A fresh state, made where it lives on the mesh.
+def state_maker(init, metric_names, optimizer):
+  """A pure function from a PRNG key to a fresh state.
 
   Args:
     init: `init(key) -> params`.
     metric_names: what the loss reports beside "loss" and "grad_norm".
     optimizer: an optax transformation.
-    key: PRNG key of the initialisation.
-    mesh: the device mesh.
   """
 
   def make(key):
@@ -58,6 +56,11 @@ def create_state(init, metric_names, optimizer, key, mesh) -> TrainState:
       bad_step=jnp.int32(-1),
     )
 
+  return make
+
+
+def create_state(make, key, mesh) -> TrainState:
+  """A fresh state of `state_maker`, made where it lives on the mesh."""
   shapes = jax.eval_shape(make, key)
   return jax.jit(make, out_shardings=state_sharding(shapes, mesh))(key)
 

@@ -5,20 +5,13 @@ import numpy as np
 import pytest
 
 from get_jax.data import Pipeline
-from get_jax.programs.build import (
-  build_init,
-  build_model,
-  build_objective,
-  build_source,
-)
+from get_jax.programs.build import build_model, build_source
+from get_jax.programs.learner import batch_shapes, build_learner
 from get_jax.training import sharding
 from get_jax.training.checkpoints import Checkpoints, load_params
-from get_jax.training.ema import create_ema
 from get_jax.training.loop import Schedule, fit
 from get_jax.training.metrics import read_metrics
-from get_jax.training.optimizer import create_optimizer
 from get_jax.training.state import create_state
-from get_jax.training.step import make_train_step
 from tests.helpers import tiny_config
 
 MESHES = ((8, 1, 1), (2, 4, 1), (2, 2, 2))
@@ -31,22 +24,14 @@ def mesh_of(sizes):
 @pytest.fixture(scope="module")
 def parts():
   config = tiny_config(log_every=1, model__hidden_size=64)
-  model = build_model(config)
-  optimizer = create_optimizer(config.optimizer, config.num_steps)
-  step = make_train_step(
-    build_objective(config, model),
-    optimizer,
-    create_ema(config.ema, config.batch_size),
-    jax.random.key(2),
-    config.log_every,
-  )
   pipeline = Pipeline(build_source(config), config.batch_size, config.seed)
+  model = build_model(config)
+  learner = build_learner(config, model, batch_shapes(config, model))
 
   def fresh(mesh):
-    init, key = build_init(model), jax.random.key(1)
-    return create_state(init, ("loss_per_dim",), optimizer, key, mesh)
+    return create_state(learner.make_state, learner.init_key, mesh)
 
-  return fresh, step, pipeline
+  return fresh, learner.step, pipeline
 
 
 def train(parts, workdir, sizes, num_steps):
