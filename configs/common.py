@@ -42,6 +42,9 @@ def base() -> ConfigDict:
       data=ConfigDict(),
       # `name` and fields of get_jax.diffusion.create_process.
       process=ConfigDict(),
+      # Of a network that sees latents: `name` of create_autoencoder, and the
+      # folder or file of the weights that make and decode them.
+      autoencoder=dict(name="", weights="", dtype="float32", batch_size=4),
       # Fields of get_jax.diffusion.augmentation.Augmentation; empty: none.
       augmentation=ConfigDict(),
       label_dropout=0.0,

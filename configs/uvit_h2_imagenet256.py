@@ -18,6 +18,7 @@ from configs.recipes import datasets, uvit
 
 @experiment
 def get_config():
-  config = uvit.discrete("U-ViT-H/2", datasets.imagenet_latents(256))
+  config = uvit.discrete("U-ViT-H/2")
+  datasets.imagenet_latents(config, 256)
   uvit.guide(config, label_dropout=0.1, scale=0.4)
   return config

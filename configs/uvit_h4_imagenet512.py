@@ -18,6 +18,7 @@ from configs.recipes import datasets, uvit
 
 @experiment
 def get_config():
-  config = uvit.discrete("U-ViT-H/4", datasets.imagenet_latents(512))
+  config = uvit.discrete("U-ViT-H/4")
+  datasets.imagenet_latents(config, 512)
   uvit.guide(config, label_dropout=0.1, scale=0.7)
   return config

@@ -20,7 +20,8 @@ from configs.recipes import datasets, uvit
 
 @experiment
 def get_config():
-  config = uvit.continuous("U-ViT-L/2", datasets.imagenet_latents(256))
+  config = uvit.continuous("U-ViT-L/2")
+  datasets.imagenet_latents(config, 256)
   config.num_steps = 300_000
   uvit.guide(config, label_dropout=0.15, scale=0.4)
   return config

@@ -20,6 +20,7 @@ from configs.recipes import datasets, uvit
 
 @experiment
 def get_config():
-  config = uvit.continuous("U-ViT-L/4-512", datasets.imagenet_latents(512))
+  config = uvit.continuous("U-ViT-L/4-512")
+  datasets.imagenet_latents(config, 512)
   uvit.guide(config, label_dropout=0.15, scale=0.7)
   return config

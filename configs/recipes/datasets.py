@@ -2,7 +2,10 @@
 
 CIFAR-10 is prepared by `python -m get_jax.data.prepare cifar10`. Zips are
 those of EDM's dataset tool; `data/celeba64` holds CelebA's faces, cropped and
-scaled as U-ViT's code does. Latents are made beforehand.
+scaled as U-ViT's code does. Latents are made beforehand, from TFDS's ImageNet:
+
+  python main.py --config=configs/dit_b4.py --workdir=runs/latents \
+    --mode=latents --config.autoencoder.weights=sd-vae-ft-ema
 """
 
 
@@ -37,6 +40,14 @@ def imagenet64(flip: bool = False) -> dict:
   return dict(name="edm_zip", path="data/imagenet-64x64.zip", flip=flip)
 
 
-def imagenet_latents(image_size: int) -> dict:
+def imagenet_latents(config, image_size: int) -> None:
   """ImageNet in the latents of Stable Diffusion's autoencoder."""
-  return dict(name="latents", path=f"data/imagenet{image_size}_latents")
+  config.data = dict(name="latents", path=f"data/imagenet{image_size}_latents")
+  config.autoencoder.name = "SD"
+  config.latents = dict(
+    data=dict(name="tfds", dataset="imagenet2012", image_size=image_size),
+    dtype="float16",
+    flips=True,
+    shard_size=4096,
+    batch_size=64,
+  )

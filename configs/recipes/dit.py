@@ -14,7 +14,7 @@ def imagenet(name: str, image_size: int = 256, **fields):
   """
   config = base()
   config.model = dict(name=name, image_size=image_size, **fields)
-  config.data = datasets.imagenet_latents(image_size)
+  datasets.imagenet_latents(config, image_size)
   config.process = dict(name="adm")
   config.label_dropout = 0.1
   config.sampler = dict(name="ddpm", num_steps=250)

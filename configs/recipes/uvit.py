@@ -3,18 +3,20 @@
 from configs.common import base
 
 
-def recipe(name: str, data: dict, b1: float = 0.99, b2: float = 0.99):
+def recipe(
+  name: str, data: dict | None = None, b1: float = 0.99, b2: float = 0.99
+):
   """AdamW with decay on every parameter and a linear warm-up.
 
   Args:
     name: of the network.
-    data: section of the config.
+    data: section of the config, or None to leave it empty.
     b1: decay of the gradient's average.
     b2: decay of the squared gradient's average.
   """
   config = base()
   config.model = dict(name=name)
-  config.data = data
+  config.data = data or {}
   config.optimizer.learning_rate = 2e-4
   config.optimizer.b1, config.optimizer.b2 = b1, b2
   config.optimizer.weight_decay = 0.03
@@ -25,7 +27,7 @@ def recipe(name: str, data: dict, b1: float = 0.99, b2: float = 0.99):
   return config
 
 
-def pixels(name: str, data: dict, **betas):
+def pixels(name: str, data: dict | None = None, **betas):
   """The continuous VP process, Euler-Maruyama with 1,000 steps."""
   config = recipe(name, data, **betas)
   config.process = dict(name="vp")
@@ -33,16 +35,16 @@ def pixels(name: str, data: dict, **betas):
   return config
 
 
-def continuous(name: str, data: dict):
+def continuous(name: str, data: dict | None = None):
   """The continuous VP process, DPM-Solver with 50 steps."""
   config = pixels(name, data)
   config.sampler = dict(name="dpm_solver", num_steps=50)
   return config
 
 
-def discrete(name: str, data: dict):
+def discrete(name: str):
   """Stable Diffusion's process, DPM-Solver++ with 50 steps."""
-  config = recipe(name, data)
+  config = recipe(name)
   config.process = dict(name="stable_diffusion")
   config.sampler = dict(name="dpm_solver++", num_steps=50)
   return config

@@ -9,15 +9,16 @@ import numpy as np
 from get_jax.errors import UsageError
 
 
-def to_uint8(images) -> np.ndarray:
+def to_uint8(images, offset: float = 128.0) -> np.ndarray:
   """Quantises images of a generator: `floor(clip(127.5 x + 128, 0, 255))`.
 
-  The rule of ADM, DiT, EDM and GET; real images stored as `u / 127.5 - 1`
+  The rule of DiT, U-ViT, EDM and GET; real images stored as `u / 127.5 - 1`
   come back unchanged.
 
   Args:
     images: (..., H, W, C) floats, nominally in [-1, 1]; values outside are
       clipped.
+    offset: 127.5 truncates without rounding first, as DiffiT.
 
   Returns:
     uint8 array of the same shape, on the host.
@@ -31,7 +32,7 @@ def to_uint8(images) -> np.ndarray:
       "the images to be measured hold NaN or infinite values, expected "
       "finite values in [-1, 1]: has the training run diverged?"
     )
-  return np.clip(127.5 * images + 128, 0, 255).astype(np.uint8)
+  return np.clip(127.5 * images + offset, 0, 255).astype(np.uint8)
 
 
 def check_uint8(

@@ -66,7 +66,7 @@ PRESETS = {
     repeats=1,
     reference="ADM's reference batch of ImageNet; the training set for "
     "CIFAR-10 and FFHQ-64",
-    conventions=_ADM,
+    conventions=dataclasses.replace(_ADM, uint8_offset=127.5),
   ),
   "edm": Preset(
     paper="Karras et al. 2022",

@@ -30,6 +30,7 @@ class Protocol:
     steps: Steps of the sampler or equilibrium iterations.
     evaluations: Network evaluations for one image.
     guidance: Such as "1.5", or "none".
+    decoder: Of latents: its file and digest.
     extractor: Its name.
     preprocessing: What the extractor does to images.
     weights_sha256: Digest of the extractor's weights.
@@ -47,6 +48,7 @@ class Protocol:
   steps: int | None = None
   evaluations: int | None = None
   guidance: str | None = None
+  decoder: str | None = None
   extractor: str = ""
   preprocessing: str = ""
   weights_sha256: str = ""

@@ -36,6 +36,7 @@ class Conventions:
     half_precision: ADM's float16 distances in precision and recall.
     kid_subsets: Number of subsets of KID.
     kid_subset_size: Images in each.
+    uint8_offset: Of `to_uint8`; decides how samples are rounded.
   """
 
   inception_score: str = "adm"
@@ -43,6 +44,7 @@ class Conventions:
   half_precision: bool = False
   kid_subsets: int = 100
   kid_subset_size: int = 1000
+  uint8_offset: float = 128.0
 
 
 def compute_scores(

@@ -1,7 +1,8 @@
 """Generating: parameters, sample noise and labels to images.
 
 One-step generators, and samplers wrapped round guided denoisers, look the same
-from here on; sampling, scoring, pairs, previews and benchmarks all use this.
+from here on, with the decoder of latents behind them; sampling, scoring, pairs,
+previews and benchmarks all use this.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from get_jax.programs.build import (
   null_label,
   settings,
 )
+from get_jax.programs.decoder import Decoder, build_decoder
 from get_jax.programs.workdir import plain
 from get_jax.training.preemption import Stopped, stop_requests
 from get_jax.training.sharding import BATCH, check_batch_size
@@ -36,14 +38,15 @@ class Generator:
 
   Attributes:
     generate: pure (params, noise: SampleNoise, y) -> (B, H, W, C) float32,
-      nominally in [-1, 1] and not clipped.
+      nominally in [-1, 1] and not clipped, or latents.
     evaluations: network evaluations per image.
-    image_shape: (H, W, C).
+    image_shape: (H, W, C) of the image or latent.
     num_classes: 0 where unconditional.
     sampler: its name, or "one call".
     steps: of the sampler, or equilibrium iterations; None where it has none.
     guidance: such as "1.5 on 3 channels", or "none".
     settings: everything that decides the images but parameters and noise.
+    decoder: of latents; None for images, and for latents that stay latents.
   """
 
   generate: Callable
@@ -54,16 +57,30 @@ class Generator:
   steps: int | None
   guidance: str
   settings: dict
+  decoder: Decoder | None = None
+
+  def with_decoder(self, decoder: Decoder | None) -> "Generator":
+    """The same with a decoder behind it, or without one."""
+    settings = {k: v for k, v in self.settings.items() if k != "decoder"}
+    if decoder:
+      settings["decoder"] = decoder.settings
+    return dataclasses.replace(self, decoder=decoder, settings=settings)
 
 
 def build_generator(config, iterations: int | None = None) -> Generator:
-  """The generator of an experiment.
+  """The generator of an experiment; latents are decoded if that is possible.
 
   Args:
     config: the experiment.
     iterations: equilibrium iterations, where they are to differ from
       `config.sampling.iterations`.
   """
+  undecoded = _build_undecoded(config, iterations)
+  decoder = build_decoder(config, undecoded.image_shape[-1])
+  return undecoded.with_decoder(decoder)
+
+
+def _build_undecoded(config, iterations: int | None) -> Generator:
   model = build_model(config)
   shape = image_shape(model)
   if config.task == "distillation":
@@ -146,13 +163,17 @@ class ImageMaker:
     self._whole = NamedSharding(mesh, PartitionSpec())
     self._split = NamedSharding(mesh, BATCH)
     self._key = key
-    num_classes = generator.num_classes
+    num_classes, decoder = generator.num_classes, generator.decoder
+    self._decoder = decoder and jax.device_put(decoder.params, self._whole)
 
-    def make(params, key, indices, labels):
+    def make(params, decoder_params, key, indices, labels):
       noise = SampleNoise.of(key, indices)
       if labels is None:
         labels = draw_labels(noise, num_classes)
-      return generator.generate(params, noise, labels), labels
+      images = generator.generate(params, noise, labels)
+      if decoder:
+        images = decoder(decoder_params, images, mesh)
+      return images, labels
 
     self._make = jax.jit(make, out_shardings=self._split)
 
@@ -173,7 +194,7 @@ class ImageMaker:
       filled = np.concatenate([labels, fill]).astype(np.int32)
       arguments[1] = jax.device_put(filled, self._split)
     with jax.set_mesh(self.mesh):
-      images, made = self._make(params, self._key, *arguments)
+      images, made = self._make(params, self._decoder, self._key, *arguments)
     images = np.asarray(images)[:count]
     return images, None if made is None else np.asarray(made)[:count]
 

@@ -11,12 +11,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from get_jax.autoencoder import posterior
-from get_jax.data import create_source
 from get_jax.data.latents import latents_layout
 from get_jax.data.shards import ShardWriter
 from get_jax.errors import UsageError
-from get_jax.interop.autoencoder import load_autoencoder
-from get_jax.programs.build import settings
+from get_jax.programs.build import build_source
+from get_jax.programs.decoder import read_autoencoder
 from get_jax.programs.workdir import open_workdir, write_results
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import Stopped, stop_requests
@@ -36,25 +35,24 @@ def run(config, workdir: str) -> None:
       "data.name='latents', data.path and a section latents"
     )
   folder = open_workdir(workdir, config)
-  made = encode(config.latents, config.data.path)
+  made = encode(config.latents, config.autoencoder, config.data.path)
   if jax.process_index() == 0:
     write_results(folder, "latents", made)
 
 
-def encode(section, directory: str) -> dict:
+def encode(section, autoencoder, directory: str) -> dict:
   """Makes the shards that a directory lacks.
 
   Args:
-    section: `config.latents`: data, autoencoder (folder or file; see
-      `load_autoencoder`), dtype, flips, shard_size and batch_size.
+    section: `config.latents`: data, dtype, flips, shard_size and batch_size.
+    autoencoder: `config.autoencoder`: name, weights and dtype.
     directory: of the latents.
 
   Returns:
     Its manifest.
   """
-  name, fields = settings(section.data)
-  source = create_source(name, **fields)
-  model, params = load_autoencoder(section.autoencoder)
+  source = build_source(section)
+  model, params = read_autoencoder(autoencoder)
   height, width, _ = source.image_shape
   if height % model.downsample or width % model.downsample:
     raise UsageError(

@@ -45,7 +45,8 @@ def make(config, workdir: pathlib.Path) -> None:
   """Makes the shards that `<workdir>/pairs` lacks, one after the other."""
   teacher, pairs = config.teacher, config.pairs
   params = load_params(teacher_workdir(config, workdir))
-  generator = build_generator(teacher)
+  # A student of a latent teacher learns its latents.
+  generator = build_generator(teacher).with_decoder(None)
   key = purpose_key(pairs.seed, "pairs")
   info = PairsInfo(
     count=pairs.count,

@@ -5,7 +5,9 @@ import numpy as np
 from get_jax.evaluation import to_uint8
 from get_jax.programs import pictures
 from get_jax.programs.build import build_mesh, check_task
+from get_jax.programs.decoder import is_latent
 from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.programs.scoring import conventions_of
 from get_jax.programs.workdir import open_workdir, write_results
 from get_jax.training.checkpoints import load_params
 from get_jax.training.randomness import purpose_key
@@ -15,7 +17,8 @@ def run(config, workdir: str) -> None:
   """Leaves samples/samples.npz (arr_0 uint8 NHWC) and samples/samples.png.
 
   Labels, where there are any, are drawn from each sample's own key and stored
-  as arr_1.
+  as arr_1. Latents without a decoder are stored as they are (float32, NHWC) in
+  samples/latents.npz, and the picture shows their first three channels.
   """
   check_task(config)
   folder = open_workdir(workdir, config)
@@ -29,10 +32,13 @@ def run(config, workdir: str) -> None:
     build_mesh(config),
   )
   images, labels = maker.all(params, np.arange(sampling.count))
-  arrays = {"arr_0": to_uint8(images)}
+  latent = is_latent(config) and generator.decoder is None
+  kind = "latents" if latent else "samples"
+  offset = conventions_of(config).uint8_offset
+  arrays = {"arr_0": images if latent else to_uint8(images, offset)}
   if labels is not None:
     arrays["arr_1"] = labels
-  path = folder / "samples" / "samples.npz"
+  path = folder / "samples" / f"{kind}.npz"
   path.parent.mkdir(exist_ok=True)
   np.savez(path, **arrays)
   pictures.save_grid(path.with_suffix(".png"), images[:400])
@@ -44,7 +50,16 @@ def run(config, workdir: str) -> None:
     "steps": generator.steps,
     "evaluations": generator.evaluations,
     "guidance": generator.guidance,
+    "decoder": generator.decoder and generator.decoder.name,
     "settings": generator.settings,
   }
   write_results(folder, "sample", protocol)
-  print(f"{sampling.count} samples in {path} and {path.with_suffix('.png')}")
+  picture = path.with_suffix(".png")
+  if latent:
+    print(
+      f"{sampling.count} latents of {config.autoencoder.name}, not decoded for "
+      f"lack of autoencoder.weights, in {path}; their first 3 channels in "
+      f"{picture}"
+    )
+  else:
+    print(f"{sampling.count} samples in {path} and {picture}")

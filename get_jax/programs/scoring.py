@@ -31,6 +31,7 @@ from get_jax.evaluation import (
 from get_jax.evaluation.scores import NEEDS_ROWS
 from get_jax.interop import read_checkpoint
 from get_jax.programs.build import build_mesh, build_source
+from get_jax.programs.decoder import check_pixels, is_latent
 from get_jax.programs.generator import Generator, ImageMaker
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.randomness import purpose_key
@@ -83,10 +84,12 @@ def build_ruler(config) -> Ruler:
   """The ruler of `config.evaluation`; a preset fills what is left empty.
 
   Raises:
-    UsageError: no extractor is named, or its weights or the reference are
-      missing.
+    UsageError: no extractor is named, its weights or the reference are
+      missing, or there are no images to measure but latents.
   """
   wanted = config.evaluation
+  if not wanted.samples:
+    check_pixels(config)
   preset = get_preset(wanted.preset) if wanted.preset else None
   extractor = build_extractor(
     wanted, preset.preprocessing if preset else wanted.preprocessing
@@ -101,8 +104,7 @@ def build_ruler(config) -> Ruler:
   if wanted.reference:
     reference = read_reference(wanted.reference, extractor, keep_rows)
   else:
-    data = config.teacher if config.task == "distillation" else config
-    source = build_source(data)
+    source = _images(config)
     reference = cached_reference(
       CACHE,
       source.fingerprint,
@@ -115,11 +117,34 @@ def build_ruler(config) -> Ruler:
     extractor,
     reference,
     scores,
-    preset.conventions if preset else Conventions(),
+    conventions_of(config),
     wanted.preset or None,
     wanted.count,
     preset.repeats if preset else 1,
   )
+
+
+def conventions_of(config) -> Conventions:
+  """Those of the preset, or the plain ones."""
+  preset = config.evaluation.preset
+  return get_preset(preset).conventions if preset else Conventions()
+
+
+def _images(config) -> Source:
+  """The real images that an experiment learns from, latents or not.
+
+  Raises:
+    UsageError: it learns from latents and does not say of which images.
+  """
+  learner = config.teacher if config.task == "distillation" else config
+  if not is_latent(learner):
+    return build_source(learner)
+  if "latents" not in learner:
+    raise UsageError(
+      "evaluation.reference is empty and the config has no section latents "
+      "that says which images were encoded; expected one of them"
+    )
+  return build_source(learner.latents)
 
 
 def build_extractor(wanted, preprocessing: str) -> FeatureExtractor:
@@ -169,6 +194,7 @@ def measure(
     title: shown in the progress bar.
   """
   digest, size = params_digest(params), config.sampling.batch_size
+  offset = ruler.conventions.uint8_offset
   results = []
   for repeat in range(ruler.repeats):
     seed = config.evaluation.seed + repeat
@@ -180,11 +206,13 @@ def measure(
       steps=generator.steps,
       evaluations=generator.evaluations,
       guidance=generator.guidance,
+      decoder=generator.decoder and generator.decoder.name,
     )
     identity = {
       "params": digest,
       "seed": seed,
       "settings": generator.settings,
+      "uint8_offset": offset,
       "extractor": ruler.extractor.name,
       "extractor_sha256": ruler.extractor.digest,
     }
@@ -197,7 +225,7 @@ def measure(
       indices = np.concatenate([shards.indices(shard) for shard in missing])
       drawn = maker.batches(params, indices, description=title)
       for shard, (images, labels) in zip(missing, drawn, strict=True):
-        pixels = batches(to_uint8(images), READ)
+        pixels = batches(to_uint8(images, offset), READ)
         shards.write(shard, extract(ruler.extractor, pixels), labels)
     summary = shards.summarize(ruler.extractor, ruler.keep_rows)
     results.append(ruler.result(summary, protocol))

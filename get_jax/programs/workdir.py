@@ -14,6 +14,7 @@ from get_jax.errors import UsageError
 
 # What may change between two visits to the same run.
 FREE = (
+  "autoencoder",
   "checkpoint_every",
   "curve",
   "evaluation",

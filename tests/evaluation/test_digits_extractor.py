@@ -176,6 +176,11 @@ def test_quantisation():
   np.testing.assert_array_equal(
     evaluation.to_uint8(x), [0, 0, 127, 128, 255, 255]
   )
+  x = np.array([-2, -1, 0, 0.5, 3], np.float32)
+  offset = evaluation.get_preset("diffit").conventions.uint8_offset
+  np.testing.assert_array_equal(
+    evaluation.to_uint8(x, offset), [0, 0, 127, 191, 255]
+  )
   levels = np.arange(256, dtype=np.uint8)
   np.testing.assert_array_equal(evaluation.to_uint8(levels / 127.5 - 1), levels)
   with pytest.raises(UsageError, match="NaN"):

@@ -1,46 +1,24 @@
 """--mode=latents: encoding once, resuming, and reading what was encoded."""
 
 import functools
-import json
 
 import jax
 import ml_collections
 import numpy as np
 import pytest
-import safetensors.numpy
 
-from get_jax.autoencoder import create_autoencoder, posterior
+from get_jax.autoencoder import posterior
 from get_jax.data import create_source
-from get_jax.interop.official import export_official
-from get_jax.models.parameters import abstract_params
 from get_jax.programs import latents
 
 quick = functools.partial(
   jax.jit, compiler_options={"xla_backend_optimization_level": 0}
 )
-FIELDS = dict(
-  block_out_channels=(2, 4),
-  layers_per_block=1,
-  norm_num_groups=2,
-  latent_channels=2,
-)
 
 
 @pytest.fixture(scope="module")
-def autoencoder(tmp_path_factory):
-  folder = tmp_path_factory.mktemp("autoencoder")
-  model = create_autoencoder(**FIELDS)
-  rng = np.random.RandomState(0)
-  params = jax.tree.map(
-    lambda x: 0.3 * rng.standard_normal(x.shape).astype(np.float32),
-    abstract_params(model),
-  )
-  (folder / "config.json").write_text(json.dumps(FIELDS))
-  safetensors.numpy.save_file(
-    export_official(model, params),
-    folder / "diffusion_pytorch_model.safetensors",
-  )
-  return folder, model, params
+def autoencoder(tiny_autoencoder):
+  return tiny_autoencoder(latent_channels=2)
 
 
 def config_of(folder, path, **latents):
@@ -49,14 +27,17 @@ def config_of(folder, path, **latents):
   )
   section = dict(
     data=data,
-    autoencoder=str(folder),
     dtype="float32",
     flips=True,
     shard_size=4,
     batch_size=2,
   )
   return ml_collections.ConfigDict(
-    dict(data=dict(name="latents", path=str(path)), latents=section | latents)
+    dict(
+      autoencoder=dict(name="", weights=str(folder), dtype="float32"),
+      data=dict(name="latents", path=str(path)),
+      latents=section | latents,
+    )
   )
 
 
@@ -88,7 +69,7 @@ def test_encoding_resuming_and_reading(autoencoder, tmp_path):
 
   other = config_of(folder, tmp_path / "latents", dtype="float16")
   with pytest.raises(ValueError, match="holds latents made otherwise"):
-    latents.encode(other.latents, other.data.path)
+    latents.encode(other.latents, other.autoencoder, other.data.path)
 
 
 def test_what_does_not_fit_is_named(autoencoder, tmp_path):
@@ -97,7 +78,10 @@ def test_what_does_not_fit_is_named(autoencoder, tmp_path):
   with config.latents.unlocked():
     config.latents.data.image_size = 9
   with pytest.raises(ValueError, match="images of 9x9; expected multiples of"):
-    latents.encode(config.latents, tmp_path)
+    latents.encode(config.latents, config.autoencoder, tmp_path)
+  config.autoencoder.weights = ""
+  with pytest.raises(ValueError, match=r"autoencoder\.weights is empty"):
+    latents.encode(config.latents, config.autoencoder, tmp_path)
   config.data.name = "synthetic"
   with pytest.raises(ValueError, match="--mode=latents needs a config that"):
     latents.run(config, str(tmp_path))
