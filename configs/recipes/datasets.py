@@ -40,6 +40,26 @@ def imagenet64(flip: bool = False) -> dict:
   return dict(name="edm_zip", path="data/imagenet-64x64.zip", flip=flip)
 
 
+def coco_latents(config) -> None:
+  """MS-COCO 2014 at 256 pixels in latents, with CLIP's view of its captions."""
+  config.data = dict(
+    name="captioned_latents",
+    path="data/coco256_latents",
+    captions="data/coco256_captions",
+    scaling_factor=0.23010,
+  )
+  config.autoencoder.name = "SD"
+  config.latents = dict(
+    data=dict(
+      name="images", path="data/coco/train2014", image_size=256, labels=False
+    ),
+    dtype="float16",
+    flips=False,
+    shard_size=4096,
+    batch_size=64,
+  )
+
+
 def imagenet_latents(config, image_size: int) -> None:
   """ImageNet in the latents of Stable Diffusion's autoencoder."""
   config.data = dict(name="latents", path=f"data/imagenet{image_size}_latents")

@@ -67,3 +67,6 @@ def shrink(config) -> None:
       num_classes=classes,
       size=64,
     )
+    if "captions" in config.sampling:
+      config.sampling.captions = ""
+      config.data.text = (model.context_tokens, model.context_features)

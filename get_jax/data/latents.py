@@ -14,6 +14,8 @@ import numpy as np
 from get_jax.autoencoder import posterior
 from get_jax.data.draws import coin, normal
 from get_jax.data.shards import Layout, ShardReader
+from get_jax.data.texts import StoredTexts
+from get_jax.errors import UsageError
 
 FORMAT = "get_jax latents 1"
 
@@ -114,3 +116,50 @@ class LatentsSource:
       z = z + np.exp(logvar / 2) * normal(draws, self.image_shape)
     scaled = (z - self.shift_factor) * self.scaling_factor
     return {"image": scaled.astype(np.float32), **records}
+
+
+class CaptionedLatents(LatentsSource):
+  """Stored latents with a text each: "label" is a caption's embedding.
+
+  Images with several captions are given one of them by their draw, another
+  each time; the first without draws.
+
+  Args:
+    path: the directory of the latents.
+    captions: the directory of their captions' embeddings.
+    flip: see `LatentsSource`.
+    scaling_factor: see there.
+    verify: see there; of both directories.
+
+  Raises:
+    UsageError: something is missing, or the captions are of other images.
+  """
+
+  def __init__(
+    self,
+    path: str | os.PathLike[str],
+    captions: str | os.PathLike[str],
+    flip: bool | None = None,
+    scaling_factor: float | None = None,
+    verify: bool = True,
+  ):
+    super().__init__(path, flip, scaling_factor, verify)
+    self.texts = StoredTexts(captions, verify)
+    data = self._reader.layout.facts["data"]
+    if (self.texts.data, len(self.texts)) != (data, len(self)):
+      raise UsageError(
+        f"{captions} has the captions of {len(self.texts)} images "
+        f"({self.texts.data!r}); {path} has the latents of {len(self)} "
+        f"({data!r})"
+      )
+    self.num_classes = None
+    content = self.fingerprint + self.texts.fingerprint
+    self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
+
+  def read(
+    self, indices: np.ndarray, draws: np.ndarray | None = None
+  ) -> dict[str, np.ndarray]:
+    """Records at `indices` (n,), sampled and captioned by `draws` (n,)."""
+    records = super().read(indices, draws)
+    numbers = self.texts.pick(indices, draws)
+    return records | {"label": self.texts.read(numbers)}

@@ -249,6 +249,11 @@ class ShardReader:
         records[name][here] = array[rows[here]]
     return records
 
+  def column(self, name: str) -> np.ndarray:
+    """The array `name` of all records, (count, ...)."""
+    shards = range(self.layout.num_shards)
+    return np.concatenate([self._shard(shard)[name] for shard in shards])
+
   def _shard(self, shard: int) -> dict[str, np.ndarray]:
     if shard not in self._open:
       self._open[shard] = {

@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 
 from get_jax.data.image_files import edm_zip, images
-from get_jax.data.latents import LatentsSource
+from get_jax.data.latents import CaptionedLatents, LatentsSource
+from get_jax.data.texts import SyntheticTexts, Texts
 from get_jax.data.tfds import TfdsSource
 from get_jax.errors import UsageError
 
@@ -16,10 +17,11 @@ class Source(Protocol):
   """A fixed, ordered set of records.
 
   `read(indices, draws)` returns a dict of arrays whose first axis follows
-  `indices`; images are float32 NHWC in [-1, 1], labels int32. What is random
-  about a record is a function of its `draws` (see `get_jax.data.draws`);
-  without them it is read as it is stored. `fingerprint` names the content: two
-  sources with equal fingerprints hold equal records.
+  `indices`; images are float32 NHWC in [-1, 1], labels int32 classes, or
+  float32 (n, L, D) where they are texts, which the source then has as `texts`.
+  What is random about a record is a function of its `draws` (see
+  `get_jax.data.draws`); without them it is read as it is stored. `fingerprint`
+  names the content: two sources with equal fingerprints hold equal records.
   """
 
   image_shape: tuple[int, int, int]
@@ -36,15 +38,16 @@ class Source(Protocol):
 
 
 class ArraySource:
-  """Records held in memory, as arrays with one leading axis."""
+  """Records held in memory, as arrays with one leading axis, and texts."""
 
   def __init__(
     self,
     arrays: Mapping[str, np.ndarray],
     num_classes: int | None,
     fingerprint: str,
+    texts: Texts | None = None,
   ):
-    self.arrays = dict(arrays)
+    self.arrays, self.texts = dict(arrays), texts
     self.image_shape = self.arrays["image"].shape[1:]
     self.num_classes = num_classes
     self.fingerprint = fingerprint
@@ -55,9 +58,11 @@ class ArraySource:
   def read(
     self, indices: np.ndarray, draws: np.ndarray | None = None
   ) -> dict[str, np.ndarray]:
-    """Records at `indices` (n,); nothing about them is random."""
-    del draws
-    return {name: array[indices] for name, array in self.arrays.items()}
+    """Records at `indices` (n,); nothing but the choice of text is random."""
+    records = {name: array[indices] for name, array in self.arrays.items()}
+    if self.texts is not None:
+      records["label"] = self.texts.read(self.texts.pick(indices, draws))
+    return records
 
 
 def digits() -> ArraySource:
@@ -74,19 +79,35 @@ def digits() -> ArraySource:
 
 
 def synthetic(
-  image_size: int, channels: int, num_classes: int | None, size: int = 256
+  image_size: int,
+  channels: int,
+  num_classes: int | None,
+  size: int = 256,
+  text: tuple[int, int] | None = None,
 ) -> ArraySource:
-  """Seeded noise of any shape, to try a configuration without its data."""
+  """Seeded noise of any shape, to try a configuration without its data.
+
+  Args:
+    image_size: side of the images.
+    channels: of the images.
+    num_classes: None or 0 for images without labels.
+    size: number of records.
+    text: shape (L, D) of their texts' embeddings, if they have texts.
+  """
   rng = np.random.RandomState(0)
   shape = (size, image_size, image_size, channels)
   arrays = {"image": rng.uniform(-1, 1, shape).astype(np.float32)}
   if num_classes:
     arrays["label"] = rng.randint(num_classes, size=size).astype(np.int32)
   name = f"synthetic-{size}x{image_size}x{image_size}x{channels}"
-  return ArraySource(arrays, num_classes, name)
+  texts = SyntheticTexts(size, text) if text else None
+  if texts:
+    name += f"-{texts.fingerprint}"
+  return ArraySource(arrays, num_classes, name, texts)
 
 
 SOURCES = {
+  "captioned_latents": CaptionedLatents,
   "digits": digits,
   "edm_zip": edm_zip,
   "images": images,

@@ -129,13 +129,13 @@ class Guidance:
     return guided
 
 
-def check_labels(labels, num_classes: int) -> None:
+def check_labels(labels, num_classes: int, null_class: bool = True) -> None:
   """Raises a UsageError unless the labels (host integers) are classes.
 
-  The null class, index num_classes, is allowed.
+  The null class, index num_classes, is one of them where there is one.
   """
   labels = np.asarray(labels)
-  wrong = labels[(labels < 0) | (labels > num_classes)]
+  wrong = labels[(labels < 0) | (labels >= num_classes + null_class)]
   if wrong.size:
     raise UsageError(
       f"label {wrong[0]} is out of range: the model has classes 0 to "

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.data import create_source
+from get_jax.data.texts import StoredTexts
 from get_jax.diffusion import create_process
 from get_jax.diffusion.augmentation import Augmentation
 from get_jax.diffusion.noise import SampleNoise
@@ -13,6 +14,12 @@ from get_jax.distillation.student import Student
 from get_jax.equilibrium.settings import Settings
 from get_jax.errors import UsageError
 from get_jax.models import create_model
+from get_jax.programs.condition import (
+  Captions,
+  Classes,
+  Condition,
+  Unconditional,
+)
 from get_jax.training.randomness import purpose_key
 from get_jax.training.sharding import AXES, make_mesh
 
@@ -99,9 +106,38 @@ def image_shape(model) -> tuple[int, int, int]:
   return height, width, model.in_channels
 
 
-def null_label(model) -> int | None:
-  """The label that stands for "no class", where the model has one."""
-  return model.num_classes if getattr(model, "null_class", False) else None
+def build_condition(config, model, source=None) -> Condition:
+  """What the network is told besides noise and time.
+
+  Args:
+    config: the experiment; `sampling.captions` names the texts of samples.
+    model: its network.
+    source: of the data whose texts to take; None takes those of samples, which
+      are the data's where the config names none.
+
+  Raises:
+    UsageError: the network takes texts that are not there, or of another
+      shape.
+  """
+  wanted = model.inputs(1)[2] if config.task == "denoising" else None
+  if wanted is None or wanted.ndim == 1:
+    if not model.num_classes:
+      return Unconditional()
+    null = getattr(model, "null_class", False)
+    return Classes(model.num_classes, model.num_classes if null else None)
+  captions = config.sampling.get("captions")
+  if source is None and captions:
+    texts = StoredTexts(captions, verify=False)
+  else:
+    texts = getattr(source or build_source(config), "texts", None)
+  found = texts and tuple(texts.shape)
+  if found != wanted.shape[1:]:
+    raise UsageError(
+      f"{config.model.name} takes texts of shape {wanted.shape[1:]}; "
+      f"{captions or config.data.name!r} has "
+      + (f"texts of shape {found}" if found else "none")
+    )
+  return Captions(texts)
 
 
 def build_init(model):
@@ -119,7 +155,12 @@ def build_student(config, model) -> Student:
   return Student(model, image_shape(model), config.distillation.z0)
 
 
-def build_objective(config, model, pairs_seed: int | None = None):
+def build_objective(
+  config,
+  model,
+  pairs_seed: int | None = None,
+  condition: Condition | None = None,
+):
   """`objective(params, batch, key) -> (loss, metrics)` of `config.task`.
 
   Args:
@@ -127,12 +168,13 @@ def build_objective(config, model, pairs_seed: int | None = None):
     model: its network.
     pairs_seed: seed of the pairs' noise, where the task is distillation; None
       takes the noise that the records hold.
+    condition: what the network is told; None makes it from the config.
 
   Raises:
     UsageError: the settings contradict each other.
   """
   if config.task == "denoising":
-    null = null_label(model)
+    null = (condition or build_condition(config, model)).null
     if config.label_dropout and null is None:
       raise UsageError(
         f"label_dropout is {config.label_dropout} but {config.model.name} has "

@@ -1,4 +1,4 @@
-"""Generating: parameters, sample noise and labels to images.
+"""Generating: parameters, sample noise and conditions to images.
 
 One-step generators, and samplers wrapped round guided denoisers, look the same
 from here on, with the decoder of latents behind them; sampling, scoring, pairs,
@@ -14,22 +14,20 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from get_jax.diffusion import Guidance, create_sampler
-from get_jax.diffusion.guidance import check_labels
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.programs.build import (
+  build_condition,
   build_model,
   build_process,
   build_student,
   image_shape,
-  null_label,
   settings,
 )
+from get_jax.programs.condition import Condition
 from get_jax.programs.decoder import Decoder, build_decoder
 from get_jax.programs.workdir import plain
 from get_jax.training.preemption import Stopped, stop_requests
 from get_jax.training.sharding import BATCH, check_batch_size
-
-LABELS = 2**32 - 1  # stream of a sample's label
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Generator:
       nominally in [-1, 1] and not clipped, or latents.
     evaluations: network evaluations per image.
     image_shape: (H, W, C) of the image or latent.
-    num_classes: 0 where unconditional.
+    condition: what the samples show.
     sampler: its name, or "one call".
     steps: of the sampler, or equilibrium iterations; None where it has none.
     guidance: such as "1.5 on 3 channels", or "none".
@@ -52,7 +50,7 @@ class Generator:
   generate: Callable
   evaluations: int
   image_shape: tuple[int, int, int]
-  num_classes: int
+  condition: Condition
   sampler: str
   steps: int | None
   guidance: str
@@ -82,7 +80,7 @@ def build_generator(config, iterations: int | None = None) -> Generator:
 
 def _build_undecoded(config, iterations: int | None) -> Generator:
   model = build_model(config)
-  shape = image_shape(model)
+  shape, condition = image_shape(model), build_condition(config, model)
   if config.task == "distillation":
     student = build_student(config, model)
     steps = iterations or config.sampling.iterations
@@ -99,7 +97,7 @@ def _build_undecoded(config, iterations: int | None) -> Generator:
       "z0": student.z0,
     }
     return Generator(
-      generate, 1, shape, model.num_classes, "one call", steps, "none", made
+      generate, 1, shape, condition, "one call", steps, "none", made
     )
 
   process = build_process(config)
@@ -111,7 +109,7 @@ def _build_undecoded(config, iterations: int | None) -> Generator:
     def net(x, t, y):
       return model.apply({"params": params}, x, t, y)
 
-    guided = guidance(net, y, null_label(model), process.sigma_of)
+    guided = guidance(net, y, condition.null, process.sigma_of)
     return sampler(guided, noise, shape)
 
   sections = ("model", "process", "sampler", "guidance")
@@ -119,32 +117,20 @@ def _build_undecoded(config, iterations: int | None) -> Generator:
     generate,
     sampler.evaluations,
     shape,
-    model.num_classes,
+    condition,
     name,
     fields.get("num_steps", fields.get("steps")),
     guidance.describe(),
-    {section: plain(config[section]) for section in sections},
+    {section: plain(config[section]) for section in sections}
+    | condition.facts(),
   )
-
-
-def draw_labels(noise: SampleNoise, num_classes: int) -> jax.Array | None:
-  """A uniform class for each sample, from its key; None without classes."""
-  if not num_classes:
-    return None
-
-  def draw(key):
-    return jax.random.randint(
-      jax.random.fold_in(key, LABELS), (), 0, num_classes
-    )
-
-  return jax.vmap(draw)(noise.keys)
 
 
 class ImageMaker:
   """Draws samples by index, in batches over a mesh, compiled once.
 
-  Sample i depends on (key, i) and its label alone: neither on the batch size
-  nor on the mesh.
+  Sample i depends on (key, i) and its condition alone: neither on the batch
+  size nor on the mesh.
 
   Raises:
     UsageError: the batch size does not fit the mesh.
@@ -163,46 +149,51 @@ class ImageMaker:
     self._whole = NamedSharding(mesh, PartitionSpec())
     self._split = NamedSharding(mesh, BATCH)
     self._key = key
-    num_classes, decoder = generator.num_classes, generator.decoder
+    decoder = generator.decoder
     self._decoder = decoder and jax.device_put(decoder.params, self._whole)
 
-    def make(params, decoder_params, key, indices, labels):
-      noise = SampleNoise.of(key, indices)
-      if labels is None:
-        labels = draw_labels(noise, num_classes)
-      images = generator.generate(params, noise, labels)
+    def make(params, decoder_params, key, indices, y):
+      images = generator.generate(params, SampleNoise.of(key, indices), y)
       if decoder:
         images = decoder(decoder_params, images, mesh)
-      return images, labels
+      return images
 
     self._make = jax.jit(make, out_shardings=self._split)
 
   def batch(
-    self, params: dict, indices: np.ndarray, labels: np.ndarray | None = None
+    self, params: dict, indices: np.ndarray, chosen: np.ndarray | None = None
   ):
-    """Samples `indices` (n <= batch_size,), with given or own labels.
+    """Samples `indices` (n <= batch_size,) of given or own conditions.
+
+    Args:
+      params: parameters of the generator.
+      indices: of the samples.
+      chosen: numbers (n,) of what they show, see `Condition`; None takes each
+        one's own.
 
     Returns:
-      Images (n, H, W, C) float32 and labels (n,) int32 or None, on the host.
+      Images (n, H, W, C) float32 and the numbers (n,) int32 of what they show,
+      or None, on the host.
     """
-    count = len(indices)
-    fill = np.zeros(self.batch_size - count, np.int64)
-    padded = np.concatenate([indices, fill]).astype(np.uint32)
-    arguments = [jax.device_put(padded, self._split), None]
-    if labels is not None:
-      check_labels(labels, self.generator.num_classes)
-      filled = np.concatenate([labels, fill]).astype(np.int32)
-      arguments[1] = jax.device_put(filled, self._split)
+    count, condition = len(indices), self.generator.condition
+    # The last sample again, as often as the batch is short of some.
+    rows = np.minimum(np.arange(self.batch_size), count - 1)
+    indices = np.asarray(indices, np.uint32)[rows]
+    if chosen is None:
+      chosen = condition.choose(self._key, indices)
+    else:
+      chosen = np.asarray(chosen)[rows]
+    arguments = jax.device_put((indices, condition.inputs(chosen)), self._split)
     with jax.set_mesh(self.mesh):
-      images, made = self._make(params, self._decoder, self._key, *arguments)
+      images = self._make(params, self._decoder, self._key, *arguments)
     images = np.asarray(images)[:count]
-    return images, None if made is None else np.asarray(made)[:count]
+    return images, None if chosen is None else chosen[:count]
 
   def batches(
     self,
     params: dict,
     indices: np.ndarray,
-    labels: np.ndarray | None = None,
+    chosen: np.ndarray | None = None,
     description: str = "sampling",
   ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """`batch` over all indices in order, with a progress bar.
@@ -224,14 +215,14 @@ class ImageMaker:
         if stop_asked():
           raise Stopped(f"{description} stopped at image {start}")
         here = slice(start, start + self.batch_size)
-        chosen = None if labels is None else labels[here]
-        yield self.batch(params, indices[here], chosen)
+        these = None if chosen is None else chosen[here]
+        yield self.batch(params, indices[here], these)
         bar.update(len(indices[here]))
 
-  def all(self, params, indices, labels=None, description="sampling"):
+  def all(self, params, indices, chosen=None, description="sampling"):
     """`batches`, concatenated."""
     images, made = zip(
-      *self.batches(params, np.asarray(indices), labels, description),
+      *self.batches(params, np.asarray(indices), chosen, description),
       strict=True,
     )
     return np.concatenate(images), (

@@ -29,7 +29,8 @@ def run(config, workdir: str) -> None:
   Raises:
     UsageError: the config does not train on latents, or does not say which.
   """
-  if config.data.get("name") != "latents" or "latents" not in config:
+  trains_on = config.data.get("name"), "latents" in config
+  if trains_on not in (("latents", True), ("captioned_latents", True)):
     raise UsageError(
       "--mode=latents needs a config that trains on latents; expected "
       "data.name='latents', data.path and a section latents"

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.programs.build import build_init, build_objective, image_shape
+from get_jax.programs.condition import Condition
 from get_jax.training.ema import create_ema
 from get_jax.training.optimizer import create_optimizer
 from get_jax.training.randomness import purpose_key
@@ -32,7 +33,11 @@ class Learner:
 
 
 def build_learner(
-  config, model, batch: Shapes, pairs_seed: int | None = None
+  config,
+  model,
+  batch: Shapes,
+  pairs_seed: int | None = None,
+  condition: Condition | None = None,
 ) -> Learner:
   """The learner of an experiment.
 
@@ -41,11 +46,12 @@ def build_learner(
     model: its network.
     batch: shapes and types of a step's records.
     pairs_seed: see `build_objective`.
+    condition: see there.
 
   Raises:
     UsageError: the settings contradict each other.
   """
-  objective = build_objective(config, model, pairs_seed)
+  objective = build_objective(config, model, pairs_seed, condition)
   optimizer = create_optimizer(config.optimizer, config.num_steps)
   init, init_key = build_init(model), purpose_key(config.seed, "init")
   params = jax.eval_shape(init, init_key)
@@ -67,8 +73,9 @@ def batch_shapes(config, model) -> dict[str, jax.ShapeDtypeStruct]:
   shapes = {
     "image": jax.ShapeDtypeStruct((size, *image_shape(model)), jnp.float32)
   }
-  if model.num_classes:
-    shapes["label"] = jax.ShapeDtypeStruct((size,), jnp.int32)
+  y = model.inputs(size)[-1]
+  if y is not None:
+    shapes["label"] = y
   if config.task == "distillation":
     shapes["index"] = jax.ShapeDtypeStruct((size,), jnp.int32)
   return shapes

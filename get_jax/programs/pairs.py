@@ -8,6 +8,7 @@ import numpy as np
 from get_jax.distillation.store import PairsInfo, PairsWriter, noise_digest
 from get_jax.errors import UsageError
 from get_jax.programs.build import build_mesh, check_task
+from get_jax.programs.condition import Captions
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.workdir import locked, open_workdir, write_results
 from get_jax.training.checkpoints import load_params, params_digest
@@ -47,13 +48,18 @@ def make(config, workdir: pathlib.Path) -> None:
   params = load_params(teacher_workdir(config, workdir))
   # A student of a latent teacher learns its latents.
   generator = build_generator(teacher).with_decoder(None)
+  if isinstance(generator.condition, Captions):
+    raise UsageError(
+      f"pairs keep classes, and {teacher.model.name} is told texts; expected a "
+      "teacher of classes or none"
+    )
   key = purpose_key(pairs.seed, "pairs")
   info = PairsInfo(
     count=pairs.count,
     seed=pairs.seed,
     image_shape=generator.image_shape,
     dtype=pairs.dtype,
-    num_classes=generator.num_classes or None,
+    num_classes=generator.condition.num_classes or None,
     teacher=params_digest(params),
     sampler=generator.settings,
     shard_size=pairs.shard_size,

@@ -15,18 +15,26 @@ MIN_SIDE = 32  # smaller images are enlarged to this many pixels
 
 
 def save_grid(
-  path: pathlib.Path, images: np.ndarray, columns: int | None = None
+  path: pathlib.Path,
+  images: np.ndarray,
+  names: np.ndarray | None = None,
+  columns: int | None = None,
 ) -> None:
   """Saves images (n, H, W, C) in [-1, 1] as one PNG, row by row.
 
   Args:
     path: of the file; its folder is made.
     images: floats; of more than 3 channels (latents) the first 3 are shown.
+    names: what they show; captions are left in a .txt beside the file, one on
+      a line.
     columns: images per row; about the square root of n by default.
   """
   columns = columns or int(np.ceil(np.sqrt(len(images))))
   path.parent.mkdir(parents=True, exist_ok=True)
   Image.fromarray(tile(to_uint8(images), columns)).save(path)
+  if names is not None and names.dtype.kind == "U":
+    lines = (" ".join(name.split()) + "\n" for name in names.tolist())
+    path.with_suffix(".txt").write_text("".join(lines), "utf-8")
 
 
 def tile(pixels: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:

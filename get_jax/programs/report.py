@@ -87,7 +87,7 @@ def _draw_grids(config, workdir, student, teacher) -> None:
     "GET": (student, build_generator(config)),
     "teacher": (teacher, build_generator(config.teacher)),
   }
-  classes = makers["GET"][1].num_classes
+  classes = makers["GET"][1].condition.num_classes
   labels = np.repeat(np.arange(classes), PER_CLASS)
   key = purpose_key(config.pairs.seed, "sample")
   size, mesh = config.sampling.batch_size, build_mesh(config)
@@ -108,7 +108,7 @@ def _draw_grids(config, workdir, student, teacher) -> None:
   pictures.save_class_grids(folder / "comparison.png", grids, PER_CLASS)
   for title, images in grids.items():
     name = title.partition(",")[0].lower()
-    pictures.save_grid(folder / f"{name}.png", images, PER_CLASS)
+    pictures.save_grid(folder / f"{name}.png", images, columns=PER_CLASS)
 
 
 def _print(content: dict) -> None:

@@ -16,9 +16,10 @@ from get_jax.training.randomness import purpose_key
 def run(config, workdir: str) -> None:
   """Leaves samples/samples.npz (arr_0 uint8 NHWC) and samples/samples.png.
 
-  Labels, where there are any, are drawn from each sample's own key and stored
-  as arr_1. Latents without a decoder are stored as they are (float32, NHWC) in
-  samples/latents.npz, and the picture shows their first three channels.
+  What each sample was to show is stored as arr_1: classes, drawn from its own
+  key, or captions, which are left in samples/samples.txt too. Latents without a
+  decoder are stored as they are (float32, NHWC) in samples/latents.npz, and the
+  picture shows their first three channels.
   """
   check_task(config)
   folder = open_workdir(workdir, config)
@@ -31,17 +32,18 @@ def run(config, workdir: str) -> None:
     sampling.batch_size,
     build_mesh(config),
   )
-  images, labels = maker.all(params, np.arange(sampling.count))
+  images, chosen = maker.all(params, np.arange(sampling.count))
+  names = generator.condition.names(chosen)
   latent = is_latent(config) and generator.decoder is None
   kind = "latents" if latent else "samples"
   offset = conventions_of(config).uint8_offset
   arrays = {"arr_0": images if latent else to_uint8(images, offset)}
-  if labels is not None:
-    arrays["arr_1"] = labels
+  if names is not None:
+    arrays["arr_1"] = names
   path = folder / "samples" / f"{kind}.npz"
   path.parent.mkdir(exist_ok=True)
   np.savez(path, **arrays)
-  pictures.save_grid(path.with_suffix(".png"), images[:400])
+  pictures.save_grid(path.with_suffix(".png"), images[:400], names)
   protocol = {
     "count": sampling.count,
     "seed": sampling.seed,

@@ -224,8 +224,10 @@ def measure(
     if missing:
       indices = np.concatenate([shards.indices(shard) for shard in missing])
       drawn = maker.batches(params, indices, description=title)
-      for shard, (images, labels) in zip(missing, drawn, strict=True):
+      classes = generator.condition.num_classes
+      for shard, (images, chosen) in zip(missing, drawn, strict=True):
         pixels = batches(to_uint8(images, offset), READ)
+        labels = chosen if classes else None
         shards.write(shard, extract(ruler.extractor, pixels), labels)
     summary = shards.summarize(ruler.extractor, ruler.keep_rows)
     results.append(ruler.result(summary, protocol))

@@ -10,6 +10,7 @@ from get_jax.distillation.store import PairsSource, check_noise
 from get_jax.errors import UsageError
 from get_jax.programs import pictures
 from get_jax.programs.build import (
+  build_condition,
   build_init,
   build_mesh,
   build_model,
@@ -17,6 +18,7 @@ from get_jax.programs.build import (
   check_task,
   image_shape,
 )
+from get_jax.programs.condition import Captions
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.learner import build_learner
 from get_jax.programs.scoring import build_ruler
@@ -82,7 +84,8 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
     (jax.process_index(), jax.process_count()),
   )
   batch = jax.eval_shape(lambda: pipeline.batch(0))
-  learner = build_learner(config, model, batch, pairs_seed)
+  condition = _condition(config, model, source)
+  learner = build_learner(config, model, batch, pairs_seed, condition)
   state = create_state(learner.make_state, learner.init_key, mesh)
   schedule = Schedule(
     config.num_steps,
@@ -129,6 +132,19 @@ def _check_data(config, model, source) -> None:
     )
 
 
+def _condition(config, model, source):
+  """What the data tells the network; samples must be told the like."""
+  learnt = build_condition(config, model, source)
+  if isinstance(learnt, Captions) and config.sampling.get("captions"):
+    data, shown = learnt.texts, build_condition(config, model).texts
+    if data.encoder != shown.encoder:
+      raise UsageError(
+        "the texts of data and of sampling.captions were encoded by different "
+        f"encoders, {data.encoder} and {shown.encoder}; expected the same"
+      )
+  return learnt
+
+
 def _previewer(config, workdir: pathlib.Path, mesh):
   """A function that leaves a grid of EMA samples in samples/."""
   key = purpose_key(config.sampling.seed, "sample")
@@ -137,7 +153,8 @@ def _previewer(config, workdir: pathlib.Path, mesh):
   )
 
   def preview(state, step):
-    images, _ = maker.all(state.ema, np.arange(config.sampling.count))
-    pictures.save_grid(workdir / "samples" / f"{step:08d}.png", images)
+    images, chosen = maker.all(state.ema, np.arange(config.sampling.count))
+    names = maker.generator.condition.names(chosen)
+    pictures.save_grid(workdir / "samples" / f"{step:08d}.png", images, names)
 
   return preview

@@ -22,7 +22,7 @@ from get_jax.programs.build import (
   build_source,
   image_shape,
 )
-from get_jax.programs.generator import build_generator, draw_labels
+from get_jax.programs.generator import build_generator
 from get_jax.programs.workdir import plain
 from get_jax.training.ema import create_ema
 from get_jax.training.optimizer import create_optimizer
@@ -172,12 +172,13 @@ def test_smoke(name):
 
   generator = build_generator(config)
 
-  @jax.jit
-  def sample(params):
-    noise = SampleNoise.of(key, jnp.arange(1))
-    labels = draw_labels(noise, generator.num_classes)
-    return generator.generate(params, noise, labels)
+  condition, indices = generator.condition, np.arange(1)
+  y = condition.inputs(condition.choose(key, indices))
 
-  images = sample(state.ema)
+  @jax.jit
+  def sample(params, y):
+    return generator.generate(params, SampleNoise.of(key, indices), y)
+
+  images = sample(state.ema, y)
   assert images.shape == (1, *shape)
   assert np.isfinite(images).all()
