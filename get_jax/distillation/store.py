@@ -18,6 +18,7 @@ from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.errors import UsageError
 
 FORMAT = "get_jax pairs 2"
+DTYPES = ("uint8", "float16", "float32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,12 @@ class PairsInfo:
   sampler: dict
   shard_size: int
   noise: str | None = None
+
+  def __post_init__(self):
+    if self.dtype not in DTYPES:
+      raise UsageError(
+        f"pairs.dtype is {self.dtype!r}; expected one of: {', '.join(DTYPES)}"
+      )
 
   @property
   def num_shards(self) -> int:

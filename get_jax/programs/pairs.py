@@ -7,8 +7,14 @@ import numpy as np
 
 from get_jax.distillation.store import PairsInfo, PairsWriter, noise_digest
 from get_jax.errors import UsageError
-from get_jax.programs.build import build_mesh, check_task
+from get_jax.programs.build import (
+  build_mesh,
+  build_model,
+  check_task,
+  image_shape,
+)
 from get_jax.programs.condition import Captions
+from get_jax.programs.decoder import is_latent
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.workdir import locked, open_workdir, write_results
 from get_jax.training.checkpoints import load_params, params_digest
@@ -22,9 +28,35 @@ def run(config, workdir: str) -> None:
     raise UsageError(
       f"--mode=pairs needs a config that distils; its task is {config.task!r}"
     )
+  check_teacher(config)
   folder = open_workdir(workdir, config)
   with locked(folder):
     make(config, folder)
+
+
+def check_teacher(config) -> None:
+  """Refuses a student that cannot learn from its teacher.
+
+  Raises:
+    UsageError: they see other shapes or classes, or the pairs cannot hold what
+      the teacher makes.
+  """
+  models = build_model(config.teacher), build_model(config)
+  teacher, student = (
+    {"shape": image_shape(model), "num_classes": model.num_classes}
+    for model in models
+  )
+  for key, expected in teacher.items():
+    # A student may leave the labels aside.
+    if student[key] not in (expected, 0):
+      raise UsageError(
+        f"the student's {key} is {student[key]}; its teacher's is {expected}"
+      )
+  if is_latent(config.teacher) and config.pairs.dtype == "uint8":
+    raise UsageError(
+      "pairs.dtype is 'uint8', which holds images, and the teacher makes "
+      "latents; expected 'float16' or 'float32'"
+    )
 
 
 def train_teacher(config, workdir: pathlib.Path) -> None:

@@ -49,13 +49,17 @@ def check_experiment(config) -> None:
   """Refuses what could only fail after hours, for instance of the teacher.
 
   Raises:
-    UsageError: the network, its generator, the mesh or the report's scores do
-      not go together.
+    UsageError: the network, its teacher, its generator, the mesh or the
+      report's scores do not go together.
   """
+  from get_jax.programs import pairs
+
   check_task(config)
   parts = [config]
   if config.task == "distillation" and "teacher" in config:
     parts.append(config.teacher)
+    if not config.pairs.directory:
+      pairs.check_teacher(config)
   for part in parts:
     model, mesh = build_model(part), build_mesh(config)
     jax.eval_shape(build_init(model), jax.random.key(0))

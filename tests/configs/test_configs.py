@@ -49,6 +49,11 @@ PARAMS = {
   "edm_ffhq64_ve": 62_761_091,
   "edm_imagenet64": 295_899_267,
   "get_base_cifar10_cond": 62_230_284 - 256 * 768,
+  # Of GET-B's 62,230,284: patches of 4 channels, both ways, and 1,000 classes.
+  "get_base_imagenet256": 62_230_284
+  - 256 * 768
+  + 4 * (768 + 768 + 1)
+  + 990 * 3 * 768,
   "vit_base_cifar10_cond": 85_294_860 - 256 * 768,
   "vit_base_cifar10_cond_adaln": 128_944_908 - 256 * 768,
 }
