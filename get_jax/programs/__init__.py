@@ -12,6 +12,7 @@ MODES = (
   "pairs",
   "convert",
   "summary",
+  "compile",
 )
 
 

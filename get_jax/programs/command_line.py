@@ -47,7 +47,24 @@ _MODE = flags.DEFINE_enum(
   "it. evaluate: score it. curve: score it against training step or any "
   "setting. pairs: make the teacher's noise/image pairs. convert: official "
   "checkpoints in, our parameters out. summary: count parameters and "
-  "operations; needs neither data nor workdir.",
+  "operations. compile: compile a step for a pod that is not there, see "
+  "--topology. The last two need neither data nor workdir.",
+)
+_TOPOLOGY = flags.DEFINE_string(
+  "topology",
+  None,
+  "With --mode=compile: the pod, as chip and grid: v5e:4x4, v5p:8x8x8, "
+  "v6e:16x16, tpu7x:4x4x4; of GPUs hosts and GPUs of a host: h200:1x8.",
+)
+_NUM_SLICES = flags.DEFINE_integer(
+  "num_slices", None, "With --mode=compile: slices of that grid; 1 if not said."
+)
+_STEP = flags.DEFINE_enum(
+  "step",
+  None,
+  ("train", "sample"),
+  "With --mode=compile: the step of training (if not said), or the sampling "
+  "of a batch.",
 )
 
 
@@ -67,7 +84,7 @@ def run(doc: str) -> None:
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("get_jax").setLevel(logging.INFO)
     try:
-      program(_MODE.value)(_CONFIG.value, _workdir(), **_files())
+      program(_MODE.value)(_CONFIG.value, _workdir(), **_options())
     except UsageError as error:
       _refuse(str(error))
     except FloatingPointError as error:
@@ -174,17 +191,22 @@ def _near_files(file: str) -> str:
 
 
 def _workdir() -> str | None:
-  if _WORKDIR.value is None and _MODE.value != "summary":
+  if _WORKDIR.value is None and _MODE.value not in ("summary", "compile"):
     raise UsageError("--workdir is missing; expected a folder for the run")
   return _WORKDIR.value
 
 
-def _files() -> dict[str, str]:
-  """The files of --mode=convert, by flag."""
-  given = {"checkpoint": _CHECKPOINT.value, "export": _EXPORT.value}
-  given = {flag: file for flag, file in given.items() if file is not None}
-  if given and _MODE.value != "convert":
-    raise UsageError(f"--{next(iter(given))} needs --mode=convert")
+def _options() -> dict:
+  """What was said of the flags that belong to one mode only."""
+  given = {}
+  for mode, own in (
+    ("convert", (_CHECKPOINT, _EXPORT)),
+    ("compile", (_TOPOLOGY, _NUM_SLICES, _STEP)),
+  ):
+    said = {flag.name: flag.value for flag in own if flag.value is not None}
+    if said and _MODE.value != mode:
+      raise UsageError(f"--{next(iter(said))} needs --mode={mode}")
+    given |= said
   return given
 
 

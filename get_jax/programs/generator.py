@@ -126,6 +126,21 @@ def _build_undecoded(config, iterations: int | None) -> Generator:
   )
 
 
+def sampling_function(generator: Generator, mesh: Mesh) -> Callable:
+  """(params, decoder_params, key, indices, y) -> images (B, H, W, C); for jit.
+
+  Sample i depends on (key, i) and its condition alone.
+  """
+
+  def make(params, decoder_params, key, indices, y):
+    images = generator.generate(params, SampleNoise.of(key, indices), y)
+    if generator.decoder:
+      images = generator.decoder(decoder_params, images, mesh)
+    return images
+
+  return make
+
+
 class ImageMaker:
   """Draws samples by index, in batches over a mesh, compiled once.
 
@@ -151,13 +166,7 @@ class ImageMaker:
     self._key = key
     decoder = generator.decoder
     self._decoder = decoder and jax.device_put(decoder.params, self._whole)
-
-    def make(params, decoder_params, key, indices, y):
-      images = generator.generate(params, SampleNoise.of(key, indices), y)
-      if decoder:
-        images = decoder(decoder_params, images, mesh)
-      return images
-
+    make = sampling_function(generator, mesh)
     self._make = jax.jit(make, out_shardings=self._split)
 
   def batch(

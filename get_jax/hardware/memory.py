@@ -1,0 +1,81 @@
+"""Memory of one device in a compiled step, or how much it lacks."""
+
+import dataclasses
+import re
+
+import jax
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+QUANTITY = r"([\d.]+)([KMGT]?)i?B?"
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+  """Bytes on one device, by kind.
+
+  Attributes:
+    arguments: state and batch, or parameters.
+    outputs: results that do not take an argument's place.
+    temporaries: the largest sum of what is alive at once in between.
+    code: the program.
+  """
+
+  arguments: int
+  outputs: int
+  temporaries: int
+  code: int
+
+  @property
+  def total(self) -> int:
+    """All of it: the most that is in use at once."""
+    return self.arguments + self.outputs + self.temporaries + self.code
+
+
+class Shortage(Exception):
+  """A program does not fit its device.
+
+  Attributes:
+    needed: bytes that the compiler would have to find, as it tells.
+    available: bytes that it has.
+  """
+
+  def __init__(self, message: str):
+    super().__init__(message)
+    self.needed, self.available = _quantities(message)
+
+
+def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+  """Compiles.
+
+  Raises:
+    Shortage: the compiler says that the device has not enough memory.
+  """
+  try:
+    return lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+      raise
+    raise Shortage(str(error)) from error
+
+
+def read_memory(compiled: jax.stages.Compiled) -> Memory:
+  """The memory of a compiled program, as its compiler tells."""
+  found = compiled.memory_analysis()
+  return Memory(
+    found.argument_size_in_bytes,
+    found.output_size_in_bytes - found.alias_size_in_bytes,
+    found.temp_size_in_bytes,
+    found.generated_code_size_in_bytes,
+  )
+
+
+def _quantities(message: str) -> tuple[float | None, float | None]:
+  """Needed and available bytes in the words of the TPU's compiler."""
+  for pattern in (
+    rf"\({QUANTITY}\) exceeds available HBM \({QUANTITY}\)",
+    rf"Used {QUANTITY} of {QUANTITY} hbm",
+  ):
+    if match := re.search(pattern, message):
+      needed, unit, available, other = match.groups()
+      return float(needed) * UNITS[unit], float(available) * UNITS[other]
+  return None, None

@@ -1,0 +1,149 @@
+"""Devices that are not there: what a compiler needs to know of a pod."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import re
+import sys
+
+import jax
+import numpy as np
+
+from get_jax.errors import UsageError
+from get_jax.hardware.chips import Chip, find_chip
+
+# No question to the cloud where this machine is; beside other processes.
+LIBTPU = {
+  "TPU_SKIP_MDS_QUERY": "1",
+  "TPU_WORKER_HOSTNAMES": "localhost",
+  "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+  "TPU_STDERR_LOG_LEVEL": "3",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Topology:
+  """A pod, or several slices of pods.
+
+  Attributes:
+    name: such as "v5e:4x4".
+    chip: what it is made of.
+    grid: chips of a slice along each direction.
+    num_slices: slices, or hosts of GPUs.
+    devices: of all slices, to make a mesh of.
+  """
+
+  name: str
+  chip: Chip
+  grid: tuple[int, ...]
+  num_slices: int
+  devices: list
+
+  def __str__(self) -> str:
+    slices = f" x {self.num_slices}" if self.num_slices > 1 else ""
+    return f"{self.name}{slices} ({self.num_chips:,} chips)"
+
+  @property
+  def num_chips(self) -> int:
+    """In all slices."""
+    return len(self.devices) // self.chip.devices
+
+  @property
+  def memory(self) -> float:
+    """Bytes of one device."""
+    return self.chip.memory / self.chip.devices
+
+  def islands(self) -> np.ndarray:
+    """The slice or host of each device, (devices,)."""
+    each = len(self.devices) // self.num_slices
+    return np.arange(len(self.devices)) // each
+
+  def coordinates(self) -> np.ndarray:
+    """The place of each device in its slice, (devices, directions)."""
+    if not self.chip.dimensions:
+      return np.zeros((len(self.devices), 0), int)
+    places = [d.coords[: len(self.grid)] for d in self.devices]
+    return np.array(places, int)
+
+
+def find_topology(name: str, num_slices: int = 1) -> Topology:
+  """A topology by name, from the compiler of its chips.
+
+  Args:
+    name: "chip:AxB" or "chip:AxBxC" of a TPU slice, "chip:HOSTSxGPUS" of GPUs.
+    num_slices: how many such slices there are, of TPUs.
+
+  Raises:
+    UsageError: the name is wrong, or the compiler is not installed.
+  """
+  chip, grid = _parse(name)
+  if num_slices < 1 or (num_slices > 1 and chip.platform != "tpu"):
+    raise UsageError(
+      f"--num_slices is {num_slices}; expected a positive number of slices of "
+      "TPUs, or 1 with GPUs, whose hosts --topology counts"
+    )
+  jax.config.update("jax_platforms", "cpu")
+  if chip.platform == "cuda":
+    from get_jax.hardware.cuda import cuda_devices
+
+    hosts, gpus = grid
+    devices = cuda_devices(name.partition(":")[0], hosts, gpus)
+    return Topology(name, chip, (), hosts, devices)
+  return Topology(
+    name, chip, grid, num_slices, _tpu_devices(name, chip, num_slices)
+  )
+
+
+def _parse(name: str) -> tuple[Chip, tuple[int, ...]]:
+  kind, _, grid = name.partition(":")
+  chip = find_chip(kind)
+  wanted = chip.dimensions or 2
+  if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", grid) or (
+    len(grid.split("x")) != wanted
+  ):
+    raise UsageError(
+      f"--topology={name} has no grid of {kind}; expected "
+      f"{kind}:{'x'.join('4' * wanted)} or other sizes"
+      + ("" if chip.dimensions else ", hosts by GPUs of a host")
+    )
+  return chip, tuple(int(n) for n in grid.split("x"))
+
+
+def _tpu_devices(name: str, chip: Chip, num_slices: int) -> list:
+  from jax.experimental import topologies
+
+  if importlib.util.find_spec("libtpu") is None:
+    raise UsageError(
+      f'--topology={name} needs libtpu; install it with pip install -e ".[tpu]"'
+    )
+  for key, value in LIBTPU.items():
+    os.environ.setdefault(key, value)
+  options = dict(chip.config)
+  if num_slices > 1:
+    options["num_slices"] = num_slices
+  try:
+    with _quiet():
+      found = topologies.get_topology_desc(
+        platform="tpu", topology_name=name, **options
+      )
+  except jax.errors.JaxRuntimeError as error:
+    raise UsageError(
+      f"--topology={name} is not known to libtpu: "
+      f"{' '.join(str(error).split())}"
+    ) from error
+  return found.devices
+
+
+@contextlib.contextmanager
+def _quiet():
+  """Without what libtpu writes past Python when it finds no TPU."""
+  sys.stderr.flush()
+  kept = os.dup(2)
+  try:
+    with open(os.devnull, "w") as nowhere:
+      os.dup2(nowhere.fileno(), 2)
+      yield
+  finally:
+    os.dup2(kept, 2)
+    os.close(kept)
