@@ -1,17 +1,24 @@
 """What every experiment starts from; each file says what it changes."""
 
+import dataclasses
 import functools
 
 from ml_collections import ConfigDict
 
 from get_jax.errors import UsageError
+from get_jax.models import create_model
+
+# Type of matrix products, kernel of attention, one traced block in a loop, what
+# the backward pass computes again: see the networks' docstrings.
+COMPUTE = dict(dtype="float32", attention="auto", scan=False, remat="none")
 
 
 def experiment(get_config):
   """Lets a `get_config` take what follows the colon of `--config=file.py:`.
 
   "smoke" makes it a trial run, see `configs.recipes.smoke`; nothing is the
-  experiment itself.
+  experiment itself. Networks show how they compute, see COMPUTE, so that it can
+  be changed on the command line.
   """
 
   @functools.wraps(get_config)
@@ -23,9 +30,19 @@ def experiment(get_config):
       shrink(config)
     elif argument:
       raise UsageError(f"a config takes :smoke or nothing, not :{argument}")
+    for part in (config, config.get("teacher")):
+      if part:
+        _show_compute(part.model)
     return config
 
   return with_argument
+
+
+def _show_compute(model: ConfigDict) -> None:
+  known = {field.name for field in dataclasses.fields(create_model(**model))}
+  for name, value in COMPUTE.items():
+    if name in known and name not in model:
+      model[name] = value
 
 
 def base() -> ConfigDict:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ FREE = (
   "report",
   "sampling",
 )
+# Of a network: how it computes, not what.
+FREE_FIELDS = re.compile(r"(^|\.)model\.(attention|remat|scan)$")
 
 
 def open_workdir(
@@ -102,6 +105,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
       flat[prefix] = value
 
   walk("", {k: v for k, v in config.items() if k not in FREE})
+  flat = {k: v for k, v in flat.items() if not FREE_FIELDS.search(k)}
   if flat.get("optimizer.schedule") == "constant":
     flat.pop("num_steps", None)
   return flat
