@@ -20,6 +20,7 @@ FREE = (
   "curve",
   "evaluation",
   "keep_checkpoints",
+  "latents",
   "log_every",
   "mesh",
   "preview_every",
