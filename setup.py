@@ -28,7 +28,6 @@ EXTRAS = {
   "cuda13": ["jax[cuda13]>=0.10.2,<0.13"],
   "tpu": ["jax[tpu]>=0.10.2,<0.13"],
   "prepare": ["tensorflow-cpu"],
-  "text": ["transformers>=4.40"],
   "tensorboard": ["tensorboardX"],
   "test": [
     "pytest",

@@ -2,8 +2,8 @@
 
 Position p of the endless training order is record `permutation(seed,
 p // n)[p % n]`: each epoch is shuffled anew, without repetition or omission.
-Step s takes the positions s*B ... (s+1)*B - 1 and each host a contiguous part
-of them, so nothing needs saving to resume, on any number of hosts.
+Step s takes the positions s*B ... (s+1)*B - 1 and each host some rows of them,
+so nothing needs saving to resume, on any number of hosts.
 """
 
 import functools
@@ -15,7 +15,6 @@ from absl import flags
 
 from get_jax.data.draws import draws
 from get_jax.data.sources import Source
-from get_jax.errors import UsageError
 
 
 class Pipeline:
@@ -25,7 +24,7 @@ class Pipeline:
     source: where the records come from.
     batch_size: records per step over all hosts.
     seed: seed of the epochs' permutations.
-    host: (index, count) of this process.
+    rows: of a batch, those that this host reads (n,); None: all.
     threads: batches that are read at the same time.
     workers: processes that read, for data that is slow to decode; 0 reads in
       this one.
@@ -36,19 +35,13 @@ class Pipeline:
     source: Source,
     batch_size: int,
     seed: int,
-    host: tuple[int, int] = (0, 1),
+    rows: np.ndarray | None = None,
     threads: int = 4,
     workers: int = 0,
   ):
-    index, count = host
-    if batch_size % count:
-      raise UsageError(
-        f"batch_size is {batch_size}; expected a multiple of the {count} hosts"
-      )
     self.source, self.batch_size, self.seed = source, batch_size, seed
     self.threads, self.workers = threads, workers
-    share = batch_size // count
-    self._share = slice(index * share, (index + 1) * share)
+    self._rows = slice(None) if rows is None else rows
 
   @functools.lru_cache(maxsize=2)  # noqa: B019 - a pipeline lives as long as its run
   def _permutation(self, epoch: int) -> np.ndarray:
@@ -68,9 +61,9 @@ class Pipeline:
 
   def batch(self, step: int) -> dict[str, np.ndarray]:
     """This host's records of a step."""
-    chosen = self.indices(step)[self._share]
+    chosen = self.indices(step)[self._rows]
     positions = step * self.batch_size + np.arange(self.batch_size)
-    words = draws(self.seed, positions[self._share])
+    words = draws(self.seed, positions[self._rows])
     return self.source.read(chosen, words)
 
   def batches(self, start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:

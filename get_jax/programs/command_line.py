@@ -67,32 +67,58 @@ _STEP = flags.DEFINE_enum(
   "of a batch.",
 )
 
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator",
+  None,
+  "Address HOST:PORT of process 0, where several processes make one run; with "
+  "--num_processes and --process_id. Cloud TPU and Slurm need none of these.",
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes",
+  None,
+  "Processes of the run; 1: this one alone, whatever the cluster says.",
+  lower_bound=1,
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Which of them this one is, from 0.", lower_bound=0
+)
+_STUCK_AFTER = flags.DEFINE_float(
+  "stuck_after",
+  900.0,
+  "Seconds that one of several processes may stand still while others wait "
+  "for it; then all end, and say where it stood.",
+  lower_bound=1.0,
+)
+
 
 def run(doc: str) -> None:
   """Parses the command line, runs the mode and ends the process.
 
-  Exit codes: 0 done; 2 bad input, told in one sentence; 75 stopped by a
-  signal with everything saved; else a fault of ours, with its traceback.
+  Exit codes: 0 done; 1 a fault of ours, with its traceback, or numbers that
+  are not finite; 2 bad input, told in one sentence; 75 stopped by a signal
+  with everything saved; 76 another process of the run is lost.
 
   Args:
     doc: the text above `--help`.
   """
 
   def main(_):
-    from get_jax.training.preemption import EXIT_CODE, Stopped
+    from get_jax.programs import launch
 
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("get_jax").setLevel(logging.INFO)
-    try:
-      program(_MODE.value)(_CONFIG.value, _workdir(), **_options())
-    except UsageError as error:
-      _refuse(str(error))
-    except FloatingPointError as error:
-      print(f"Stopped: {error}", file=sys.stderr)
-      sys.exit(1)
-    except Stopped as stop:
-      print(f"{stop}; run the same command again to go on", file=sys.stderr)
-      sys.exit(EXIT_CODE)
+    with launch.ending(_refuse):
+      workdir, options = _workdir(), _options()
+      joined = launch.joined(
+        _MODE.value,
+        _COORDINATOR.value,
+        _NUM_PROCESSES.value,
+        _PROCESS_ID.value,
+        _STUCK_AFTER.value,
+        workdir,
+      )
+      with joined:
+        program(_MODE.value)(_CONFIG.value, workdir, **options)
 
   def parse(argv):
     if {"--help", "-help", "--helpfull", "--helpshort"} & set(argv):

@@ -221,7 +221,7 @@ class ImageMaker:
       ) as bar,
     ):
       for start in range(0, len(indices), self.batch_size):
-        if stop_asked():
+        if stop_asked(f"{description}, image {start}"):
           raise Stopped(f"{description} stopped at image {start}")
         here = slice(start, start + self.batch_size)
         these = None if chosen is None else chosen[here]

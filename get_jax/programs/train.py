@@ -25,8 +25,9 @@ from get_jax.programs.scoring import build_ruler
 from get_jax.programs.workdir import locked, open_workdir
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.loop import Schedule, fit
+from get_jax.training.processes import decide
 from get_jax.training.randomness import purpose_key
-from get_jax.training.sharding import check_batch_size
+from get_jax.training.sharding import check_batch_size, local_rows
 from get_jax.training.state import create_state
 
 
@@ -73,7 +74,7 @@ def check_experiment(config) -> None:
 
 def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
   """Trains one network up to `config.num_steps`; done is done."""
-  if (latest_step(workdir) or 0) >= config.num_steps:
+  if (decide(lambda: latest_step(workdir)) or 0) >= config.num_steps:
     print(f"{name}: {config.num_steps} steps are already in {workdir}")
     return
   mesh = build_mesh(config)
@@ -85,7 +86,7 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
     source,
     config.batch_size,
     config.seed,
-    (jax.process_index(), jax.process_count()),
+    local_rows(config.batch_size, mesh),
   )
   batch = jax.eval_shape(lambda: pipeline.batch(0))
   condition = _condition(config, model, source)
@@ -109,7 +110,8 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
     preview,
     name,
   )
-  pictures.plot_losses(workdir, name)
+  if jax.process_index() == 0:
+    pictures.plot_losses(workdir, name)
 
 
 def _source(config, workdir: pathlib.Path):

@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import ml_collections
 
 from get_jax.errors import UsageError
+from get_jax.training.processes import decide
 
 # What may change between two visits to the same run.
 FREE = (
@@ -20,7 +22,6 @@ FREE = (
   "curve",
   "evaluation",
   "keep_checkpoints",
-  "latents",
   "log_every",
   "mesh",
   "preview_every",
@@ -41,6 +42,11 @@ def open_workdir(
       experiment; the differing keys are named.
   """
   workdir = pathlib.Path(workdir)
+  decide(lambda: _enter(workdir, config))
+  return workdir
+
+
+def _enter(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
   path = workdir / "config.json"
   try:
     workdir.mkdir(parents=True, exist_ok=True)
@@ -56,23 +62,27 @@ def open_workdir(
     ) from error
   except json.JSONDecodeError as error:
     raise UsageError(f"{path} is not JSON ({error})") from error
-  return workdir
 
 
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
-  """Holds the folder against a second writer; freed when the process ends.
+  """Holds the folder against a second run; freed when process 0 ends.
 
   Raises:
-    UsageError: another process is at work in it.
+    UsageError: another run is at work in it.
   """
-  with (workdir / "lock").open("w") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-      raise UsageError(
-        f"another process is at work in {workdir}; expected to be alone there"
-      ) from error
+  with contextlib.ExitStack() as held:
+
+    def lock():
+      file = held.enter_context((workdir / "lock").open("w"))
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except OSError as error:
+        raise UsageError(
+          f"another process is at work in {workdir}; expected to be alone there"
+        ) from error
+
+    decide(lock)
     yield
 
 
@@ -86,7 +96,8 @@ def write_json(path: pathlib.Path, content: Any) -> None:
 
 def write_results(workdir: pathlib.Path, mode: str, content: Any) -> None:
   """Leaves every figure that a mode printed in results/<mode>.json."""
-  write_json(workdir / "results" / f"{mode}.json", content)
+  if jax.process_index() == 0:
+    write_json(workdir / "results" / f"{mode}.json", content)
 
 
 def plain(config: ml_collections.ConfigDict) -> dict:

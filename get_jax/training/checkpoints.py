@@ -6,6 +6,7 @@ checkpoint that is half-written or damaged is put aside with a log line and the
 last good one is taken instead.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -20,6 +21,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from get_jax.errors import UsageError
+from get_jax.training.processes import decide, share
 from get_jax.training.sharding import path_name
 from get_jax.training.state import TrainState, abstract_like
 
@@ -70,6 +72,18 @@ def _split(state: TrainState) -> dict[str, Any]:
     "bad_step": state.bad_step,
   }
   return {"params": state.params, "ema": state.ema, "training": training}
+
+
+@contextlib.contextmanager
+def _damage(what: str):
+  """Any error inside, on any process, is `Damaged` on all."""
+  reason = ""
+  try:
+    yield
+  except Exception as error:
+    reason = f"{what} ({error})"
+  if reason := next(filter(None, share(reason)), None):
+    raise Damaged(reason)
 
 
 class Checkpoints:
@@ -128,7 +142,7 @@ class Checkpoints:
       UsageError: the arrays are another model's, or every checkpoint is
         damaged.
     """
-    self._remove_unfinished()
+    decide(self._remove_unfinished)
 
     def target(manifest):
       items = _split(abstract_like(like))
@@ -150,16 +164,14 @@ class Checkpoints:
       target: from a checkpoint's manifest to the abstract items wanted.
       only: the one step to be considered; None: all of them.
     """
-    steps = sorted(self._manager.all_steps(), reverse=True)
+    steps = decide(lambda: sorted(self._manager.all_steps(), reverse=True))
     steps = [step for step in steps if only in (None, step)]
     for step in steps:
       try:
         return self._read(step, target)
       except Damaged as error:
         log.warning("Skipping damaged checkpoint %d: %s", step, error)
-        aside = self.directory / f"{step}.damaged"
-        shutil.rmtree(aside, ignore_errors=True)
-        (self.directory / str(step)).rename(aside)
+        decide(functools.partial(self._put_aside, step))
         self._manager.reload()
     if steps:
       raise UsageError(
@@ -170,22 +182,23 @@ class Checkpoints:
 
   def _read(self, step: int, target) -> dict[str, Any]:
     read = functools.partial(self._manager.restore, step)
-    try:
+    with _damage("its manifest cannot be read"):
       arguments = ocp.args.Composite(manifest=ocp.args.JsonRestore())
       manifest = read(args=arguments)["manifest"]
-    except Exception as error:
-      raise Damaged(f"its manifest cannot be read ({error})") from error
     wanted = target(manifest)
     _check_fit(wanted, manifest, f"checkpoint {step} in {self.directory}")
     arguments = {k: ocp.args.StandardRestore(v) for k, v in wanted.items()}
-    try:
+    with _damage("its arrays cannot be read"):
       items = dict(read(args=ocp.args.Composite(**arguments)).items())
-    except Exception as error:
-      raise Damaged(f"its arrays cannot be read ({error})") from error
     for path, entry in manifest_of(items).items():
       if entry != manifest[path]:
         raise Damaged(f"{path} is not what was saved")
     return items
+
+  def _put_aside(self, step: int) -> None:
+    aside = self.directory / f"{step}.damaged"
+    shutil.rmtree(aside, ignore_errors=True)
+    (self.directory / str(step)).rename(aside)
 
   def _remove_unfinished(self) -> None:
     for entry in sorted(self.directory.iterdir()):
@@ -236,7 +249,7 @@ def load_params(
   """
   directory = pathlib.Path(workdir) / "checkpoints"
   if sharding is None:
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
   def target(manifest):
     tree = {}

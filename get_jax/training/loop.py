@@ -103,7 +103,7 @@ def fit(
         # One step late: the device has the next step before the host looks.
         _refuse_bad(previous_bad, checkpoints)
         previous_bad = bad
-        stopping = stop_asked()
+        stopping = stop_asked(f"{name}, step {step}")
         saving = stopping or schedule.due(step, schedule.checkpoint_every)
         logging_now = schedule.due(step, schedule.log_every)
         bar.update()

@@ -9,6 +9,7 @@ import os
 import pathlib
 from collections.abc import Mapping
 
+import jax
 import numpy as np
 
 
@@ -96,8 +97,11 @@ def create_writer(workdir: str | pathlib.Path, start_step: int) -> MultiWriter:
   """The writers of a run that starts, or resumes, after `start_step` updates.
 
   Lines of a former life of the run beyond that step, and a line cut short by
-  its end, are removed, so that the file has no gap and no double.
+  its end, are removed, so that the file has no gap and no double. Of several
+  processes the first writes, the others nothing.
   """
+  if jax.process_index():
+    return MultiWriter()
   workdir = pathlib.Path(workdir)
   path = workdir / "metrics.jsonl"
   _truncate(path, start_step)

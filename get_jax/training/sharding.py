@@ -137,3 +137,14 @@ def to_mesh(batch, mesh: Mesh):
     lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)),
     batch,
   )
+
+
+def local_rows(batch_size: int, mesh: Mesh) -> np.ndarray:
+  """The rows of a batch that this process's devices take, in order.
+
+  They need not lie together, and where "tensor" spans processes several of
+  them take the same.
+  """
+  shares = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+  rows = [np.arange(batch_size)[share] for (share,) in shares.values()]
+  return np.unique(np.concatenate(rows))

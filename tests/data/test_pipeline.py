@@ -27,7 +27,8 @@ def test_a_step_is_a_function_of_seed_and_step():
 def test_hosts_share_a_step_without_overlap():
   whole = Pipeline(numbers(50), 12, seed=0)
   for count in (1, 2, 4):
-    hosts = [Pipeline(numbers(50), 12, 0, (i, count)) for i in range(count)]
+    shares = np.split(np.arange(12), count)
+    hosts = [Pipeline(numbers(50), 12, 0, rows) for rows in shares]
     for step in (0, 7):
       together = np.concatenate([h.batch(step)["image"] for h in hosts])
       np.testing.assert_array_equal(together, whole.batch(step)["image"])

@@ -65,7 +65,8 @@ def test_hosts_workers_and_restarts_see_the_same_flips(root):
   )
   whole = Pipeline(source, 4, seed=1)
   for count in (2, 4):
-    hosts = [Pipeline(source, 4, 1, (i, count)) for i in range(count)]
+    shares = np.split(np.arange(4), count)
+    hosts = [Pipeline(source, 4, 1, rows) for rows in shares]
     together = np.concatenate([h.batch(5)["image"] for h in hosts])
     np.testing.assert_array_equal(together, whole.batch(5)["image"])
 
