@@ -28,6 +28,7 @@ EXTRAS = {
   "cuda13": ["jax[cuda13]>=0.10.2,<0.13"],
   "tpu": ["jax[tpu]>=0.10.2,<0.13"],
   "prepare": ["tensorflow-cpu"],
+  "text": ["transformers>=4.40"],
   "tensorboard": ["tensorboardX"],
   "test": [
     "pytest",

@@ -53,6 +53,11 @@ def coco_latents(config) -> None:
     data=dict(
       name="images", path="data/coco/train2014", image_size=256, labels=False
     ),
+    captions=dict(
+      file="data/coco/annotations/captions_train2014.json",
+      encoder="",
+      tokenizer="",
+    ),
     dtype="float16",
     flips=False,
     shard_size=4096,

@@ -10,6 +10,7 @@ from get_jax.autoencoder import AutoencoderKL
 from get_jax.errors import UsageError
 from get_jax.interop import (
   autoencoder,
+  clip,
   diagnosis,
   diffit,
   dit,
@@ -28,9 +29,11 @@ from get_jax.models.parameters import abstract_params
 from get_jax.models.unet import DhariwalUNet, SongUNet
 from get_jax.models.uvit import UViT
 from get_jax.models.vit import ViT
+from get_jax.text.encoder import CLIPTextEncoder
 
 FAMILIES: dict[type[nn.Module], Family] = {
   AutoencoderKL: autoencoder.FAMILY,
+  CLIPTextEncoder: clip.FAMILY,
   DhariwalUNet: edm.FAMILIES["DhariwalUNet"],
   DiT: dit.FAMILY,
   DiffiT: diffit.FAMILY,

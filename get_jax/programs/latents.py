@@ -14,6 +14,7 @@ from get_jax.autoencoder import posterior
 from get_jax.data.latents import latents_layout
 from get_jax.data.shards import ShardWriter
 from get_jax.errors import UsageError
+from get_jax.programs import captions
 from get_jax.programs.build import build_source
 from get_jax.programs.decoder import read_autoencoder
 from get_jax.programs.workdir import open_workdir, write_results
@@ -24,19 +25,27 @@ from get_jax.training.preemption import Stopped, stop_requests
 def run(config, workdir: str) -> None:
   """Encodes `config.latents.data` into the directory `config.data.path`.
 
+  Where the data has captions they are encoded first, into `data.captions`.
   Every host encodes shards of its own on its own devices.
 
   Raises:
     UsageError: the config does not train on latents, or does not say which.
   """
-  trains_on = config.data.get("name"), "latents" in config
-  if trains_on not in (("latents", True), ("captioned_latents", True)):
+  captioned = config.data.get("name") == "captioned_latents"
+  if "latents" not in config or not (
+    captioned or config.data.get("name") == "latents"
+  ):
     raise UsageError(
       "--mode=latents needs a config that trains on latents; expected "
       "data.name='latents', data.path and a section latents"
     )
   folder = open_workdir(workdir, config)
-  made = encode(config.latents, config.autoencoder, config.data.path)
+  made = {}
+  if captioned:
+    made["captions"] = captions.encode_of_images(
+      config.latents, config.data.captions
+    )
+  made |= encode(config.latents, config.autoencoder, config.data.path)
   if jax.process_index() == 0:
     write_results(folder, "latents", made)
 

@@ -22,6 +22,7 @@ FREE = (
   "curve",
   "evaluation",
   "keep_checkpoints",
+  "latents",
   "log_every",
   "mesh",
   "preview_every",
