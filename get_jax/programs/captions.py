@@ -83,7 +83,7 @@ def encode(
     tqdm(total=total, desc="captions", unit="text", disable=host != 0) as bar,
   ):
     for shard in missing:
-      if stop_asked():
+      if stop_asked(f"captions, shard {shard}"):
         raise Stopped(f"captions stopped before shard {shard}")
       here = layout.shard_range(shard)
       states = []
