@@ -16,32 +16,28 @@ class Memory:
   Attributes:
     arguments: state and batch, or parameters.
     outputs: results that do not take an argument's place.
-    temporaries: the largest sum of what is alive at once in between.
+    temporaries: what is alive in between; some of it lies where arguments were.
     code: the program.
+    peak: the most that is in use at once.
   """
 
   arguments: int
   outputs: int
   temporaries: int
   code: int
-
-  @property
-  def total(self) -> int:
-    """All of it: the most that is in use at once."""
-    return self.arguments + self.outputs + self.temporaries + self.code
+  peak: int
 
 
 class Shortage(Exception):
   """A program does not fit its device.
 
   Attributes:
-    needed: bytes that the compiler would have to find, as it tells.
-    available: bytes that it has.
+    needed: bytes in use at once, as the compiler tells; None if it does not.
   """
 
   def __init__(self, message: str):
     super().__init__(message)
-    self.needed, self.available = _quantities(message)
+    self.needed = _needed(message)
 
 
 def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
@@ -66,16 +62,16 @@ def read_memory(compiled: jax.stages.Compiled) -> Memory:
     found.output_size_in_bytes - found.alias_size_in_bytes,
     found.temp_size_in_bytes,
     found.generated_code_size_in_bytes,
+    found.peak_memory_in_bytes,
   )
 
 
-def _quantities(message: str) -> tuple[float | None, float | None]:
-  """Needed and available bytes in the words of the TPU's compiler."""
+def _needed(message: str) -> float | None:
+  """Reads the words of the TPU's compiler."""
   for pattern in (
-    rf"\({QUANTITY}\) exceeds available HBM \({QUANTITY}\)",
+    rf"total memory required for HLO temporaries \({QUANTITY}\)",
     rf"Used {QUANTITY} of {QUANTITY} hbm",
   ):
     if match := re.search(pattern, message):
-      needed, unit, available, other = match.groups()
-      return float(needed) * UNITS[unit], float(available) * UNITS[other]
-  return None, None
+      return float(match[1]) * UNITS[match[2]]
+  return None

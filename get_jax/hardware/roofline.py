@@ -6,6 +6,7 @@ Every figure rests on the assumptions below; none is measured.
 import dataclasses
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 
 from get_jax.hardware.collectives import Collective
@@ -60,6 +61,7 @@ class Roofline:
 
 def estimate(
   topology: Topology,
+  devices: Sequence[jax.Device],
   flops: float,
   touched: float,
   collectives: Sequence[Collective],
@@ -67,7 +69,8 @@ def estimate(
   """The roofline of a step.
 
   Args:
-    topology: what runs it; its devices in the order of the mesh.
+    topology: what runs it.
+    devices: of it, in the order of the mesh.
     flops: operations of one device, recomputations included.
     touched: bytes of its memory read or written.
     collectives: what it sends.
@@ -75,7 +78,7 @@ def estimate(
   chip = topology.chip
   peak = chip.peak_flops / chip.devices
   bandwidth = chip.memory_bandwidth / chip.devices
-  islands, places = topology.islands(), topology.coordinates()
+  islands, places = topology.islands(devices), topology.coordinates(devices)
   sending = sum(
     one.runs * _seconds(one, topology, islands, places) for one in collectives
   )

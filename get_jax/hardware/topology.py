@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import sys
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -29,8 +30,8 @@ class Topology:
   Attributes:
     name: such as "v5e:4x4".
     chip: what it is made of.
-    grid: chips of a slice along each direction.
-    num_slices: slices, or hosts of GPUs.
+    grid: chips of a slice along each direction; empty with GPUs.
+    num_slices: slices of TPUs.
     devices: of all slices, to make a mesh of.
   """
 
@@ -54,17 +55,17 @@ class Topology:
     """Bytes of one device."""
     return self.chip.memory / self.chip.devices
 
-  def islands(self) -> np.ndarray:
-    """The slice or host of each device, (devices,)."""
-    each = len(self.devices) // self.num_slices
-    return np.arange(len(self.devices)) // each
+  def islands(self, devices: Sequence[jax.Device]) -> np.ndarray:
+    """The slice, or the host of GPUs, of each device, (devices,)."""
+    if not self.chip.dimensions:
+      return np.array([d.process_index for d in devices], int)
+    return np.array([getattr(d, "slice_index", None) or 0 for d in devices])
 
-  def coordinates(self) -> np.ndarray:
+  def coordinates(self, devices: Sequence[jax.Device]) -> np.ndarray:
     """The place of each device in its slice, (devices, directions)."""
     if not self.chip.dimensions:
-      return np.zeros((len(self.devices), 0), int)
-    places = [d.coords[: len(self.grid)] for d in self.devices]
-    return np.array(places, int)
+      return np.zeros((len(devices), 0), int)
+    return np.array([d.coords[: len(self.grid)] for d in devices], int)
 
 
 def find_topology(name: str, num_slices: int = 1) -> Topology:
@@ -83,16 +84,19 @@ def find_topology(name: str, num_slices: int = 1) -> Topology:
       f"--num_slices is {num_slices}; expected a positive number of slices of "
       "TPUs, or 1 with GPUs, whose hosts --topology counts"
     )
+  # Where there are accelerators, they are left alone.
   jax.config.update("jax_platforms", "cpu")
   if chip.platform == "cuda":
     from get_jax.hardware.cuda import cuda_devices
 
-    hosts, gpus = grid
-    devices = cuda_devices(name.partition(":")[0], hosts, gpus)
-    return Topology(name, chip, (), hosts, devices)
-  return Topology(
-    name, chip, grid, num_slices, _tpu_devices(name, chip, num_slices)
-  )
+    kind = name.partition(":")[0]
+    with _quiet():
+      devices = cuda_devices(
+        kind, *grid, memory=chip.memory, bandwidth=chip.memory_bandwidth
+      )
+    return Topology(name, chip, (), 1, devices)
+  devices = _tpu_devices(name, chip, num_slices)
+  return Topology(name, chip, grid, num_slices, devices)
 
 
 def _parse(name: str) -> tuple[Chip, tuple[int, ...]]:
@@ -137,7 +141,7 @@ def _tpu_devices(name: str, chip: Chip, num_slices: int) -> list:
 
 @contextlib.contextmanager
 def _quiet():
-  """Without what libtpu writes past Python when it finds no TPU."""
+  """Without what plugins write past Python when they find no hardware."""
   sys.stderr.flush()
   kept = os.dup(2)
   try:

@@ -66,6 +66,12 @@ _STEP = flags.DEFINE_enum(
   "With --mode=compile: the step of training (if not said), or the sampling "
   "of a batch.",
 )
+_SEARCH = flags.DEFINE_boolean(
+  "search",
+  None,
+  "With --mode=compile: find the largest batch of a device, over remat "
+  "policies and meshes.",
+)
 
 _COORDINATOR = flags.DEFINE_string(
   "coordinator",
@@ -227,7 +233,7 @@ def _options() -> dict:
   given = {}
   for mode, own in (
     ("convert", (_CHECKPOINT, _EXPORT)),
-    ("compile", (_TOPOLOGY, _NUM_SLICES, _STEP)),
+    ("compile", (_TOPOLOGY, _NUM_SLICES, _STEP, _SEARCH)),
   ):
     said = {flag.name: flag.value for flag in own if flag.value is not None}
     if said and _MODE.value != mode:

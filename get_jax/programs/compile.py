@@ -1,113 +1,19 @@
 """--mode=compile: a step for hardware that is not there."""
 
 import dataclasses
-import time
 
 from rich.console import Console
 from rich.table import Table
 
 from get_jax.errors import UsageError
-from get_jax.hardware import hlo
-from get_jax.hardware.collectives import find_collectives, totals
-from get_jax.hardware.memory import (
-  Memory,
-  Shortage,
-  compile_program,
-  read_memory,
-)
-from get_jax.hardware.roofline import (
-  BANDWIDTH,
-  COMPUTE,
-  Roofline,
-  estimate,
-)
+from get_jax.hardware.roofline import BANDWIDTH, COMPUTE
 from get_jax.hardware.topology import Topology, find_topology
+from get_jax.programs import remedies
 from get_jax.programs.build import check_task
-from get_jax.programs.lowering import count_operations, lower_step
+from get_jax.programs.examine import Report, examine
 from get_jax.programs.workdir import open_workdir, write_results
 
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-  """What compiling a step tells. Bytes and seconds are those of one device.
-
-  Attributes:
-    fits: whether the device's memory holds it.
-    state: bytes of the whole state.
-    arguments: bytes of one device's part of state and batch.
-    memory: None where the compiler gave up.
-    available: bytes of memory.
-    lacking: what the compiler said where it gave up.
-    operations: of the step over all devices; None where they depend on data.
-    operations_done: with what the backward pass computes again.
-    collectives: by kind, see `totals`.
-    roofline: None where operations are.
-    images: in a step.
-    seconds: of tracing and compiling.
-    cpu_seconds: likewise.
-  """
-
-  fits: bool
-  state: int
-  arguments: int
-  memory: Memory | None
-  available: float
-  lacking: str
-  operations: int | None
-  operations_done: int | None
-  collectives: dict
-  roofline: Roofline | None
-  images: int
-  seconds: float
-  cpu_seconds: float
-
-
-def examine(config, kind: str, topology: Topology) -> Report:
-  """Compiles a step and reads what came out.
-
-  Args:
-    config: the experiment.
-    kind: "train" or "sample".
-    topology: what to compile for.
-
-  Raises:
-    UsageError: the settings contradict each other or the topology.
-  """
-  start, cpu = time.perf_counter(), time.process_time()
-  step = lower_step(config, kind, topology.devices)
-  try:
-    counted = count_operations(config, kind)
-  except NotImplementedError:
-    counted = None, None
-  memory, lacking, sends, found = None, "", [], {}
-  try:
-    compiled = compile_program(step.lowered)
-  except Shortage as shortage:
-    lacking = str(shortage)
-  else:
-    memory = read_memory(compiled)
-    sends = find_collectives(hlo.parse(compiled.as_text()), step.mesh.size)
-    found = totals(sends)
-  roofline = None
-  if memory is not None and counted[0] is not None:
-    touched = memory.arguments + memory.outputs + 2 * memory.temporaries
-    each = counted[1] / step.mesh.size
-    roofline = estimate(topology, each, touched, sends)
-  return Report(
-    fits=memory is not None and memory.total <= topology.memory,
-    state=step.state,
-    arguments=step.arguments,
-    memory=memory,
-    available=topology.memory,
-    lacking=lacking,
-    operations=counted[0],
-    operations_done=counted[1],
-    collectives=found,
-    roofline=roofline,
-    images=step.images,
-    seconds=time.perf_counter() - start,
-    cpu_seconds=time.process_time() - cpu,
-  )
+GIB = 2**30
 
 
 def run(
@@ -116,10 +22,20 @@ def run(
   topology: str | None = None,
   num_slices: int = 1,
   step: str = "train",
+  search: bool = False,
 ) -> None:
   """Prints whether a step fits a topology, and what it does there.
 
-  With a workdir the figures are left in results/compile.json too.
+  Where it does not fit, the first setting that makes it fit is told. With a
+  workdir the figures are left in results/compile.json too.
+
+  Args:
+    config: the experiment.
+    workdir: of the run, or None.
+    topology: see `find_topology`.
+    num_slices: see there.
+    step: "train" or "sample".
+    search: look for the largest batch instead.
 
   Raises:
     UsageError: no or no such topology, or settings that contradict it.
@@ -127,34 +43,77 @@ def run(
   if topology is None:
     raise UsageError("--topology is missing; expected a pod such as v5e:4x4")
   check_task(config)
-  found = find_topology(topology, num_slices)
-  report = examine(config, step, found)
+  folder = None if workdir is None else open_workdir(workdir, config)
+  pod = find_topology(topology, num_slices)
+  show = _search if search else _examine
+  title = f"{config.model.name}, {step}, {pod}"
+  figures = show(config, step, pod, title)
+  if folder is not None:
+    told = {"topology": str(pod), "step": step}
+    write_results(folder, "compile", told | figures)
+
+
+def _examine(config, step: str, pod: Topology, title: str) -> dict:
   console = Console()
-  console.print(_table(f"{config.model.name}, {step} on {found}", report))
-  console.print(_verdict(report))
-  if workdir is not None:
-    write_results(
-      open_workdir(workdir, config),
-      "compile",
-      {"topology": str(found), "step": step, **dataclasses.asdict(report)},
+  report = examine(config, step, pod)
+  console.print(_report_table(title, report))
+  figures = dataclasses.asdict(report)
+  if report.fits:
+    left = report.available - report.needed
+    console.print(f"Fits, with {_gib(left)} of a device's memory left.")
+    return figures
+  needed = "more" if report.needed is None else _gib(report.needed)
+  console.print(
+    f"Does not fit: it needs {needed}, a device has {_gib(report.available)}."
+  )
+  found = remedies.find_remedy(config, step, pod)
+  if found is None:
+    console.print("No setting that was tried makes it fit.")
+    return figures | {"remedy": None}
+  settings, mended = found
+  console.print(
+    f"With {remedies.flags(settings)} it fits: it needs "
+    f"{_gib(mended.needed)}, {_gib(mended.available - mended.needed)} are left."
+  )
+  return figures | {
+    "remedy": settings,
+    "with_remedy": dataclasses.asdict(mended),
+  }
+
+
+def _search(config, step: str, pod: Topology, title: str) -> dict:
+  found = remedies.search(config, step, pod)
+  table = Table(
+    "settings", "images a device", "memory", "images/s", title=title
+  )
+  for column in table.columns[1:]:
+    column.justify = "right"
+  most = max(one.batch for one in found)
+  for one in found:
+    memory = rate = ""
+    if one.report is not None:
+      memory = f"{_gib(one.report.needed)} of {_gib(one.report.available)}"
+      rate = _rate(one.report)
+    table.add_row(
+      remedies.flags(one.settings),
+      f"{one.batch}{' (most)' if one.batch == most else ''}",
+      memory,
+      rate,
     )
+  Console().print(table)
+  return {"search": [dataclasses.asdict(one) for one in found]}
 
 
-def _table(title: str, report: Report) -> Table:
+def _report_table(title: str, report: Report) -> Table:
   table = Table("figure", "value", title=title)
   table.columns[1].justify = "right"
-
-  def gib(label, size):
-    table.add_row(label, f"{size / 2**30:.2f} GiB")
-
-  gib("state, whole", report.state)
-  if report.memory is None:
-    gib("memory of a device: arguments", report.arguments)
-  else:
-    for kind, size in dataclasses.asdict(report.memory).items():
-      gib(f"memory of a device: {kind}", size)
-    gib("memory of a device: left", report.available - report.memory.total)
-  gib("memory of a device: all", report.available)
+  table.add_row("state of all devices", _gib(report.state))
+  kinds = {"arguments": report.arguments}
+  if report.memory is not None:
+    kinds = dataclasses.asdict(report.memory)
+  for kind, size in kinds.items():
+    table.add_row(f"memory of a device: {kind}", _gib(size))
+  table.add_row("memory of a device: all there is", _gib(report.available))
   if report.operations is not None:
     table.add_row("operations of a step", f"{report.operations / 1e12:.4g} T")
     again = report.operations_done - report.operations
@@ -168,17 +127,14 @@ def _table(title: str, report: Report) -> Table:
     for label, seconds in (
       (f"products at {COMPUTE:.0%} of the peak", line.compute),
       (f"memory at {BANDWIDTH:.0%} of its bandwidth", line.memory),
-      (f"sending at {BANDWIDTH:.0%} of the links", line.sending),
+      (f"sending at {BANDWIDTH:.0%} of the links'", line.sending),
       ("step, all sending overlapped", line.overlapped),
       ("step, none overlapped", line.serial),
     ):
       table.add_row(f"estimate: {label}", f"{seconds * 1e3:,.1f} ms")
     low, high = line.efficiency
     table.add_row("estimate: scaling efficiency", f"{low:.0%} to {high:.0%}")
-    rates = (report.images / line.serial, report.images / line.overlapped)
-    table.add_row(
-      "estimate: images a second", "{:,.0f} to {:,.0f}".format(*rates)
-    )
+    table.add_row("estimate: images a second", _rate(report))
   table.add_row(
     "tracing and compiling",
     f"{report.seconds:.0f} s ({report.cpu_seconds:.0f} s of CPU)",
@@ -186,11 +142,12 @@ def _table(title: str, report: Report) -> Table:
   return table
 
 
-def _verdict(report: Report) -> str:
-  if report.fits:
-    left = report.available - report.memory.total
-    return f"Fits, with {left / 2**30:.2f} GiB of a device's memory left."
-  if report.memory is None:
-    return f"Does not fit: {report.lacking}"
-  over = report.memory.total - report.available
-  return f"Does not fit: {over / 2**30:.2f} GiB too much for a device."
+def _gib(size: float) -> str:
+  return f"{size / GIB:.2f} GiB"
+
+
+def _rate(report: Report) -> str:
+  if (line := report.roofline) is None:
+    return ""
+  slow, fast = report.images / line.serial, report.images / line.overlapped
+  return f"{slow:,.0f} to {fast:,.0f}"

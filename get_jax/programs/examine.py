@@ -1,0 +1,104 @@
+"""What compiling a step for a topology tells of it."""
+
+import dataclasses
+import time
+
+import jax
+
+from get_jax.hardware import hlo
+from get_jax.hardware.collectives import find_collectives, totals
+from get_jax.hardware.memory import (
+  Memory,
+  Shortage,
+  compile_program,
+  read_memory,
+)
+from get_jax.hardware.roofline import Roofline, estimate
+from get_jax.hardware.topology import Topology
+from get_jax.programs.lowering import count_operations, lower_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What compiling a step tells. Bytes and seconds are those of one device.
+
+  Attributes:
+    fits: whether the device's memory holds it.
+    state: bytes of the whole state.
+    arguments: bytes of one device's part of state and batch.
+    memory: None where the compiler gave up.
+    needed: bytes in use at once; None where the compiler gave up and does not
+      tell.
+    available: bytes of memory.
+    operations: of the step over all devices; None where they depend on data.
+    operations_done: with what the backward pass computes again.
+    collectives: by kind, see `totals`.
+    roofline: None where operations are.
+    images: in a step.
+    seconds: of tracing and compiling.
+    cpu_seconds: likewise.
+  """
+
+  fits: bool
+  state: int
+  arguments: int
+  memory: Memory | None
+  needed: float | None
+  available: float
+  operations: int | None
+  operations_done: int | None
+  collectives: dict
+  roofline: Roofline | None
+  images: int
+  seconds: float
+  cpu_seconds: float
+
+
+def examine(config, kind: str, topology: Topology) -> Report:
+  """Compiles a step and reads what came out.
+
+  Args:
+    config: the experiment.
+    kind: "train" or "sample".
+    topology: what to compile for.
+
+  Raises:
+    UsageError: the settings contradict each other or the topology.
+  """
+  start, cpu = time.perf_counter(), time.process_time()
+  step = lower_step(config, kind, topology.devices)
+  try:
+    counted = count_operations(config, kind)
+  except NotImplementedError:
+    counted = None, None
+  memory, roofline, sends = None, None, []
+  try:
+    compiled = compile_program(step.lowered)
+  except Shortage as shortage:
+    needed = shortage.needed
+  else:
+    memory = read_memory(compiled)
+    needed = memory.peak
+    sends = find_collectives(hlo.parse(compiled.as_text()), step.mesh.size)
+  jax.clear_caches()  # Searches compile many.
+  if memory is not None and counted[0] is not None:
+    # The new state lies where the old one was.
+    touched = 2 * (memory.arguments + memory.temporaries) + memory.outputs
+    each = counted[1] / step.mesh.size
+    devices = list(step.mesh.devices.flat)
+    roofline = estimate(topology, devices, each, touched, sends)
+  return Report(
+    fits=memory is not None and memory.peak <= topology.memory,
+    state=step.state,
+    arguments=step.arguments,
+    memory=memory,
+    needed=needed,
+    available=topology.memory,
+    operations=counted[0],
+    operations_done=counted[1],
+    collectives=totals(sends),
+    roofline=roofline,
+    images=step.images,
+    seconds=time.perf_counter() - start,
+    cpu_seconds=time.process_time() - cpu,
+  )
