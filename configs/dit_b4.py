@@ -3,8 +3,8 @@
   python main.py --config=configs/dit_b4.py --workdir=runs/dit_b4
 
 Published: FID 68.38 after 400,000 steps, on 50,000 samples of 250 DDPM steps
-without guidance, ft-MSE decoder (Peebles and Xie 2023, Table 3). The authors'
-PyTorch code gives 68.9.
+without guidance, ft-MSE decoder (Peebles and Xie 2023, arXiv v2, Table 4). The
+authors' PyTorch code gives 68.9.
 
 Hardware: TPU v3 pods; time not given.
 

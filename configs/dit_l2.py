@@ -3,7 +3,7 @@
   python main.py --config=configs/dit_l2.py --workdir=runs/dit_l2
 
 Published: FID 23.33 after 400,000 steps, on 50,000 samples of 250 DDPM steps
-without guidance, ft-MSE decoder (Peebles and Xie 2023, Table 3).
+without guidance, ft-MSE decoder (Peebles and Xie 2023, arXiv v2, Table 4).
 
 Hardware: TPU v3 pods; time not given.
 

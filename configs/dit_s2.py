@@ -3,8 +3,8 @@
   python main.py --config=configs/dit_s2.py --workdir=runs/dit_s2
 
 Published: FID 68.40 after 400,000 steps, on 50,000 samples of 250 DDPM steps
-without guidance, ft-MSE decoder (Peebles and Xie 2023, Table 3). Others who
-trained the official code report about 79.6.
+without guidance, ft-MSE decoder (Peebles and Xie 2023, arXiv v2, Table 4).
+Others who trained the official code report about 79.6.
 
 Hardware: TPU v3 pods; time not given.
 

@@ -3,8 +3,8 @@
   python main.py --config=configs/dit_xl2.py --workdir=runs/dit_xl2
 
 Published: FID 2.27 on 50,000 samples after 7M steps, 250 DDPM steps, guidance
-1.5 on 3 of 4 channels, ft-EMA decoder (Peebles and Xie 2023, Table 2); 9.62
-without guidance; 19.47 without guidance after 400,000 steps (Table 3).
+1.5 on 3 of 4 channels, ft-EMA decoder (Peebles and Xie 2023, arXiv v2, Table
+2); 9.62 without guidance; 19.47 without guidance after 400,000 steps (Table 4).
 
 Hardware: TPU v3-256 pod, 5.7 steps a second.
 

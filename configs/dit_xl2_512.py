@@ -3,8 +3,8 @@
   python main.py --config=configs/dit_xl2_512.py --workdir=runs/dit_xl2_512
 
 Published: FID 3.04 on 50,000 samples after 3M steps, 250 DDPM steps, guidance
-1.5 on 3 of 4 channels, ft-EMA decoder (Peebles and Xie 2023, Table 2); without
-guidance 12.03 there and 11.93 in Table 3.
+1.5 on 3 of 4 channels, ft-EMA decoder (Peebles and Xie 2023, arXiv v2, Table
+3); without guidance 12.03 there and 11.93 in Table 4.
 
 Hardware: TPU v3 pods; time not given.
 

@@ -4,7 +4,7 @@ r"""DiT-XL/2 with cross-attention blocks on ImageNet at 256 pixels.
     --workdir=runs/dit_xl2_crossattention
 
 Published: FID 26.14 after 400,000 steps, on 50,000 samples of 250 DDPM steps
-without guidance, ft-MSE decoder (Peebles and Xie 2023, Table 3).
+without guidance, ft-MSE decoder (Peebles and Xie 2023, arXiv v2, Table 4).
 
 Hardware: TPU v3 pods; time not given.
 

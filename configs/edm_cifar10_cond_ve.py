@@ -4,7 +4,8 @@ r"""EDM on CIFAR-10, class-conditional, NCSN++ architecture.
     --workdir=runs/edm_cifar10_cond_ve
 
 Published: FID 1.79 on 50,000 samples of 18 Heun steps (35 evaluations), against
-the training set, the least of three sets (Karras et al. 2022, Table 2).
+the training set, the least of three sets (Karras et al. 2022, Table 2;
+unverified, the text was not at hand).
 
 Hardware: 8 V100, about 2 days (the authors' README).
 

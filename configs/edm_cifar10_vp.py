@@ -4,7 +4,7 @@ r"""EDM on CIFAR-10, unconditional, DDPM++ architecture.
     --workdir=runs/edm_cifar10_vp
 
 Published: FID 1.97 on 50,000 samples of 18 Heun steps (35 evaluations), against
-the training set, the least of three sets (Karras et al. 2022, Table 2). Others
+the training set, the least of three sets (Karras et al. 2022, abstract). Others
 who retrained it report 2.04 to 2.08.
 
 Hardware: 8 V100, about 2 days (the authors' README).

@@ -7,7 +7,8 @@ Published: FID 8.00, IS 9.03 on 50,000 samples of 6 iterations after 800,000
 steps on a million pairs (Geng et al. 2023, Table 2); 7.99 and 9.05 in the
 authors' repository.
 
-Hardware: 4 A6000; time not given.
+Hardware and time: not stated for this model; the benchmarks of Table 4 ran on 4
+A6000.
 
 Differs: pairs are made here, by our teacher and noise. The published FIDs are
 against CIFAR-10's test set, about 2 above those against the training set.

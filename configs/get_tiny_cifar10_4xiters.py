@@ -6,7 +6,8 @@ r"""GET-Tiny on CIFAR-10, trained four times as long.
 Published: FID 11.47, IS 8.64 on 50,000 samples of 6 iterations (Geng et al.
 2023, Table 2).
 
-Hardware: 4 A6000; time not given.
+Hardware and time: not stated for this model; the benchmarks of Table 4 ran on 4
+A6000.
 
 Differs: pairs are made here, by our teacher and noise. The published FIDs are
 against CIFAR-10's test set, about 2 above those against the training set.

@@ -9,8 +9,10 @@ others'), original decoder.
 
 Hardware: 4 A100, 60 hours (appendix, Table 2).
 
-Differs: float32, where the official code trains in mixed precision; images are
-cropped as by ADM, where the official code scales with Lanczos's filter.
+Differs: float32 by default, where the official code trains in float16 with a
+dynamic loss scale (nearest here: --config.model.dtype=bfloat16, which needs no
+scale and has three bits less); images are cropped as by ADM, where the official
+code scales with Lanczos's filter.
 """
 
 from configs.common import experiment

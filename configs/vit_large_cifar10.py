@@ -6,7 +6,8 @@ r"""ViT-L/2 distilled from unconditional EDM on CIFAR-10.
 Published: a point of Figures 2 and 3, above GET-Small's FID of 8.00 (Geng et
 al. 2023); the value is not printed.
 
-Hardware: 4 A6000; time not given.
+Hardware and time: not stated for this model; the benchmarks of Table 4 ran on 4
+A6000.
 
 Differs: pairs are made here, by our teacher and noise. The published FIDs are
 against CIFAR-10's test set, about 2 above those against the training set.

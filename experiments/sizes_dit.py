@@ -1,11 +1,11 @@
-"""DiT's Tables 1 and 3 (Peebles and Xie 2023): sizes, and ours beside them.
+"""Sizes of DiT (Peebles and Xie 2023, Tables 1 and 4 of arXiv v2), and ours.
 
 python experiments/sizes_dit.py
 """
 
 from published_sizes import Row, SizeTable, main
 
-# Parameters and Gflops of Table 3, in latents of 256-pixel images.
+# Parameters and Gflops of Table 4, in latents of 256-pixel images.
 SCALING = {
   "S/8": ("33", "0.36"),
   "S/4": ("33", "1.41"),
@@ -34,11 +34,11 @@ TABLES = (
       Row("DiT-S", "DiT-S/4", macs="1.4"),
       Row("DiT-B", "DiT-B/4", macs="5.6"),
       Row("DiT-L", "DiT-L/4", macs="19.7"),
-      Row("DiT-XL", "DiT-XL/4", macs="29.1", note="Table 3 says 29.05"),
+      Row("DiT-XL", "DiT-XL/4", macs="29.1", note="Table 4 says 29.05"),
     ),
   ),
   SizeTable(
-    title="DiT, Table 3",
+    title="DiT, Table 4",
     rows=(
       *(
         Row(f"DiT-{name}", f"DiT-{name}", *printed, note=NOTES.get(name, ""))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from get_jax.errors import UsageError
 from get_jax.models import diffit, diffit_image, dit, get, unet, uvit, vit
@@ -45,6 +46,9 @@ FAMILIES = {
 }
 
 
+DTYPES = ("float32", "bfloat16", "float16")
+
+
 def names() -> list[str]:
   """All published variants."""
   return [name for family in FAMILIES.values() for name in family.variants]
@@ -64,8 +68,8 @@ def create_model(name: str, **fields: Any) -> nn.Module:
     A flax.linen module without parameters.
 
   Raises:
-    UsageError: unknown name or field, or an image size that `downsample` does
-      not divide.
+    UsageError: unknown name, field or type of the products, or an image size
+      that `downsample` does not divide.
   """
   family, variant = _find(name)
   fields = {**variant, **fields}
@@ -77,6 +81,7 @@ def create_model(name: str, **fields: Any) -> nn.Module:
         f"{name} has no field {field!r}{_close(field, known)}; "
         f"expected one of: {', '.join(known)}"
       )
+  _check_dtype(fields.get("dtype"))
   image_size = fields.pop("image_size", family.image_size)
   downsample = fields.pop("downsample", family.downsample)
   if "input_size" not in fields:
@@ -89,6 +94,17 @@ def create_model(name: str, **fields: Any) -> nn.Module:
     height, width = height // downsample, width // downsample
     fields["input_size"] = height if height == width else (height, width)
   return family.module(**fields)
+
+
+def _check_dtype(dtype: Any) -> None:
+  try:
+    known = dtype is None or jnp.dtype(dtype).name in DTYPES
+  except TypeError:
+    known = False
+  if not known:
+    raise UsageError(
+      f"dtype is {dtype!r}; expected one of: {', '.join(DTYPES)}"
+    )
 
 
 def _find(name: str) -> tuple[Family, Mapping[str, Any]]:

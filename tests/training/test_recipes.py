@@ -47,6 +47,22 @@ def test_uvit_first_step_has_rate_zero_and_decays_every_weight():
     np.testing.assert_allclose(updates[name], expected, rtol=1e-5)
 
 
+def test_a_loss_times_100_is_adam_with_an_eps_over_100():
+  config = edm_imagenet64.get_config().optimizer
+  config.warmup_steps = 0.0
+  small = {"w": jnp.array([1e-9, 3e-8, 1e-6, 1e-2])}
+  official = config.copy_and_resolve_references()
+  official.eps = 1e-8
+  updates = []
+  for section, factor in ((config, 1), (official, 100), (official, 1)):
+    optimizer = create_optimizer(section, 10)
+    given = {"w": factor * small["w"]}
+    updates.append(optimizer.update(given, optimizer.init(given), given)[0])
+  found, scaled, plain = (update["w"] for update in updates)
+  np.testing.assert_allclose(found, scaled, rtol=1e-4)
+  assert (np.abs(found / plain)[:2] > 1.2).all()
+
+
 def test_nonfinite_gradients_are_replaced_where_asked():
   config = edm_cifar10_vp.get_config().optimizer
   gradient = {"w": jnp.array([np.nan, np.inf, -np.inf, 2.0])}
