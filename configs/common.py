@@ -57,6 +57,8 @@ def base() -> ConfigDict:
       equilibrium=ConfigDict(),
       # `name` and settings of get_jax.data.create_source.
       data=ConfigDict(),
+      # Batches read at once, and processes that read them; 0: threads of this.
+      loader=dict(threads=4, workers=0),
       # `name` and fields of get_jax.diffusion.create_process.
       process=ConfigDict(),
       # Of a network that sees latents: `name` of create_autoencoder, and the

@@ -1,6 +1,8 @@
 """Where the experiments look for their data, from where they are started.
 
-CIFAR-10 is prepared by `python -m get_jax.data.prepare cifar10`. Zips are
+CIFAR-10 and ImageNet are prepared by `python -m get_jax.data.prepare cifar10`,
+or are folders or zips of images by class: `--config.data.path=cifar10.zip`; in
+a distillation `--config.teacher.data.path`. Zips are
 those of EDM's dataset tool; `data/celeba64` holds CelebA's faces, cropped and
 scaled as U-ViT's code does. Latents are made beforehand, from TFDS's ImageNet:
 
@@ -11,7 +13,14 @@ scaled as U-ViT's code does. Latents are made beforehand, from TFDS's ImageNet:
 
 def cifar10(flip: bool = False) -> dict:
   """CIFAR-10, 50,000 images of 32 pixels, ten classes."""
-  return dict(name="tfds", dataset="cifar10", image_size=32, flip=flip)
+  return dict(
+    name="dataset",
+    dataset="cifar10",
+    split="train",
+    path="",
+    image_size=32,
+    flip=flip,
+  )
 
 
 def celeba64() -> dict:
@@ -70,7 +79,13 @@ def imagenet_latents(config, image_size: int) -> None:
   config.data = dict(name="latents", path=f"data/imagenet{image_size}_latents")
   config.autoencoder.name = "SD"
   config.latents = dict(
-    data=dict(name="tfds", dataset="imagenet2012", image_size=image_size),
+    data=dict(
+      name="dataset",
+      dataset="imagenet2012",
+      split="train",
+      path="",
+      image_size=image_size,
+    ),
     dtype="float16",
     flips=True,
     shard_size=4096,

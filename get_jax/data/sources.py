@@ -65,6 +65,38 @@ class ArraySource:
     return records
 
 
+def dataset(
+  dataset: str,
+  image_size: int,
+  split: str = "train",
+  path: str = "",
+  flip: bool = False,
+  labels: bool = True,
+) -> Source:
+  """A public data set: prepared by TFDS, or as image files.
+
+  Args:
+    dataset: its name in TFDS, as "cifar10".
+    image_size: side of the records.
+    split: as "train"; of image files the folder.
+    path: a folder or zip of `<split>/<class>/<image>`; "" takes TFDS's.
+    flip: mirrors half of the images, drawn anew each time.
+    labels: whether to use the labels.
+
+  Raises:
+    UsageError: it is not there.
+  """
+  if path:
+    return images(path, image_size, split, flip=flip, labels=labels)
+  try:
+    return TfdsSource(dataset, image_size, split, flip=flip, labels=labels)
+  except UsageError as error:
+    raise UsageError(
+      f"{error}, or set data.path to a folder or zip of its images "
+      f"({split}/<class>/<image>)"
+    ) from error
+
+
 def digits() -> ArraySource:
   """1,797 handwritten digits, 8x8 grey, from scikit-learn (no download).
 
@@ -108,6 +140,7 @@ def synthetic(
 
 SOURCES = {
   "captioned_latents": CaptionedLatents,
+  "dataset": dataset,
   "digits": digits,
   "edm_zip": edm_zip,
   "images": images,

@@ -34,8 +34,6 @@ class TfdsSource:
   ):
     import tensorflow_datasets as tfds
 
-    place = f" --data_dir={data_dir}" if data_dir else ""
-    command = f"python -m get_jax.data.prepare {dataset}{place}"
     try:
       builder = tfds.builder(dataset, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
@@ -45,12 +43,10 @@ class TfdsSource:
     try:
       self.data = builder.as_data_source(split)
     except (AssertionError, NotImplementedError) as error:
-      found = "not prepared"
-      if builder.is_prepared():
-        found = f"prepared as {builder.info.file_format.value}, without access "
-        found += "by index,"
+      place = f" --data_dir={data_dir}" if data_dir else ""
       raise UsageError(
-        f"tfds {dataset!r} is {found} in {builder.data_path}; run: {command}"
+        f"tfds {dataset!r} is {_state(builder)} in {builder.data_path}; run: "
+        f"python -m get_jax.data.prepare {dataset}{place}"
       ) from error
     except ValueError as error:
       raise UsageError(f"tfds {dataset!r}, split {split!r}: {error}") from error
@@ -81,3 +77,10 @@ class TfdsSource:
     if self.has_labels:
       records["label"] = np.int32([r["label"] for r in found])
     return records
+
+
+def _state(builder) -> str:
+  if not builder.is_prepared():
+    return "not prepared"
+  kind = builder.info.file_format.value
+  return f"prepared as {kind}, without access by index,"

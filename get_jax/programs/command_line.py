@@ -21,8 +21,10 @@ _CONFIG = config_flags.DEFINE_config_file(
   None,
   "The experiment, e.g. configs/get_digits.py; append :smoke for a small "
   "trial run on synthetic data. Any key can be overridden, as in "
-  "--config.batch_size=64.",
-  lock_config=True,
+  "--config.batch_size=64, and sections with a name take every setting of what "
+  "they name, as in --config.model.depth=6.",
+  lock_config=False,
+  accept_new_attributes=True,
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run; what is in it already is carried on."
@@ -124,15 +126,15 @@ def run(doc: str) -> None:
         workdir,
       )
       with joined:
-        program(_MODE.value)(_CONFIG.value, workdir, **options)
+        program(_MODE.value)(_CONFIG.value.lock(), workdir, **options)
 
   def parse(argv):
     if {"--help", "-help", "--helpfull", "--helpshort"} & set(argv):
       print(f"{doc}\n{flags.FLAGS.module_help(__name__)}")
       sys.exit(0)
     try:
-      flags.FLAGS(argv)
       _check_config(argv)
+      flags.FLAGS(argv)
     except (
       flags.Error,
       UsageError,
@@ -141,7 +143,7 @@ def run(doc: str) -> None:
       TypeError,
       ValueError,
     ) as error:
-      _refuse(_explain(argv, error))
+      _refuse(" ".join(str(error).split()))
     return argv
 
   app.run(main, flags_parser=parse)
@@ -166,31 +168,27 @@ def load_config_file(path: str) -> ConfigDict:
 
 
 def _check_config(argv: list[str]) -> None:
+  """Refuses a config that is not there, and keys that it cannot have.
+
+  New keys are for sections with a `name` alone: what they name knows its
+  settings, and refuses others.
+  """
   path = _config_path(argv)
   if path is None:
     raise UsageError("--config is missing; expected a file such as configs/")
-  if not pathlib.Path(path.partition(":")[0]).is_file():
-    load_config_file(path)
-
-
-def _explain(argv: list[str], error: Exception) -> str:
-  """One sentence on what is wrong with a command line."""
-  if isinstance(error, UsageError):
-    return str(error)
-  path = _config_path(argv)
-  if path is not None:
-    try:
-      config = load_config_file(path)
-    except UsageError as refused:
-      return str(refused)
-    for argument in argv[1:]:
-      match = re.match(r"--config\.([\w.\[\]]+)(=|$)", argument)
-      if match and not _has(config, match[1]):
-        every = sorted(_keys(config))
-        near = difflib.get_close_matches(match[1], every, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it has {every}"
-        return f"{argument} sets a key that {path} does not have; {hint}"
-  return " ".join(str(error).split())
+  config = load_config_file(path)
+  every = sorted(_keys(config))
+  for argument in argv[1:]:
+    match = re.match(r"--?config\.([\w.]+)(=|\[|$)", argument)
+    if not match or match[1] in every:
+      continue
+    section = match[1].rpartition(".")[0]
+    if f"{section}.name" not in every:
+      near = difflib.get_close_matches(match[1], every, n=1)
+      hint = f"did you mean {near[0]}?" if near else f"it has {every}"
+      raise UsageError(
+        f"{argument} sets a key that {path} does not have; {hint}"
+      )
 
 
 def _config_path(argv: list[str]) -> str | None:
@@ -200,10 +198,6 @@ def _config_path(argv: list[str]) -> str | None:
       following = argv[i + 1] if i + 1 < len(argv) else None
       return match[1] if match[1] is not None else following
   return None
-
-
-def _has(config: ConfigDict, path: str) -> bool:
-  return path in set(_keys(config)) or "[" in path
 
 
 def _keys(config: ConfigDict, prefix: str = ""):

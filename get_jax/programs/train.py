@@ -87,6 +87,8 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
     config.batch_size,
     config.seed,
     local_rows(config.batch_size, mesh),
+    config.loader.threads,
+    config.loader.workers,
   )
   batch = jax.eval_shape(lambda: pipeline.batch(0))
   condition = _condition(config, model, source)

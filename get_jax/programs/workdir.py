@@ -23,6 +23,7 @@ FREE = (
   "evaluation",
   "keep_checkpoints",
   "latents",
+  "loader",
   "log_every",
   "mesh",
   "preview_every",
@@ -37,6 +38,8 @@ def open_workdir(
   workdir: str | os.PathLike, config: ml_collections.ConfigDict
 ) -> pathlib.Path:
   """Makes or re-enters a run's folder and leaves the config in it.
+
+  A folder with nothing but a config, as a refused start leaves it, is free.
 
   Raises:
     UsageError: the folder cannot be written, or belongs to another
@@ -53,7 +56,7 @@ def _enter(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     found = json.loads(path.read_text("utf-8")) if path.exists() else None
     wanted = plain(config)
-    if found is not None:
+    if found is not None and _begun(workdir):
       _refuse_other(workdir, _identity(found), _identity(wanted))
     write_json(path, wanted)
   except OSError as error:
@@ -106,6 +109,12 @@ def plain(config: ml_collections.ConfigDict) -> dict:
   return json.loads(config.to_json())
 
 
+def _begun(workdir: pathlib.Path) -> bool:
+  """Whether there is anything of a run but configs and locks."""
+  files = (path for path in workdir.rglob("*") if path.is_file())
+  return any(file.name not in ("config.json", "lock") for file in files)
+
+
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
   """The settings that make the experiment, flat: "model.depth" -> 4."""
   flat = {}
@@ -117,7 +126,14 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     else:
       flat[prefix] = value
 
-  walk("", {k: v for k, v in config.items() if k not in FREE})
+  parts = [("", config)]
+  if config.get("teacher"):
+    parts.append(("teacher", config["teacher"]))
+  for prefix, part in parts:
+    walk(
+      prefix,
+      {k: v for k, v in part.items() if k not in (*FREE, "teacher")},
+    )
   flat = {k: v for k, v in flat.items() if not FREE_FIELDS.search(k)}
   if flat.get("optimizer.schedule") == "constant":
     flat.pop("num_steps", None)

@@ -21,9 +21,29 @@ def refused(*args):
 
 
 def test_a_key_that_the_config_does_not_have(tmp_path):
+  said = refused(DIGITS, f"--workdir={tmp_path}", "--config.batch_sise=2")
+  assert "--config.batch_sise=2 sets a key that configs/dit_digits.py" in said
+  assert "did you mean batch_size?" in said
   said = refused(DIGITS, f"--workdir={tmp_path}", "--config.model.dept=2")
-  assert "--config.model.dept=2" in said
-  assert "did you mean model.depth?" in said
+  assert "DiT has no field 'dept' (did you mean 'depth'?)" in said
+  said = refused(DIGITS, f"--workdir={tmp_path}", "--config.data.splitt=a")
+  assert "data 'digits' does not fit its settings: got an unexpected" in said
+  assert "'splitt'" in said
+
+
+def test_a_setting_that_the_config_leaves_out(tmp_path):
+  done = run_main(
+    "--config=configs/uvit_s2_cifar10.py",
+    "--mode=summary",
+    f"--workdir={tmp_path}",
+    "--config.model.hidden_size=64",
+    "--config.model.num_heads=2",
+    "--config.data.labels=False",
+  )
+  assert done.returncode == 0, done.stderr
+  config = json.loads((tmp_path / "config.json").read_text())
+  assert config["model"]["hidden_size"] == 64
+  assert config["data"]["labels"] is False
 
 
 def test_a_value_of_the_wrong_type(tmp_path):

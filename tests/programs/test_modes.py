@@ -60,6 +60,15 @@ def test_fine_tuning_starts_from_what_was_imported(config, trained, tmp_path):
   )
 
 
+def test_worker_processes_train_the_same(config, trained, tmp_path):
+  config = config.copy_and_resolve_references()
+  config.loader.workers = 2
+  train.run(config, tmp_path)
+  jax.tree.map(
+    np.testing.assert_array_equal, load_params(tmp_path), load_params(trained)
+  )
+
+
 def test_import_into_a_used_folder_is_refused(config, trained, tmp_path):
   file = tmp_path / "ema.safetensors"
   convert.run(config, trained, export=str(file))

@@ -1,18 +1,34 @@
-"""Which settings may change between two visits to the same run."""
+"""Which config may enter which folder."""
+
+import json
 
 import pytest
 
-from configs import dit_s8
-from get_jax.errors import UsageError
+from configs import get_digits
 from get_jax.programs.workdir import open_workdir
+from tests.helpers import tiny_config
 
 
-def test_a_run_may_compute_the_same_in_another_way(tmp_path):
-  config = dit_s8.get_config()
+def test_a_refused_start_leaves_the_folder_free(tmp_path):
+  open_workdir(tmp_path, tiny_config(seed=1))
+  open_workdir(tmp_path, tiny_config(seed=2))
+  found = json.loads((tmp_path / "config.json").read_text("utf-8"))
+  assert found["seed"] == 2
+  (tmp_path / "metrics.jsonl").write_text("")
+  open_workdir(tmp_path, tiny_config(seed=2))
+  with pytest.raises(ValueError, match=r"differs in seed \(2 there, 3 now\)"):
+    open_workdir(tmp_path, tiny_config(seed=3))
+
+
+def test_what_may_change_between_visits(tmp_path):
+  config = get_digits.get_config()
   open_workdir(tmp_path, config)
-  config.model.scan = True
-  config.model.remat = "dots"
+  (tmp_path / "metrics.jsonl").write_text("")
+  for part in (config, config.teacher):
+    part.loader.workers = 2
+    part.autoencoder.weights = "sd-vae-ft-mse"
+    part.log_every = 7
   open_workdir(tmp_path, config)
-  config.model.dtype = "bfloat16"
-  with pytest.raises(UsageError, match=r"differs in model.dtype \('float32'"):
+  config.teacher.model.depth = 2
+  with pytest.raises(ValueError, match=r"differs in teacher\.model\.depth \("):
     open_workdir(tmp_path, config)
