@@ -110,7 +110,12 @@ def plain(config: ml_collections.ConfigDict) -> dict:
 
 
 def _begun(workdir: pathlib.Path) -> bool:
-  """Whether there is anything of a run but configs and locks."""
+  """Whether a run is at work, or there is anything but configs and locks."""
+  with (workdir / "lock").open("w") as file:
+    try:
+      fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+      return True
   files = (path for path in workdir.rglob("*") if path.is_file())
   return any(file.name not in ("config.json", "lock") for file in files)
 

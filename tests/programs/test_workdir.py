@@ -5,7 +5,7 @@ import json
 import pytest
 
 from configs import get_digits
-from get_jax.programs.workdir import open_workdir
+from get_jax.programs.workdir import locked, open_workdir
 from tests.helpers import tiny_config
 
 
@@ -14,6 +14,9 @@ def test_a_refused_start_leaves_the_folder_free(tmp_path):
   open_workdir(tmp_path, tiny_config(seed=2))
   found = json.loads((tmp_path / "config.json").read_text("utf-8"))
   assert found["seed"] == 2
+  with locked(tmp_path):
+    with pytest.raises(ValueError, match="belongs to another experiment"):
+      open_workdir(tmp_path, tiny_config(seed=3))
   (tmp_path / "metrics.jsonl").write_text("")
   open_workdir(tmp_path, tiny_config(seed=2))
   with pytest.raises(ValueError, match=r"differs in seed \(2 there, 3 now\)"):
