@@ -67,6 +67,24 @@ class Guidance:
       words += f", within sigma {self.interval[0]:g} to {self.interval[1]:g}"
     return words
 
+  def check(self, conditional: bool, has_null: bool) -> None:
+    """Refuses a network that cannot be guided.
+
+    Args:
+      conditional: whether it takes labels or text.
+      has_null: whether it knows "no condition".
+
+    Raises:
+      UsageError: it cannot, and is to be.
+    """
+    if self.full_scale == 1 or (conditional and has_null):
+      return
+    missing = "a null class" if conditional else "labels or text"
+    raise UsageError(
+      f"guidance with scale {self.scale} needs {missing}, which this model "
+      "was made without"
+    )
+
   def weight(self, t: jax.Array, sigma_of: Callable | None = None):
     """w at the network's time t (any shape)."""
     w = jnp.full_like(t, self.full_scale)
@@ -105,14 +123,9 @@ class Guidance:
       UsageError: where guidance is asked of a network without condition or
         without null.
     """
+    self.check(y is not None, null is not None)
     if self.full_scale == 1:
       return lambda x, t: net(x, t, y)
-    if y is None or null is None:
-      missing = "labels or text" if y is None else "a null class"
-      raise UsageError(
-        f"guidance with scale {self.scale} needs {missing}, which this model "
-        "was made without"
-      )
     if self.interval is not None and sigma_of is None:
       raise UsageError("a guidance interval needs the process' sigma_of")
     both = _interleave(y, jnp.broadcast_to(jnp.asarray(null, y.dtype), y.shape))

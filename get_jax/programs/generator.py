@@ -23,7 +23,7 @@ from get_jax.programs.build import (
   image_shape,
   settings,
 )
-from get_jax.programs.condition import Condition
+from get_jax.programs.condition import Condition, Unconditional
 from get_jax.programs.decoder import Decoder, build_decoder
 from get_jax.programs.workdir import plain
 from get_jax.training.preemption import Stopped, stop_requests
@@ -104,12 +104,14 @@ def _build_undecoded(config, iterations: int | None) -> Generator:
   name, fields = settings(config.sampler)
   sampler = create_sampler(name, process, **fields)
   guidance = Guidance(**config.guidance)
+  null = condition.null
+  guidance.check(not isinstance(condition, Unconditional), null is not None)
 
   def generate(params, noise, y):
     def net(x, t, y):
       return model.apply({"params": params}, x, t, y)
 
-    guided = guidance(net, y, condition.null, process.sigma_of)
+    guided = guidance(net, y, null, process.sigma_of)
     return sampler(guided, noise, shape)
 
   sections = ("model", "process", "sampler", "guidance")
