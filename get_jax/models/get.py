@@ -25,6 +25,7 @@ from get_jax.nn.normalization import WeightNorm
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
 from get_jax.nn.positions import PositionTable
 from get_jax.nn.sequence import apply_blocks, run_blocks, stack_params
+from get_jax.nn.sharding import gather
 
 SIZES = {
   "T": dict(hidden_size=256, num_heads=4, equilibrium_mlp_ratio=6.0),
@@ -245,7 +246,10 @@ class GET(nn.Module):
       z0 = jnp.zeros((len(noise), *self.state_shape))
     if self.is_initializing():
       apply_blocks(self.equilibrium_blocks, z0, each=injections)
-    params = [block.variables["params"] for block in self.equilibrium_blocks]
+    # Once for all iterations.
+    params = [
+      gather(block.variables["params"]) for block in self.equilibrium_blocks
+    ]
     if self.weight_norm:
       params = [
         norm(own) for norm, own in zip(self.weight_norms, params, strict=True)
@@ -254,7 +258,13 @@ class GET(nn.Module):
 
     def layer(params, injections, z):
       return run_blocks(
-        block, params, z, each=injections, scan=self.scan, remat=self.remat
+        block,
+        params,
+        z,
+        each=injections,
+        scan=self.scan,
+        remat=self.remat,
+        gathered=True,
       )
 
     return fixed_point(

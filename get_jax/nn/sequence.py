@@ -14,7 +14,12 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
-from get_jax.nn.sharding import pin_batch
+from get_jax.nn.sharding import (
+  gather,
+  keep_split,
+  pin_batch,
+  splits_parameters,
+)
 
 POLICIES = {
   "full": "nothing_saveable",
@@ -71,6 +76,7 @@ def run_blocks(
   scan: bool = False,
   remat: str = "none",
   collect: bool = False,
+  gathered: bool = False,
 ):
   """`apply_blocks` as a pure function of parameters.
 
@@ -83,13 +89,20 @@ def run_blocks(
     scan: see there.
     remat: see there.
     collect: see there.
+    gathered: the parameters are `gather`ed already, once for many runs.
   """
   pure = block.clone(parent=None, name=None)
   x = pin_batch(x)
+  gathers = splits_parameters() and not gathered
 
   def step(params, x, inputs, own):
+    if gathers:
+      params = gather(params, getattr(pure, "dtype", None))
     return pin_batch(pure.apply({"params": params}, x, *inputs, *own))
 
+  if gathers and remat == "none":
+    # For the backward pass the blocks' parameters are gathered once more.
+    step = jax.checkpoint(step, policy=keep_split, prevent_cse=not scan)
   step = rematerialize(step, remat, in_scan=scan)
   if not scan:
     states = []
@@ -137,7 +150,9 @@ def apply_blocks(
 ):
   """x = block(x, *inputs) for each block in turn.
 
-  Between blocks the tokens are pinned to the mesh, see `pin_batch`.
+  Between blocks the tokens are pinned to the mesh, see `pin_batch`; each block
+  gathers its parameters for itself, and does it again in the backward pass
+  where that computes the block again.
 
   Args:
     blocks: modules of equal fields, each with its own name, bound to the
@@ -158,7 +173,7 @@ def apply_blocks(
   if blocks and blocks[0].is_initializing():
     init_blocks(blocks, x, *inputs, *(() if each is None else (each[0],)))
     scan = True
-  if blocks and (scan or remat != "none"):
+  if blocks and (scan or splits_parameters() or remat != "none"):
     params = [block.variables["params"] for block in blocks]
     return run_blocks(
       blocks[0],

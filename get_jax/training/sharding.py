@@ -4,6 +4,7 @@ Nothing is annotated in the networks: the place of a parameter follows from its
 path and shape, and the optimiser's and the average's copies follow theirs.
 """
 
+import collections
 import logging
 import math
 import re
@@ -14,17 +15,19 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from get_jax.errors import UsageError
-
-AXES = ("data", "fsdp", "tensor")
-BATCH = PartitionSpec(("data", "fsdp"))
-
-# Megatron's pairing: split what a projection into heads or hidden units
-# produces, then what the projection back consumes.
-TENSOR_RULES = (
-  (re.compile(r"(^|/)(qkv|fc1)/(kernel|bias)$"), -1),
-  (re.compile(r"(^|/)(proj|fc2)/kernel$"), -2),
+from get_jax.nn.sharding import (
+  AXES,
+  BATCH_AXES,
+  context_sizes,
+  partition,
+  path_name,
 )
-MIN_SIZE = 2**12
+
+BATCH = PartitionSpec(BATCH_AXES)
+# What splits the arrays of a state, besides "tensor".
+UPDATE_AXES = ("fsdp", "data")
+ROOMS = {"params": ("fsdp",), "ema": UPDATE_AXES, "opt_state": UPDATE_AXES}
+log = logging.getLogger(__name__)
 
 
 def make_mesh(
@@ -50,59 +53,49 @@ def make_mesh(
   return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def path_name(path) -> str:
-  """A pytree path as "params/blocks_0/attn/qkv/kernel"."""
-  return jax.tree_util.keystr(path, simple=True, separator="/")
+def state_sharding(abstract_state, mesh: Mesh):
+  """A NamedSharding for every array of a (shape-only) `TrainState`.
 
-
-def partition(path: str, shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-  """The split of one array of the state, from its path and shape.
-
-  The "tensor" axis follows TENSOR_RULES; "fsdp" takes the largest dimension
-  that it divides and that is free. Arrays under MIN_SIZE elements stay whole.
+  Parameters are split over "fsdp" and "tensor"; what only the update needs,
+  optimiser and average, is split over "data" as well. An array that an axis
+  cannot split stays whole there, and is named in the log.
   """
-  spec: list[str | None] = [None] * len(shape)
-  if math.prod(shape) >= MIN_SIZE:
-    for pattern, axis in TENSOR_RULES:
-      if (
-        mesh.shape["tensor"] > 1
-        and -axis <= len(shape)
-        and pattern.search(path)
-      ):
-        if shape[axis] % mesh.shape["tensor"]:
-          _report(path, shape, "tensor", mesh)
-        else:
-          spec[axis] = "tensor"
-    if mesh.shape["fsdp"] > 1:
-      free = [
-        i
-        for i, size in enumerate(shape)
-        if spec[i] is None and size % mesh.shape["fsdp"] == 0
-      ]
-      if free:
-        spec[max(free, key=lambda i: shape[i])] = "fsdp"
-      else:
-        _report(path, shape, "fsdp", mesh)
-  return PartitionSpec(*spec)
-
-
-def _report(path: str, shape: tuple[int, ...], axis: str, mesh: Mesh) -> None:
-  logging.getLogger(__name__).warning(
-    "%s of shape %s stays whole: no free dimension is divisible by %s=%d",
-    path,
-    shape,
-    axis,
-    mesh.shape[axis],
+  misfits: dict[str, collections.Counter] = collections.defaultdict(
+    collections.Counter
   )
 
-
-def state_sharding(abstract_state, mesh: Mesh):
-  """A NamedSharding for every array of a (shape-only) state."""
-
   def place(path, leaf):
-    return NamedSharding(mesh, partition(path_name(path), leaf.shape, mesh))
+    name = path_name(path)
+    room = name.split("/")[0]
+    spec, whole = partition(name, leaf.shape, mesh.shape, ROOMS.get(room, ()))
+    for axis in whole:
+      # The optimiser's arrays are those of the average over again.
+      if (room, axis == "data") in (("params", False), ("ema", True)):
+        misfits[axis][re.sub(r"\d+", "*", name), leaf.shape] += 1
+    return NamedSharding(mesh, spec)
 
-  return jax.tree_util.tree_map_with_path(place, abstract_state)
+  placed = jax.tree_util.tree_map_with_path(place, abstract_state)
+  for axis, arrays in misfits.items():
+    log.warning(
+      "%s=%d divides no dimension that it might split of: %s; they stay whole",
+      axis,
+      mesh.shape[axis],
+      ", ".join(f"{n} {s} (x{count})" for (n, s), count in arrays.items()),
+    )
+  return placed
+
+
+def pin_update(tree):
+  """Parameter-like arrays, split as the optimiser's state is."""
+  sizes = context_sizes()
+  if math.prod(sizes.values()) == 1:
+    return tree
+
+  def pin(path, x):
+    spec, _ = partition(path_name(path), x.shape, sizes, UPDATE_AXES)
+    return jax.lax.with_sharding_constraint(x, spec)
+
+  return jax.tree_util.tree_map_with_path(pin, tree)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from get_jax.nn.sharding import gather_outside_blocks
+from get_jax.training.sharding import pin_update
 from get_jax.training.state import TrainState
 
 Batch = dict[str, jax.Array]
@@ -37,8 +39,13 @@ def make_train_step(
 
   def train_step(state: TrainState, batch: Batch):
     step_key = jax.random.fold_in(key, state.step)
-    grad_fn = jax.value_and_grad(loss, has_aux=True)
-    (value, metrics), grads = grad_fn(state.params, batch, step_key)
+
+    def whole_loss(params):
+      return loss(gather_outside_blocks(params), batch, step_key)
+
+    grad_fn = jax.value_and_grad(whole_loss, has_aux=True)
+    (value, metrics), grads = grad_fn(state.params)
+    grads = pin_update(grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     decay = ema_decay(state.step)

@@ -3,8 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from get_jax.data import Pipeline
+from get_jax.nn import sharding as nn_sharding
 from get_jax.programs.build import build_model, build_source
 from get_jax.programs.learner import batch_shapes, build_learner
 from get_jax.training import sharding
@@ -62,8 +64,10 @@ def test_losses_agree_with_one_device(parts, alone, tmp_path, sizes):
   assert shapes["qkv"][0] * shapes["qkv"][1] == 64 * 192 // (fsdp * tensor)
   assert shapes["qkv"][1] == 192 // (tensor if tensor > 1 else fsdp)
   assert shapes["fc2"][0] * shapes["fc2"][1] == 256 * 64 // (fsdp * tensor)
-  adam = state.opt_state[0].mu["blocks_0"]["attn"]["qkv"]["kernel"]
-  assert adam.addressable_shards[0].data.shape == shapes["qkv"]
+  # What only the update needs is split over all devices.
+  for copy in (state.ema, state.opt_state[0].mu, state.opt_state[0].nu):
+    kernel = copy["blocks_0"]["attn"]["qkv"]["kernel"]
+    assert kernel.addressable_shards[0].data.size == 64 * 192 // 8
 
 
 def test_checkpoints_move_between_meshes(parts, alone, tmp_path):
@@ -100,12 +104,36 @@ def test_a_flipped_bit_is_found_and_the_last_good_one_taken(parts, tmp_path):
 
 
 def test_a_dimension_that_does_not_fit_is_named(caplog):
-  mesh = mesh_of((2, 2, 2))
-  spec = sharding.partition("params/a/qkv/kernel", (63, 129), mesh)
-  assert tuple(spec) == (None, None)
-  assert "params/a/qkv/kernel" in caplog.text
-  assert "tensor=2" in caplog.text
-  assert "fsdp=2" in caplog.text
+  params = {
+    f"blocks_{i}": {"qkv": {"kernel": np.zeros((63, 129))}} for i in range(3)
+  }
+  state = {"params": params, "ema": params, "opt_state": [{"mu": params}]}
+  placed = sharding.state_sharding(state, mesh_of((2, 2, 2)))
+  assert {p.spec for p in jax.tree.leaves(placed)} == {
+    PartitionSpec(None, None)
+  }
+  for axis, room in (("tensor", "params"), ("fsdp", "params"), ("data", "ema")):
+    (line,) = (m for m in caplog.messages if m.startswith(f"{axis}=2 "))
+    assert f"{room}/blocks_*/qkv/kernel (63, 129) (x3)" in line
+
+
+def test_axes_take_the_largest_dimension_that_is_left():
+  sizes = dict(data=2, fsdp=4, tensor=2)
+
+  def split(*args):
+    spec, misfits = nn_sharding.partition(*args)
+    assert not misfits
+    return tuple(spec)
+
+  both = ("fsdp", "data")
+  assert split("a/qkv/kernel", (64, 192), sizes) == ("fsdp", "tensor")
+  assert split("a/qkv/kernel", (64, 192), sizes, ()) == (None, "tensor")
+  assert split("a/adaln/kernel", (64, 192), sizes) == (None, "fsdp")
+  assert split("a/adaln/kernel", (64, 192), sizes, both) == ("data", "fsdp")
+  assert split("a/fc1/bias", (8192,), sizes, both) == (
+    ("tensor", "fsdp", "data"),
+  )
+  assert split("a/fc1/bias", (8,), sizes, both) == ()
 
 
 def test_meshes_that_do_not_fit_are_refused():

@@ -1,0 +1,117 @@
+"""Every family trains on every mesh as on one device, and moves little."""
+
+import functools
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from configs import (
+  diffit_cifar10,
+  diffit_imagenet256,
+  dit_xl2,
+  edm_cifar10_vp,
+  edm_imagenet64,
+  get_base_cifar10,
+  uvit_h2_imagenet256,
+  vit_base_cifar10,
+)
+from get_jax.programs.build import build_model
+from get_jax.programs.learner import batch_shapes, build_learner
+from get_jax.training.sharding import batch_sharding, make_mesh, state_sharding
+from tests.quick import quick_jit
+
+STEPS = 20
+FAMILIES = {
+  "DiT": dit_xl2,
+  "U-ViT": uvit_h2_imagenet256,
+  "DiffiT": diffit_imagenet256,
+  "DiffiT-image": diffit_cifar10,
+  "ViT": vit_base_cifar10,
+  "GET": get_base_cifar10,
+  "SongUNet": edm_cifar10_vp,
+  "ADM": edm_imagenet64,
+}
+MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2))
+
+
+def small(name, **fields):
+  """The trial run of a family with arrays large enough to be split."""
+  config = FAMILIES[name].get_config("smoke")
+  config.log_every = 1
+  with config.unlocked():
+    if "hidden_size" in config.model:
+      config.model.hidden_size = 64
+    config.model.update(fields)
+    if config.augmentation:
+      # Its program is larger than the network's.
+      config.augmentation, config.model.augment_dim = {}, 0
+  return config
+
+
+class Run:
+  """The compiled step of an experiment on a mesh, from the same start."""
+
+  def __init__(self, config, sizes):
+    devices = jax.devices()[: int(np.prod(sizes))]
+    self.mesh = make_mesh(sizes, devices)
+    model = build_model(config)
+    self.batch = batch_shapes(config, model)
+    seed = config.pairs.seed if config.task == "distillation" else None
+    self.learner = build_learner(config, model, self.batch, seed)
+    key = self.learner.init_key
+    self.shapes = jax.eval_shape(self.learner.make_state, key)
+    self.placing = state_sharding(self.shapes, self.mesh)
+    step = quick_jit(
+      self.learner.step,
+      in_shardings=(self.placing, batch_sharding(self.mesh)),
+      out_shardings=(self.placing, None),
+    )
+    with jax.set_mesh(self.mesh):
+      self.step = step.lower(self.shapes, self.batch).compile()
+
+  def losses(self, start, batches):
+    state = jax.device_put(start, self.placing)
+    place = batch_sharding(self.mesh)
+    for batch in batches:
+      state, _ = self.step(state, jax.device_put(batch, place))
+      yield np.asarray(state.window["loss"])
+    assert int(state.bad_step) == -1
+
+
+@functools.cache
+def alone(name):
+  """Start, batches and losses on one device."""
+  run = Run(small(name), (1, 1, 1))
+  rng = np.random.default_rng(0)
+
+  def record(shape):
+    if shape.dtype == np.float32:
+      return rng.uniform(-1, 1, shape.shape).astype(np.float32)
+    return rng.integers(0, 10, shape.shape).astype(shape.dtype)
+
+  start = jax.tree.map(
+    np.asarray, quick_jit(run.learner.make_state)(run.learner.init_key)
+  )
+  batches = [jax.tree.map(record, run.batch) for _ in range(STEPS)]
+  return start, batches, list(run.losses(start, batches))
+
+
+def collectives(text):
+  """The kinds of collective operations in a compiled program."""
+  kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
+  return set(re.findall(rf" ({kinds})(?:-start)?\(", text))
+
+
+@pytest.mark.parametrize("sizes", MESHES, ids=str)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_losses_agree_with_one_device(name, sizes):
+  start, batches, expected = alone(name)
+  run = Run(small(name), sizes)
+  losses = list(run.losses(start, batches))
+  np.testing.assert_allclose(losses, expected, rtol=1e-5)
+  np.testing.assert_array_equal(losses, list(run.losses(start, batches)))
+  found = collectives(run.step.as_text())
+  if sizes[2] == 1:
+    assert found <= {"all-gather", "all-reduce", "reduce-scatter"}
