@@ -30,6 +30,7 @@ class Protocol:
     steps: Steps of the sampler or equilibrium iterations.
     evaluations: Network evaluations for one image.
     guidance: Such as "1.5", or "none".
+    captions: Digest of the texts that the samples show, or None.
     decoder: Of latents: its file and digest.
     extractor: Its name.
     preprocessing: What the extractor does to images.
@@ -48,6 +49,7 @@ class Protocol:
   steps: int | None = None
   evaluations: int | None = None
   guidance: str | None = None
+  captions: str | None = None
   decoder: str | None = None
   extractor: str = ""
   preprocessing: str = ""

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.data import create_source
-from get_jax.data.texts import StoredTexts
+from get_jax.data.texts import StoredTexts, SyntheticTexts
 from get_jax.diffusion import create_process
 from get_jax.diffusion.augmentation import Augmentation
 from get_jax.diffusion.noise import SampleNoise
@@ -106,6 +106,22 @@ def image_shape(model) -> tuple[int, int, int]:
   return height, width, model.in_channels
 
 
+def text_shape(config, model) -> tuple[int, int] | None:
+  """(L, D) of the texts that a denoiser takes; None where it takes none."""
+  y = model.inputs(1)[-1]
+  if config.task != "denoising" or y is None or y.ndim == 1:
+    return None
+  return y.shape[1:]
+
+
+def stand_in_condition(config, model) -> Condition:
+  """A condition that makes the same programs, without any texts."""
+  shape = text_shape(config, model)
+  if shape is None:
+    return build_condition(config, model)
+  return Captions(SyntheticTexts(1, shape))
+
+
 def build_condition(config, model, source=None) -> Condition:
   """What the network is told besides noise and time.
 
@@ -119,8 +135,8 @@ def build_condition(config, model, source=None) -> Condition:
     UsageError: the network takes texts that are not there, or of another
       shape.
   """
-  wanted = model.inputs(1)[2] if config.task == "denoising" else None
-  if wanted is None or wanted.ndim == 1:
+  shape = text_shape(config, model)
+  if shape is None:
     if not model.num_classes:
       return Unconditional()
     null = getattr(model, "null_class", False)
@@ -131,9 +147,9 @@ def build_condition(config, model, source=None) -> Condition:
   else:
     texts = getattr(source or build_source(config), "texts", None)
   found = texts and tuple(texts.shape)
-  if found != wanted.shape[1:]:
+  if found != shape:
     raise UsageError(
-      f"{config.model.name} takes texts of shape {wanted.shape[1:]}; "
+      f"{config.model.name} takes texts of shape {shape}; "
       f"{captions or config.data.name!r} has "
       + (f"texts of shape {found}" if found else "none")
     )

@@ -65,22 +65,28 @@ class Generator:
     return dataclasses.replace(self, decoder=decoder, settings=settings)
 
 
-def build_generator(config, iterations: int | None = None) -> Generator:
+def build_generator(
+  config,
+  iterations: int | None = None,
+  condition: Condition | None = None,
+) -> Generator:
   """The generator of an experiment; latents are decoded if that is possible.
 
   Args:
     config: the experiment.
     iterations: equilibrium iterations, where they are to differ from
       `config.sampling.iterations`.
+    condition: what samples show; None makes it from the config.
   """
-  undecoded = _build_undecoded(config, iterations)
+  undecoded = _build_undecoded(config, iterations, condition)
   decoder = build_decoder(config, undecoded.image_shape[-1])
   return undecoded.with_decoder(decoder)
 
 
-def _build_undecoded(config, iterations: int | None) -> Generator:
+def _build_undecoded(config, iterations, condition) -> Generator:
   model = build_model(config)
-  shape, condition = image_shape(model), build_condition(config, model)
+  shape = image_shape(model)
+  condition = condition or build_condition(config, model)
   if config.task == "distillation":
     student = build_student(config, model)
     steps = iterations or config.sampling.iterations

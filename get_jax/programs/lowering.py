@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from get_jax.models.counting import multiply_adds
 from get_jax.models.parameters import abstract_params
-from get_jax.programs.build import build_mesh, build_model
+from get_jax.programs.build import build_mesh, build_model, stand_in_condition
 from get_jax.programs.generator import build_generator, sampling_function
 from get_jax.programs.learner import batch_shapes, build_learner
 from get_jax.training.randomness import purpose_key
@@ -123,14 +123,17 @@ def _training(config):
   batch = batch_shapes(config, model)
   # Any seed of the pairs makes the same program.
   seed = 0 if config.task == "distillation" else None
-  learner = build_learner(config, model, batch, seed)
+  told = stand_in_condition(config, model)
+  learner = build_learner(config, model, batch, seed, told)
   state = jax.eval_shape(learner.make_state, learner.init_key)
   return learner.step, state, batch
 
 
 def _sampling(config, mesh: Mesh):
   """The sampling of a batch, and the shapes of what it is given."""
-  model, generator = build_model(config), build_generator(config)
+  model = build_model(config)
+  told = stand_in_condition(config, model)
+  generator = build_generator(config, condition=told)
   make = sampling_function(generator, mesh)
   key = purpose_key(config.sampling.seed, "sample")
 

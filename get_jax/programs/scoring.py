@@ -206,6 +206,7 @@ def measure(
       steps=generator.steps,
       evaluations=generator.evaluations,
       guidance=generator.guidance,
+      captions=generator.settings.get("captions"),
       decoder=generator.decoder and generator.decoder.name,
     )
     identity = {

@@ -16,16 +16,17 @@ from get_jax.data.shards import ShardWriter
 from get_jax.data.texts import StoredTexts, texts_layout
 from get_jax.interop.clip import load_text_encoder
 from get_jax.interop.official import export_official
-from get_jax.models.parameters import abstract_params, init_params
-from get_jax.programs import captions, latents, sample, train
+from get_jax.models.parameters import abstract_params
+from get_jax.programs import captions, evaluate, latents, sample, train
 from get_jax.programs.build import (
   build_condition,
   build_model,
   build_objective,
 )
 from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.programs.lowering import lower_step
 from get_jax.text import CLIPTextEncoder, Tokenizer
-from get_jax.training.checkpoints import load_params
+from get_jax.training.checkpoints import Checkpoints, load_params
 from get_jax.training.metrics import read_metrics
 from get_jax.training.sharding import make_mesh
 
@@ -33,6 +34,14 @@ LENGTH, WIDTH = 6, 8
 WORDS = [f"{n} cat{'s' * n}" for n in range(13)]
 NAMES = [f"COCO_{n:03d}.png" for n in range(5)]
 OWNERS = [3, 0, 0, 1, 2, 4, 3, 3, 1, 2, 4, 4, 0]  # image of each caption
+
+
+def random_params(model, scale):
+  rng = np.random.RandomState(0)
+  return jax.tree.map(
+    lambda a: scale * rng.standard_normal(a.shape).astype(np.float32),
+    abstract_params(model),
+  )
 
 
 def coco(path):
@@ -73,11 +82,8 @@ def encoder(tmp_path_factory):
     max_position_embeddings=LENGTH,
   )
   (folder / "config.json").write_text(json.dumps(config))
-  model, rng = CLIPTextEncoder(**config), np.random.RandomState(0)
-  params = jax.tree.map(
-    lambda x: rng.standard_normal(x.shape).astype(np.float32),
-    abstract_params(model),
-  )
+  model = CLIPTextEncoder(**config)
+  params = random_params(model, 1.0)
   safetensors.numpy.save_file(
     export_official(model, params), folder / "model.safetensors"
   )
@@ -247,7 +253,9 @@ def test_every_caption_is_drawn_and_by_position_alone(config):
     seen |= found
   every = texts.read(np.arange(1, 13))
   assert seen == {embedding.tobytes() for embedding in every}
-  again = Pipeline(create_source(**config.data), 30, 3, (1, 2)).batch(19)
+  again = Pipeline(
+    create_source(**config.data), 30, 3, np.arange(15, 30)
+  ).batch(19)
   for name, array in again.items():
     np.testing.assert_array_equal(array, batch[name][15:])
   assert batch["label"].dtype == np.float32
@@ -301,23 +309,55 @@ def test_training_resumes_and_samples_show_their_captions(config, tmp_path):
     maker.all(params, np.array([5]), np.array([8]))
 
 
+def test_scores_say_which_texts_were_shown(tmp_path):
+  config = uvit_s2_coco.get_config("smoke")
+  config.model.in_channels = 1
+  config.model.context_tokens, config.model.context_features = LENGTH, WIDTH
+  config.data.channels, config.data.text = 1, (LENGTH, WIDTH)
+  config.autoencoder.name = ""
+  config.sampler.num_steps = 3
+  config.evaluation.update(
+    preset="", extractor="digits-v1", scores=("fid",), count=16
+  )
+  with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+    checkpoints.save_params(random_params(build_model(config), 0.1))
+  evaluate.run(config, tmp_path)
+  found = json.loads((tmp_path / "results" / "evaluate.json").read_text())
+  texts = build_generator(config).condition.texts
+  assert found["protocol"]["captions"] == texts.fingerprint
+  assert found["scores"]["fid[digits-v1]"] > 0
+
+
+def test_a_step_is_lowered_without_data():
+  config = uvit_s2_coco.get_config("smoke")
+  config.data = uvit_s2_coco.get_config().data
+  config.sampling.captions = "nowhere"
+  for kind in ("train", "sample"):
+    step = lower_step(config, kind, jax.devices())
+    assert step.images == 8
+  with pytest.raises(ValueError, match="nowhere holds no texts"):
+    build_generator(config)
+
+
 def test_dropped_texts_become_the_empty_one(config):
   config = config.copy_and_resolve_references()
   model, source = build_model(config), create_source(**config.data)
   condition = build_condition(config, model, source)
   empty = source.texts.read(np.zeros(1, int))
   np.testing.assert_array_equal(condition.null, empty[0])
-  params, key = init_params(model, jax.random.key(0)), jax.random.key(1)
+  params, key = random_params(model, 0.3), jax.random.key(1)
   batch = source.read(np.arange(6))
 
-  def loss(share, texts):
+  def loss(share):
     config.label_dropout = share
     objective = build_objective(config, model, condition=condition)
-    return objective(params, batch | {"label": texts}, key)[0]
+    return jax.jit(lambda y: objective(params, batch | {"label": y}, key)[0])
 
   told, untold = batch["label"], empty.repeat(6, 0)
-  assert loss(1.0, told) == loss(0.0, untold)
-  assert loss(0.0, told) != loss(0.0, untold)
+  dropped, kept = loss(1.0), loss(0.0)
+  assert dropped(told) == dropped(untold)
+  np.testing.assert_allclose(dropped(told), kept(untold), rtol=1e-6)
+  assert abs(kept(told) - kept(untold)) > 1e-5
 
 
 def test_what_does_not_fit_is_named(config, tmp_path):
