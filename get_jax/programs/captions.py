@@ -25,7 +25,7 @@ from get_jax.interop.clip import load_text_encoder
 from get_jax.programs.build import build_source
 from get_jax.text import Tokenizer
 from get_jax.training.checkpoints import params_digest
-from get_jax.training.preemption import Stopped, stop_requests
+from get_jax.training.preemption import EXIT_CODE, Stopped, stop_requests
 
 
 def encode(
@@ -162,7 +162,11 @@ def _runner(model, params, batch_size: int):
 
 
 def main(arguments: list[str] | None = None) -> int:
-  """Encodes a file of captions; 0 where that works, 2 on bad input."""
+  """Encodes a file of captions.
+
+  Exit codes: 0 done; 2 bad input, told in one sentence; 75 stopped by a signal
+  with the complete shards kept.
+  """
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
@@ -189,6 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
   except UsageError as error:
     print(error, file=sys.stderr)
     return 2
+  except Stopped as stop:
+    print(f"{stop}; run the same command again to go on", file=sys.stderr)
+    return EXIT_CODE
   return 0
 
 
