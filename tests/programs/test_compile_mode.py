@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from configs import uvit_s2_coco
 from get_jax.errors import UsageError
 from get_jax.hardware.topology import find_topology
 from get_jax.models.counting import measure
@@ -67,6 +68,14 @@ def test_a_step_is_made_from_shapes_alone(kind):
   memory = step.lowered.compile().memory_analysis()
   assert step.images == 16
   assert memory.argument_size_in_bytes == step.arguments
+
+
+def test_captions_need_not_be_there():
+  config = uvit_s2_coco.get_config()
+  config.batch_size = 2
+  needed, done = count_operations(config, "train")
+  forward = 2 * 2 * measure(build_model(config)).macs
+  assert 0.95 * 3 * forward < needed == done <= 3 * forward
 
 
 needs_libtpu = pytest.mark.skipif(
