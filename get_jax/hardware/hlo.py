@@ -13,7 +13,7 @@ CALLEES = re.compile(
   r"|branch_computations|called_computations)=(\{[^}]*\}|%?[\w.-]+)"
 )
 KNOWN_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
-BYTES = {"pred": 1, "token": 0, "opaque": 0, "bf16": 2}
+BYTES = {"pred": 1, "token": 0, "opaque": 0}
 ARRAY = re.compile(r"\b([a-z]+\d*)(?:e\d+m\d+\w*)?\[([\d,<= ]*)\]")
 
 

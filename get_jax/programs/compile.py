@@ -60,20 +60,21 @@ def _examine(config, step: str, pod: Topology, title: str) -> dict:
   figures = dataclasses.asdict(report)
   if report.fits:
     left = report.available - report.needed
-    console.print(f"Fits, with {_gib(left)} of a device's memory left.")
+    console.print(f"Fits, with {_size(left)} of a device's memory left.")
     return figures
-  needed = "more" if report.needed is None else _gib(report.needed)
+  needed = "more" if report.needed is None else _size(report.needed)
   console.print(
-    f"Does not fit: it needs {needed}, a device has {_gib(report.available)}."
+    f"Does not fit: it needs {needed}, a device has {_size(report.available)}."
   )
   found = remedies.find_remedy(config, step, pod)
   if found is None:
     console.print("No setting that was tried makes it fit.")
     return figures | {"remedy": None}
   settings, mended = found
+  left = mended.available - mended.needed
   console.print(
     f"With {remedies.flags(settings)} it fits: it needs "
-    f"{_gib(mended.needed)}, {_gib(mended.available - mended.needed)} are left."
+    f"{_size(mended.needed)}, {_size(left)} are left."
   )
   return figures | {
     "remedy": settings,
@@ -92,7 +93,7 @@ def _search(config, step: str, pod: Topology, title: str) -> dict:
   for one in found:
     memory = rate = ""
     if one.report is not None:
-      memory = f"{_gib(one.report.needed)} of {_gib(one.report.available)}"
+      memory = f"{_size(one.report.needed)} of {_size(one.report.available)}"
       rate = _rate(one.report)
     table.add_row(
       remedies.flags(one.settings),
@@ -107,13 +108,13 @@ def _search(config, step: str, pod: Topology, title: str) -> dict:
 def _report_table(title: str, report: Report) -> Table:
   table = Table("figure", "value", title=title)
   table.columns[1].justify = "right"
-  table.add_row("state of all devices", _gib(report.state))
+  table.add_row("state of all devices", _size(report.state))
   kinds = {"arguments": report.arguments}
   if report.memory is not None:
     kinds = dataclasses.asdict(report.memory)
   for kind, size in kinds.items():
-    table.add_row(f"memory of a device: {kind}", _gib(size))
-  table.add_row("memory of a device: all there is", _gib(report.available))
+    table.add_row(f"memory of a device: {kind}", _size(size))
+  table.add_row("memory of a device: all there is", _size(report.available))
   if report.operations is not None:
     table.add_row("operations of a step", f"{report.operations / 1e12:.4g} T")
     again = report.operations_done - report.operations
@@ -121,7 +122,11 @@ def _report_table(title: str, report: Report) -> Table:
   for kind, row in report.collectives.items():
     table.add_row(
       f"{kind}: in the program, run, bytes",
-      f"{row['count']}, {row['runs']}, {row['bytes'] / 2**20:,.1f} MiB",
+      f"{row['count']}, {row['runs']}, {_size(row['bytes'])}",
+    )
+  if report.unbounded:
+    table.add_row(
+      "loops of unknown length, counted once", f"{report.unbounded}"
     )
   if (line := report.roofline) is not None:
     for label, seconds in (
@@ -142,7 +147,9 @@ def _report_table(title: str, report: Report) -> Table:
   return table
 
 
-def _gib(size: float) -> str:
+def _size(size: float) -> str:
+  if abs(size) < GIB:
+    return f"{size / 2**20:.1f} MiB"
   return f"{size / GIB:.2f} GiB"
 
 

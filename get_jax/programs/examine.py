@@ -17,6 +17,8 @@ from get_jax.hardware.roofline import Roofline, estimate
 from get_jax.hardware.topology import Topology
 from get_jax.programs.lowering import count_operations, lower_step
 
+LARGEST = 10  # collectives that a report names one by one
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
@@ -33,6 +35,10 @@ class Report:
     operations: of the step over all devices; None where they depend on data.
     operations_done: with what the backward pass computes again.
     collectives: by kind, see `totals`.
+    largest: those that send the most: kind, bytes each time, runs, and the
+      place in the model.
+    unbounded: loops whose number of turns only a run decides; what is in them
+      is counted once.
     roofline: None where operations are.
     images: in a step.
     seconds: of tracing and compiling.
@@ -48,6 +54,8 @@ class Report:
   operations: int | None
   operations_done: int | None
   collectives: dict
+  largest: list[tuple[str, int, int, str]]
+  unbounded: int
   roofline: Roofline | None
   images: int
   seconds: float
@@ -71,7 +79,7 @@ def examine(config, kind: str, topology: Topology) -> Report:
     counted = count_operations(config, kind)
   except NotImplementedError:
     counted = None, None
-  memory, roofline, sends = None, None, []
+  memory, roofline, sends, unbounded = None, None, [], 0
   try:
     compiled = compile_program(step.lowered)
   except Shortage as shortage:
@@ -79,7 +87,9 @@ def examine(config, kind: str, topology: Topology) -> Report:
   else:
     memory = read_memory(compiled)
     needed = memory.peak
-    sends = find_collectives(hlo.parse(compiled.as_text()), step.mesh.size)
+    program = hlo.parse(compiled.as_text())
+    sends = find_collectives(program, step.mesh.size)
+    unbounded = program.unbounded
   jax.clear_caches()  # Searches compile many.
   if memory is not None and counted[0] is not None:
     # The new state lies where the old one was.
@@ -87,6 +97,7 @@ def examine(config, kind: str, topology: Topology) -> Report:
     each = counted[1] / step.mesh.size
     devices = list(step.mesh.devices.flat)
     roofline = estimate(topology, devices, each, touched, sends)
+  first = sorted(sends, key=lambda c: -c.bytes * c.runs)[:LARGEST]
   return Report(
     fits=memory is not None and memory.peak <= topology.memory,
     state=step.state,
@@ -97,6 +108,8 @@ def examine(config, kind: str, topology: Topology) -> Report:
     operations=counted[0],
     operations_done=counted[1],
     collectives=totals(sends),
+    largest=[(c.kind, c.bytes, c.runs, c.where) for c in first],
+    unbounded=unbounded,
     roofline=roofline,
     images=step.images,
     seconds=time.perf_counter() - start,
