@@ -5,6 +5,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from get_jax.nn.linear import XAVIER, Linear
 
@@ -14,9 +15,33 @@ def gelu_tanh(x: jax.Array) -> jax.Array:
   return nn.gelu(x, approximate=True)
 
 
+@jax.custom_jvp
 def gelu_erf(x: jax.Array) -> jax.Array:
-  """GELU by the error function (GET, ViT, U-ViT)."""
-  return nn.gelu(x, approximate=False)
+  """GELU by the error function (GET, ViT, U-ViT).
+
+  Computed in float32 and rounded to the type of `x`. By erf, as PyTorch has
+  it, and not by erfc, whose derivative takes XLA's CPU backend as long as half
+  of the perceptron's matrix products. A backward pass keeps the slope alone,
+  in the type of `x`.
+  """
+  return gelu_and_slope(x)[0]
+
+
+@gelu_erf.defjvp
+def gelu_erf_jvp(primals, tangents):
+  """Value and slope times the tangent, see `gelu_erf`."""
+  value, slope = gelu_and_slope(*primals)
+  return value, slope * tangents[0]
+
+
+def gelu_and_slope(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """x P(x) and P(x) + x p(x), with P and p of the normal distribution."""
+  wide = x.astype(jnp.float32)
+  below = 0.5 * (1 + jax.lax.erf(wide * 0.5**0.5))
+  density = jnp.exp(-0.5 * wide**2) * (2 * jnp.pi) ** -0.5
+  return (wide * below).astype(x.dtype), (below + wide * density).astype(
+    x.dtype
+  )
 
 
 class Mlp(nn.Module):
