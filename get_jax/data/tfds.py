@@ -7,6 +7,26 @@ from get_jax.data.pixels import center_crop, to_float
 from get_jax.errors import UsageError
 
 
+def find_builder(dataset: str, data_dir: str | None = None):
+  """TFDS's builder of a data set, prepared or not.
+
+  Raises:
+    UsageError: there is no such data set.
+  """
+  import tensorflow_datasets as tfds
+
+  try:
+    builder = tfds.builder(dataset, data_dir=data_dir)
+  except tfds.core.DatasetNotFoundError as error:
+    raise UsageError(
+      f"tfds has no data set {dataset!r}; expected one of its catalogue"
+    ) from error
+  if builder.is_prepared():
+    # Only so are files in a second format seen.
+    return tfds.builder_from_directory(builder.data_path)
+  return builder
+
+
 class TfdsSource:
   """A prepared data set of `tfds`, by random access.
 
@@ -32,14 +52,7 @@ class TfdsSource:
     flip: bool = False,
     labels: bool = True,
   ):
-    import tensorflow_datasets as tfds
-
-    try:
-      builder = tfds.builder(dataset, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError as error:
-      raise UsageError(
-        f"tfds has no data set {dataset!r}; expected one of its catalogue"
-      ) from error
+    builder = find_builder(dataset, data_dir)
     try:
       self.data = builder.as_data_source(split)
     except (AssertionError, NotImplementedError) as error:

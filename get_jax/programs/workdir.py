@@ -30,6 +30,8 @@ FREE = (
   "report",
   "sampling",
 )
+# What may too, but for the teacher of pairs that are made already.
+FREE_GENERATION = ("guidance", "sampler")
 # Of a network: how it computes, not what.
 FREE_FIELDS = re.compile(r"(^|\.)model\.(attention|remat|scan)$")
 
@@ -131,14 +133,10 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     else:
       flat[prefix] = value
 
-  parts = [("", config)]
-  if config.get("teacher"):
-    parts.append(("teacher", config["teacher"]))
-  for prefix, part in parts:
-    walk(
-      prefix,
-      {k: v for k, v in part.items() if k not in (*FREE, "teacher")},
-    )
+  own = (*FREE, *FREE_GENERATION, "teacher")
+  walk("", {k: v for k, v in config.items() if k not in own})
+  teacher = config.get("teacher") or {}
+  walk("teacher", {k: v for k, v in teacher.items() if k not in FREE})
   flat = {k: v for k, v in flat.items() if not FREE_FIELDS.search(k)}
   if flat.get("optimizer.schedule") == "constant":
     flat.pop("num_steps", None)

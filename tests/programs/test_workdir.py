@@ -31,7 +31,12 @@ def test_what_may_change_between_visits(tmp_path):
     part.loader.workers = 2
     part.autoencoder.weights = "sd-vae-ft-mse"
     part.log_every = 7
+  config.guidance.scale = 4.0
   open_workdir(tmp_path, config)
   config.teacher.model.depth = 2
   with pytest.raises(ValueError, match=r"differs in teacher\.model\.depth \("):
+    open_workdir(tmp_path, config)
+  config.teacher.model.depth = 4
+  config.teacher.sampler.num_steps = 9
+  with pytest.raises(ValueError, match=r"teacher\.sampler\.num_steps \(18 "):
     open_workdir(tmp_path, config)
