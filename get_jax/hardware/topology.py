@@ -95,7 +95,7 @@ def find_topology(name: str, num_slices: int = 1) -> Topology:
         kind, *grid, memory=chip.memory, bandwidth=chip.memory_bandwidth
       )
     return Topology(name, chip, (), 1, devices)
-  devices = _tpu_devices(name, chip, num_slices)
+  devices = _tpu_devices(name, chip, grid, num_slices)
   return Topology(name, chip, grid, num_slices, devices)
 
 
@@ -114,7 +114,9 @@ def _parse(name: str) -> tuple[Chip, tuple[int, ...]]:
   return chip, tuple(int(n) for n in grid.split("x"))
 
 
-def _tpu_devices(name: str, chip: Chip, num_slices: int) -> list:
+def _tpu_devices(
+  name: str, chip: Chip, grid: tuple[int, ...], num_slices: int
+) -> list:
   from jax.experimental import topologies
 
   if importlib.util.find_spec("libtpu") is None:
@@ -124,6 +126,8 @@ def _tpu_devices(name: str, chip: Chip, num_slices: int) -> list:
   for key, value in LIBTPU.items():
     os.environ.setdefault(key, value)
   options = dict(chip.config)
+  if 1 in grid[:2]:  # Less than the square of chips that a host has.
+    options["chips_per_host_bounds"] = (*(min(n, 2) for n in grid[:2]), 1)
   if num_slices > 1:
     options["num_slices"] = num_slices
   try:

@@ -128,8 +128,8 @@ def test_fsdp_on_a_pod_of_four(tmp_path):
 
 @needs_libtpu
 def test_memory_that_does_not_suffice_is_told():
-  """Too many images; half as many fit."""
-  config = tiny_config(batch_size=4096, model__hidden_size=1024)
-  pod = find_topology("v5e:1x1")
-  report = examine(config, "train", pod)
+  config = tiny_config(batch_size=2**18, model__hidden_size=1024)
+  report = examine(config, "train", find_topology("v5e:1x1"))
   assert not report.fits
+  assert report.memory is None
+  assert report.needed > report.available == 15.75 * 2**30
