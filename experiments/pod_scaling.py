@@ -18,6 +18,8 @@ import sys
 
 from tqdm import tqdm
 
+from get_jax.hardware.collectives import BETWEEN
+
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 RUNS = ROOT / "runs" / "pod_scaling"
@@ -25,9 +27,10 @@ CONFIG = "configs/dit_xl2.py"
 COMMON = {"model.scan": True, "model.dtype": "bfloat16", "model.remat": "dots"}
 HEADER = (
   "| pod | chips | batch | mesh (data x fsdp) | needed of available, GiB "
-  "| gathered | reduced | other | step, ms | efficiency | images/s |\n"
+  "| gathered | reduced | between slices | other | step, ms | efficiency "
+  "| images/s |\n"
   "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: "
-  "| ---: |\n"
+  "| ---: | ---: |\n"
 )
 REDUCED = ("all-reduce", "reduce-scatter")
 
@@ -128,19 +131,21 @@ def row(pod: Pod, found: dict) -> str:
       " | ".join(
         (f"| {name}", f"{pod.chips:,}", f"{pod.batch:,}", mesh, memory)
       )
-      + " |" * 7
+      + " |" * 8
     )
   sent = found["collectives"]
   gathered = _gib(sent, ["all-gather"])
   reduced = _gib(sent, REDUCED)
-  other = _gib(sent, set(sent) - {"all-gather", *REDUCED})
+  slices = {kind for kind in sent if kind.endswith(BETWEEN)}
+  between = _gib(sent, slices)
+  other = _gib(sent, set(sent) - slices - {"all-gather", *REDUCED})
   line = found["roofline"]
   alone = max(line["compute"], line["memory"])
   slow, fast = alone + line["sending"], max(alone, line["sending"])
   return (
     f"| {name} | {pod.chips:,} | {pod.batch:,} | {mesh} "
     f"| {found['needed'] / 2**30:.1f} of {found['available'] / 2**30:.1f} "
-    f"| {gathered} | {reduced} | {other} "
+    f"| {gathered} | {reduced} | {between} | {other} "
     f"| {fast * 1e3:.0f} to {slow * 1e3:.0f} "
     f"| {alone / slow:.0%} to {alone / fast:.0%} "
     f"| {pod.batch / slow:,.0f} to {pod.batch / fast:,.0f} |"

@@ -49,12 +49,14 @@ class Program:
     fused: which of them are fusions.
     unbounded: loops whose number of turns is decided at run time; their
       bodies are counted once.
+    partitions: devices that run it together: all, or those of a slice.
   """
 
   computations: dict[str, list[Instruction]]
   runs: dict[str, int]
   fused: set[str]
   unbounded: int
+  partitions: int
 
 
 def parse(text: str) -> Program:
@@ -70,7 +72,12 @@ def parse(text: str) -> Program:
       entry = match[2] if match[1] else entry
   if entry is None:
     raise ValueError("this text has no ENTRY computation")
-  return Program(computations, *_count_runs(computations, entry))
+  partitions = re.search(r"num_partitions=(\d+)", text.partition("\n")[0])
+  return Program(
+    computations,
+    *_count_runs(computations, entry),
+    int(partitions[1]) if partitions else 1,
+  )
 
 
 def size(shape: str) -> int:

@@ -145,7 +145,7 @@ def test_loops_within_loops_multiply():
 
 # As libtpu writes it: the number of turns is nowhere but in the condition, and
 # a gather that overlaps with two fusions appears in both of them.
-OF_TPU = """HloModule jit_step, is_scheduled=true
+OF_TPU = """HloModule jit_step, is_scheduled=true, num_partitions=32
 
 %region.1 (p: (s32[], bf16[28,8,64])) -> pred[] {
   %constant.9 = s32[]{:T(128)} constant(28)
@@ -204,6 +204,43 @@ def test_the_text_of_a_tpu():
   assert reduce.groups.tolist() == np.arange(32).reshape(16, 2).T.tolist()
   assert (permute.kind, permute.bytes) == ("collective-permute", 32)
   assert permute.groups.tolist() == [[0, 1], [1, 0]]
+
+
+# One of two slices; what they do together goes by way of the hosts.
+OF_A_SLICE = """HloModule jit_step, is_scheduled=true, num_partitions=4
+
+ENTRY %main (x: f32[8]) -> f32[8] {
+  %x = f32[8]{0:T(256)} parameter(0)
+  %all-gather.1 = f32[32]{0:T(256)} all-gather(%x), channel_id=1, \
+replica_groups={{0,1,2,3}}, dimensions={0}, use_global_device_ids=true
+  %after-all.1 = token[] after-all()
+  %recv.1 = (f32[8]{0:T(256)}, u32[], token[]) recv(%after-all.1), \
+channel_id=2, is_host_transfer=true, frontend_attributes=\
+{_xla_host_transfer_rendezvous="all-reduce.7_0",\
+_xla_megascale_transfer_type="ALL_REDUCE"}
+  %send.1 = (f32[8]{0:T(256)}, u32[], token[]) send(%x, %after-all.1), \
+channel_id=3, is_host_transfer=true, frontend_attributes=\
+{_xla_host_transfer_rendezvous="all-reduce.7_0",\
+_xla_megascale_transfer_type="ALL_REDUCE"}
+  %send.2 = (f32[8]{0:T(256)}, u32[], token[]) send(%x, %after-all.1), \
+channel_id=4, is_host_transfer=true, frontend_attributes=\
+{_xla_megascale_transfer_type="ALL_GATHER"}
+  ROOT %done = f32[8]{0:T(256)} copy(%x)
+}
+"""
+
+
+def test_what_slices_do_together():
+  found = find_collectives(hlo.parse(OF_A_SLICE), 8)
+  assert totals(found) == {
+    "all-gather between slices": dict(count=1, runs=1, bytes=2 * 32),
+    "all-gather": dict(count=1, runs=1, bytes=128),
+    "all-reduce between slices": dict(count=1, runs=1, bytes=32),
+  }
+  for one in found:
+    pairs = [[0, 4], [1, 5], [2, 6], [3, 7]]
+    groups = pairs if one.between_slices else [[0, 1, 2, 3]]
+    assert one.groups.tolist() == groups
 
 
 def test_a_ring_sends_all_but_its_own_part():
