@@ -1,5 +1,7 @@
 """Multi-head self-attention and the choice of its implementation."""
 
+import functools
+import logging
 from typing import Any
 
 import flax.linen as nn
@@ -7,22 +9,20 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
+from get_jax.nn import kernels
 from get_jax.nn.linear import XAVIER, Linear
 
-IMPLEMENTATIONS = ("auto", "xla", "cudnn")
+log = logging.getLogger(__name__)
 
-
-def cudnn_can(q: jax.Array, k: jax.Array) -> bool:
-  """Whether cuDNN's fused attention takes these (B, N, K, d) arrays.
-
-  It wants half precision, head widths that are multiples of 8 up to 128 (256
-  from Hopper on, which no published model needs) and, for gradients, even
-  lengths. It has neither forward-mode nor second derivatives.
-  """
-  half = q.dtype in (jnp.bfloat16, jnp.float16)
-  head_dim = q.shape[-1]
-  even = q.shape[1] % 2 == 0 and k.shape[1] % 2 == 0
-  return half and head_dim % 8 == 0 and head_dim <= 128 and even
+IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash")
+# Where they run, and what they cannot do.
+PLATFORMS = {"cudnn": "gpu", "splash": "tpu"}
+REFUSALS = {
+  "cudnn": kernels.cudnn_refusal,
+  "splash": kernels.splash_refusal,
+}
+# Below, XLA's products stay on the chip and need less memory than splash.
+SPLASH_TOKENS = 1024
 
 
 def attend(
@@ -39,48 +39,97 @@ def attend(
     k: (B, M, K, d) keys.
     v: (B, M, K, d) values.
     bias: added to the logits, broadcast to (B, K, N, M).
-    implementation: "xla", "cudnn", or "auto": cuDNN where the backend is a
-      GPU and the arrays are within its limits, else XLA.
+    implementation: see `choose`.
 
   Returns:
     (B, N, K, d), of the type of `q`.
 
   Raises:
-    UsageError: unknown implementation, or "cudnn" outside its limits.
+    UsageError: see `choose`.
+  """
+  chosen = choose(q, k, bias, implementation)
+  if chosen == "splash":
+    return kernels.splash_attention(q, k, v)
+  return getattr(kernels, chosen)(q, k, v, bias)
+
+
+def choose(
+  q: jax.Array, k: jax.Array, bias: jax.Array | None, implementation: str
+) -> str:
+  """The kernel for these arrays: "xla", "cudnn" or "splash".
+
+  Only "xla" has forward-mode and second derivatives.
+
+  Args:
+    q: see `attend`.
+    k: see there.
+    bias: see there.
+    implementation: one of the three; or "auto": cuDNN on a GPU and splash on
+      a TPU, this one for bfloat16 from 1024 tokens on, where the arrays are
+      within their limits, else XLA. What it chose, and why, is logged once.
+
+  Raises:
+    UsageError: unknown implementation, or one outside its limits.
   """
   if implementation not in IMPLEMENTATIONS:
     raise UsageError(
       f"attention is {implementation!r}; "
       f"expected one of: {', '.join(IMPLEMENTATIONS)}"
     )
-  if implementation == "auto":
-    on_gpu = jax.default_backend() == "gpu"
-    implementation = "cudnn" if on_gpu and cudnn_can(q, k) else "xla"
-  if implementation == "cudnn" and not cudnn_can(q, k):
-    raise UsageError(
-      f"attention='cudnn' got {q.dtype} queries of shape {q.shape}; expected "
-      "bfloat16 or float16, an even number of tokens and a head width that "
-      "is a multiple of 8 up to 128"
-    )
-  if implementation == "xla" and q.dtype == jnp.float32:
-    # Heads first: a third off the backward pass on CPU.
-    weights = probabilities(q, k, bias)
-    out = jnp.einsum("bknm,bkmd->bknd", weights, v.swapaxes(1, 2))
-    return out.swapaxes(1, 2)
-  if implementation == "cudnn" and bias is not None:
-    bias = bias.astype(q.dtype)
-  return jax.nn.dot_product_attention(
-    q, k, v, bias, implementation=implementation
-  )
+  if implementation == "xla":
+    return "xla"
+  arrays = f"{q.dtype} queries of shape {q.shape}"
+  if bias is not None:
+    arrays += f" and a bias of shape {bias.shape}"
+  here = platform()
+  if implementation != "auto":
+    wanted = REFUSALS[implementation](q, k, bias)
+    if wanted is None and here != PLATFORMS[implementation]:
+      wanted = f"to run on a {PLATFORMS[implementation].upper()}"
+      arrays += f" on a {here.upper()}"
+    if wanted:
+      raise UsageError(
+        f"attention={implementation!r} got {arrays}; expected {wanted}"
+      )
+    return implementation
+  chosen, why = automatic(q, k, bias, here)
+  announce(f"attention of {arrays}: {chosen}, {why}")
+  return chosen
 
 
-def probabilities(
-  q: jax.Array, k: jax.Array, bias: jax.Array | None = None
-) -> jax.Array:
-  """softmax(q k^T / sqrt(d) + bias) of `attend`, (B, K, N, M) float32."""
-  q, k = q.swapaxes(1, 2) * q.shape[-1] ** -0.5, k.swapaxes(1, 2)
-  logits = jnp.einsum("bknd,bkmd->bknm", q, k).astype(jnp.float32)
-  return jax.nn.softmax(logits if bias is None else logits + bias)
+def automatic(
+  q: jax.Array, k: jax.Array, bias: jax.Array | None, platform: str
+) -> tuple[str, str]:
+  """The kernel that "auto" stands for, and the reason in words."""
+  for kernel, home in PLATFORMS.items():
+    if platform != home:
+      continue
+    wanted = REFUSALS[kernel](q, k, bias)
+    if kernel == "splash" and wanted is None:
+      if q.dtype != jnp.bfloat16:
+        wanted = "bfloat16"
+      elif min(q.shape[1], k.shape[1]) < SPLASH_TOKENS:
+        wanted = f"{SPLASH_TOKENS} tokens or more"
+    if wanted:
+      return "xla", f"as {kernel} wants {wanted}"
+    return kernel, f"which a {platform.upper()} has"
+  return "xla", f"as a {platform.upper()} has no other"
+
+
+def platform() -> str:
+  """Where the program will run: "cpu", "gpu" or "tpu".
+
+  The mesh in context knows, also where it is compiled for other devices.
+  """
+  device = jax.sharding.get_abstract_mesh().abstract_device
+  name = jax.default_backend() if device is None else device.platform
+  return "gpu" if name in ("cuda", "rocm") else name
+
+
+@functools.cache
+def announce(message: str) -> None:
+  """Logs a message unless it was logged before."""
+  log.info(message)
 
 
 class SelfAttention(nn.Module):
@@ -90,7 +139,7 @@ class SelfAttention(nn.Module):
     num_heads: K; it must divide the width D.
     qkv_bias: whether the fused projection has a bias.
     kernel_init: initialiser of both matrices, on their fused shapes.
-    attention: see `attend`.
+    attention: see `choose`.
     dtype: type of the matrix products.
   """
 
@@ -134,6 +183,8 @@ class SelfAttention(nn.Module):
     heads = (batch, tokens, self.num_heads, dim // self.num_heads)
     q, k, v = (part.reshape(heads) for part in jnp.split(qkv, 3, axis=-1))
     if self.is_mutable_collection("intermediates"):
-      self.sow("intermediates", "probabilities", probabilities(q, k, bias))
+      self.sow(
+        "intermediates", "probabilities", kernels.probabilities(q, k, bias)
+      )
     out = attend(q, k, v, bias, self.attention)
     return Linear(dim, name="proj", **dense)(out.reshape(x.shape))

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
 from get_jax.errors import UsageError
-from get_jax.nn.attention import SelfAttention, attend, cudnn_can
+from get_jax.nn import attention, kernels
+from get_jax.nn.attention import SelfAttention, attend
 
 
 def arrays(dtype=jnp.float32, tokens=6, head_dim=8):
@@ -32,16 +34,141 @@ def test_half_precision_keeps_its_type():
   np.testing.assert_allclose(out.astype(jnp.float32), exact, atol=0.03)
 
 
-def test_what_cudnn_takes():
-  half = arrays(jnp.bfloat16)
-  assert cudnn_can(*half[:2])
-  assert not cudnn_can(*arrays()[:2])  # float32
-  assert not cudnn_can(*arrays(jnp.bfloat16, tokens=5)[:2])
-  assert not cudnn_can(*arrays(jnp.bfloat16, head_dim=12)[:2])
-  with pytest.raises(UsageError, match="even number of tokens"):
-    attend(*arrays(), implementation="cudnn")
-  with pytest.raises(UsageError, match="expected one of: auto, xla, cudnn"):
-    attend(*half, implementation="flash")
+def queries(dtype=jnp.bfloat16, tokens=256, head_dim=72):
+  return jax.ShapeDtypeStruct((2, tokens, 16, head_dim), dtype)
+
+
+@pytest.mark.parametrize(
+  ("platform", "array", "chosen"),
+  [
+    ("cpu", queries(), "xla, as a CPU has no other"),
+    ("gpu", queries(), "cudnn, which a GPU has"),
+    ("gpu", queries(tokens=257), "cudnn, which a GPU has"),
+    ("gpu", queries(jnp.float32), "xla, as cudnn wants bfloat16 or float16"),
+    ("gpu", queries(head_dim=12), "xla, as cudnn wants head widths"),
+    ("gpu", queries(head_dim=136), "xla, as cudnn wants head widths"),
+    ("tpu", queries(tokens=1024), "splash, which a TPU has"),
+    ("tpu", queries(tokens=1025), "splash, which a TPU has"),
+    ("tpu", queries(), "xla, as splash wants 1024 tokens or more"),
+    ("tpu", queries(jnp.float32, 1024), "xla, as splash wants bfloat16"),
+  ],
+)
+def test_what_auto_chooses(platform, array, chosen):
+  found = ", ".join(attention.automatic(array, array, None, platform))
+  assert found.startswith(chosen)
+
+
+def test_a_bias_keeps_auto_from_splash():
+  q, bias = queries(tokens=1024), jnp.zeros((1, 16, 1, 1))
+  found = attention.automatic(q, q, bias, "tpu")
+  assert found == ("xla", "as splash wants no bias on the logits")
+  assert attention.automatic(q, q, bias, "gpu")[0] == "cudnn"
+
+
+@pytest.mark.parametrize(
+  ("implementation", "array", "message"),
+  [
+    ("flash", queries(), "expected one of: auto, xla, cudnn, splash"),
+    ("cudnn", queries(jnp.float32), "float32 .*; expected bfloat16 or float16"),
+    ("cudnn", queries(), "on a CPU; expected to run on a GPU"),
+    (
+      "splash",
+      queries(jnp.float16),
+      "float16 .*; expected bfloat16 or float32",
+    ),
+    ("splash", queries(), "on a CPU; expected to run on a TPU"),
+  ],
+)
+def test_wishes_outside_the_limits_are_refused(implementation, array, message):
+  with pytest.raises(UsageError, match=message):
+    attend(array, array, array, implementation=implementation)
+
+
+def test_the_choice_is_logged_once(caplog):
+  attention.announce.cache_clear()
+  q, k, v = arrays()
+  with caplog.at_level("INFO", "get_jax"):
+    for _ in range(2):
+      attend(q, k, v)
+  (record,) = caplog.records
+  assert record.getMessage() == (
+    "attention of float32 queries of shape (2, 6, 2, 8): "
+    "xla, as a CPU has no other"
+  )
+
+
+def assert_same(f, g, *args):
+  """Equal values and equal gradients of a weighted sum."""
+
+  def results(f):
+    weights = jnp.cos(jnp.arange(args[0].size)).reshape(args[0].shape)
+
+    def loss(*args):
+      out = f(*args)
+      return jnp.sum(out * weights), out
+
+    numbers = tuple(range(len(args)))
+    return jax.jit(jax.value_and_grad(loss, numbers, has_aux=True))(*args)
+
+  found, expected = results(f), results(g)
+  np.testing.assert_allclose(found[0][1], expected[0][1], atol=1e-5)
+  for a, b in zip(found[1], expected[1], strict=True):
+    np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_the_padding_of_odd_lengths_for_cudnn():
+  """cuDNN's arguments, given to the implementation that runs anywhere."""
+  q, _, _ = arrays(tokens=5)
+  _, k, v = arrays(tokens=7)
+  bias = jax.random.normal(jax.random.key(1), (1, 2, 5, 7))
+
+  def padded(*args):
+    return kernels.cudnn(*args, implementation="xla")
+
+  assert_same(padded, kernels.xla, q, k, v)
+  assert_same(padded, kernels.xla, q, k, v, bias)
+  seen = []
+
+  def spy(q, k, v, bias, **options):
+    seen.append((q.shape, k.shape, v.shape, bias.shape, options))
+    return q
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(jax.nn, "dot_product_attention", spy)
+    assert kernels.cudnn(q, k, v, bias).shape == q.shape
+  (q_shape, k_shape, v_shape, bias_shape, options) = seen[0]
+  assert q_shape == (2, 6, 2, 8) and k_shape == v_shape == (2, 8, 2, 8)
+  assert bias_shape == (1, 2, 6, 8)
+  np.testing.assert_array_equal(options["query_seq_lengths"], [5, 5])
+  np.testing.assert_array_equal(options["key_value_seq_lengths"], [7, 7])
+
+
+def test_splash_is_softmax_attention():
+  """Interpreted, with padding, with and without a mesh."""
+  q, k, v = arrays(tokens=130, head_dim=72)
+
+  def interpreted(q, k, v):
+    return kernels.splash_attention(q, k, v, interpret=True)
+
+  assert_same(interpreted, kernels.xla, q, k, v)
+  mesh = jax.make_mesh(
+    (2, 1, 2), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3
+  )
+  with jax.set_mesh(mesh):
+    out = jax.jit(interpreted)(q, k, v)
+  np.testing.assert_allclose(out, kernels.xla(q, k, v), atol=1e-5)
+
+
+def test_splash_lowers_for_tpu():
+  q = jax.ShapeDtypeStruct((2, 1025, 2, 72), jnp.bfloat16)
+
+  def loss(q, k, v):
+    return jnp.sum(kernels.splash_attention(q, k, v).astype(jnp.float32))
+
+  grad = jax.jit(jax.grad(loss, (0, 1, 2)))
+  lowered = grad.trace(q, q, q).lower(lowering_platforms=("tpu",))
+  # Forward, queries, keys and values.
+  assert lowered.as_text().count("@tpu_custom_call") == 3
 
 
 def test_an_injection_shifts_queries_keys_and_values():
