@@ -115,6 +115,8 @@ def search(config, kind: str, topology: Topology) -> list[Largest]:
         settings = {"mesh.data": -1, "mesh.fsdp": size}
         if policy:
           settings["model.remat"] = policy
+        if config.get("accumulation", 1) > 1:
+          settings["accumulation"] = 1
         bar.set_postfix_str(flags(settings))
 
         def fit(batch, settings=settings):

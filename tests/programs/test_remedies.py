@@ -1,5 +1,7 @@
 """Settings that make a step fit."""
 
+import types
+
 import pytest
 
 from configs import dit_xl2
@@ -61,3 +63,72 @@ def test_the_largest_batch_is_found(start, most):
   assert batch == (powers[-1] if powers else 0)
   assert found == (str(batch) if batch else None)
   assert len(tried) == len(set(tried))
+
+
+def pretend(monkeypatch, fits):
+  """In place of compiling: what fits decides, and what it was asked."""
+  asked = []
+
+  def examine(config, kind, topology):
+    asked.append(config)
+    return types.SimpleNamespace(fits=fits(config), config=config)
+
+  monkeypatch.setattr(remedies, "examine", examine)
+  return asked
+
+
+def test_the_first_remedy_that_fits_is_told(monkeypatch):
+  made = config(64)
+  asked = pretend(monkeypatch, lambda c: c.mesh.fsdp == 4)
+  pod = types.SimpleNamespace(devices=[None] * 16)
+  settings, report = remedies.find_remedy(made, "train", pod)
+  assert settings == {"model.remat": "full", "mesh.data": -1, "mesh.fsdp": 4}
+  assert len(asked) == 3
+  assert report.config.model.remat == "full"
+  assert made.model.remat == "none" and made.mesh.fsdp == 1
+
+
+def test_no_remedy(monkeypatch):
+  pretend(monkeypatch, lambda c: False)
+  pod = types.SimpleNamespace(devices=[None] * 16)
+  assert remedies.find_remedy(config(16), "train", pod) is None
+
+
+def test_the_search_goes_over_policies_and_meshes(monkeypatch):
+  """Memory as it might be: of the state a part, of each image some more."""
+  image = {"none": 8, "dots": 2, "full": 1}
+
+  def fits(c):
+    batch = c.batch_size // 16
+    return 64 // c.mesh.fsdp + batch * image[c.model.remat] <= 32
+
+  asked = pretend(monkeypatch, fits)
+  pod = types.SimpleNamespace(devices=[None] * 16)
+  found = remedies.search(config(64), "train", pod)
+  batches = {
+    (one.settings["mesh.fsdp"], one.settings["model.remat"]): one.batch
+    for one in found
+  }
+  assert batches == {
+    (1, "none"): 0,
+    (1, "dots"): 0,
+    (1, "full"): 0,
+    (4, "none"): 2,
+    (4, "dots"): 8,
+    (4, "full"): 16,
+    (16, "none"): 2,
+    (16, "dots"): 8,
+    (16, "full"): 16,
+  }
+  assert all((one.report is None) == (one.batch == 0) for one in found)
+  assert len(asked) < 30
+
+
+def test_the_search_of_sampling_keeps_its_mesh(monkeypatch):
+  pretend(monkeypatch, lambda c: c.sampling.batch_size <= 100)
+  pod = types.SimpleNamespace(devices=[None] * 4)
+  made = config(64)
+  made.sampling.batch_size = 256
+  (found,) = remedies.search(made, "sample", pod)
+  assert found.settings == {"mesh.data": -1, "mesh.fsdp": 1}
+  assert found.batch == 16
