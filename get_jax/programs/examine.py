@@ -92,11 +92,12 @@ def examine(config, kind: str, topology: Topology) -> Report:
     unbounded = program.unbounded
   jax.clear_caches()  # Searches compile many.
   if memory is not None and counted[0] is not None:
-    # The new state lies where the old one was.
-    touched = 2 * (memory.arguments + memory.temporaries) + memory.outputs
+    touched = memory.arguments + 2 * memory.temporaries + memory.outputs
+    if kind == "train":  # The new state lies where the old one was.
+      touched += memory.arguments
     each = counted[1] / step.mesh.size
     devices = list(step.mesh.devices.flat)
-    roofline = estimate(topology, devices, each, touched, sends)
+    roofline = estimate(topology, devices, each, step.passes * touched, sends)
   first = sorted(sends, key=lambda c: -c.bytes * c.runs)[:LARGEST]
   return Report(
     fits=memory is not None and memory.peak <= topology.memory,

@@ -31,6 +31,8 @@ class Step:
     lowered: to be compiled.
     mesh: what it runs on.
     images: in a step.
+    passes: how often, one after the other, memory is gone through: evaluations
+      of the network in sampling.
     state: bytes of the whole state, or of the parameters.
     arguments: bytes of what one device is given.
   """
@@ -38,6 +40,7 @@ class Step:
   lowered: jax.stages.Lowered
   mesh: Mesh
   images: int
+  passes: int
   state: int
   arguments: int
 
@@ -58,12 +61,13 @@ def lower_step(config, kind: str, devices: list) -> Step:
   if kind == "train":
     images = config.batch_size
     check_batch_size(images, mesh)
-    function, state, batch = _training(config)
+    passes, (function, state, batch) = 1, _training(config)
     placing = state_sharding(state, mesh)
     results = (placing, None)
   else:
     images = config.sampling.batch_size
     check_batch_size(images, mesh, "sampling.batch_size")
+    passes = build_generator(config).evaluations
     function, state, batch = _sampling(config, mesh)
     placing, results = jax.tree.map(lambda _: whole, state), split
   jitted = jax.jit(
@@ -78,7 +82,7 @@ def lower_step(config, kind: str, devices: list) -> Step:
     jax.tree.map(_part, state, placing),
     jax.tree.map(lambda x: _part(x, split), batch),
   )
-  return Step(lowered, mesh, images, _bytes(state), _bytes(parts))
+  return Step(lowered, mesh, images, passes, _bytes(state), _bytes(parts))
 
 
 def count_operations(config, kind: str) -> tuple[int, int]:
