@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -21,6 +22,39 @@ TINY = {
   "sampler.num_steps": 3,
   "evaluation.count": 64,
 }
+
+# The whole job of configs/get_digits.py in seconds.
+TINY_JOB = {
+  "teacher.model.hidden_size": 32,
+  "teacher.model.depth": 1,
+  "teacher.model.num_heads": 2,
+  "teacher.batch_size": 16,
+  "teacher.num_steps": 8,
+  "teacher.sampler.num_steps": 4,
+  "teacher.sampling.batch_size": 16,
+  "pairs.count": 96,
+  "pairs.shard_size": 16,
+  "model.hidden_size": 32,
+  "model.num_heads": 2,
+  "batch_size": 16,
+  "num_steps": 8,
+  "log_every": 2,
+  "distillation.iterations": 2,
+  "sampling.iterations": 2,
+  "sampling.batch_size": 50,
+  "evaluation.count": 100,
+  "report.iterations": (1, 2),
+}
+
+
+def tiny_job(**overrides):
+  """configs/get_digits.py, made tiny; keys with "__" for dots."""
+  from configs import get_digits
+
+  config = get_digits.get_config()
+  overrides = {k.replace("__", "."): v for k, v in overrides.items()}
+  config.update_from_flattened_dict({**TINY_JOB, **overrides})
+  return config
 
 
 def tiny_config(**overrides):
@@ -54,6 +88,13 @@ def environment(devices: int = 1) -> dict[str, str]:
   """Environment of a process with so many CPU devices."""
   flags = f"--xla_force_host_platform_device_count={devices}"
   return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+
+
+def free_port() -> int:
+  """A port of this machine that nobody listens at."""
+  with socket.socket() as found:
+    found.bind(("127.0.0.1", 0))
+    return found.getsockname()[1]
 
 
 def run_main(*args: str, timeout: float = 300) -> subprocess.CompletedProcess:

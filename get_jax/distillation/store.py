@@ -87,13 +87,20 @@ class PairsInfo:
 class PairsWriter:
   """Writes the missing shards of a directory, each at once or not at all.
 
+  Args:
+    directory: of the pairs.
+    info: what it is to hold.
+    part: which of the processes that share the work this one is.
+
   Raises:
     UsageError: the directory holds pairs that were made otherwise.
   """
 
-  def __init__(self, directory: str | pathlib.Path, info: PairsInfo):
+  def __init__(
+    self, directory: str | pathlib.Path, info: PairsInfo, part: int = 0
+  ):
     self.info, self.directory = info, pathlib.Path(directory)
-    self._writer = ShardWriter(directory, info.layout)
+    self._writer = ShardWriter(directory, info.layout, part)
 
   def lock(self) -> None:
     """Keeps other writers out; see `ShardWriter.lock`."""

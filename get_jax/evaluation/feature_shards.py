@@ -51,12 +51,10 @@ class FeatureShards:
     start = shard * self.size
     return np.arange(start, min(start + self.size, self.count))
 
-  def missing(self, host: int = 0, hosts: int = 1) -> list[int]:
-    """Shards that this host has still to make."""
+  def missing(self) -> list[int]:
+    """Shards that are still to be made."""
     return [
-      shard
-      for shard in range(host, len(self), hosts)
-      if not self._path(shard).is_file()
+      shard for shard in range(len(self)) if not self._path(shard).is_file()
     ]
 
   def write(

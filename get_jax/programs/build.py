@@ -99,6 +99,16 @@ def build_mesh(config, devices=None):
   return make_mesh([config.mesh[axis] for axis in AXES], devices)
 
 
+def build_sampling_mesh(config):
+  """Where samples are drawn: every process on its own devices.
+
+  Samples do not depend on one another, so no process waits for another.
+  """
+  if jax.process_count() == 1:
+    return build_mesh(config)
+  return make_mesh((-1, 1, 1), jax.local_devices())
+
+
 def image_shape(model) -> tuple[int, int, int]:
   """(H, W, C) of what the network sees."""
   size = model.input_size

@@ -23,9 +23,11 @@ from get_jax.data.texts import NO_IMAGE, texts_layout
 from get_jax.errors import UsageError
 from get_jax.interop.clip import load_text_encoder
 from get_jax.programs.build import build_source
+from get_jax.programs.division import divided
 from get_jax.text import Tokenizer
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import EXIT_CODE, Stopped, stop_requests
+from get_jax.training.processes import decide
 
 
 def encode(
@@ -72,17 +74,20 @@ def encode(
     params_digest(params),
     data,
   )
-  host, hosts = jax.process_index(), jax.process_count()
+  host = jax.process_index()
   writer = ShardWriter(pathlib.Path(directory), layout, part=host)
   writer.lock()
-  missing = [s for s in writer.missing() if s % hosts == host]
+  new = decide(
+    lambda: sum(len(layout.shard_range(s)) for s in writer.missing())
+  )
   run = _runner(model, params, batch_size)
-  total = sum(len(layout.shard_range(s)) for s in missing)
   with (
     stop_requests() as stop_asked,
-    tqdm(total=total, desc="captions", unit="text", disable=host != 0) as bar,
+    divided(writer.missing) as shards,
+    tqdm(desc="captions", unit="text", disable=host != 0) as bar,
   ):
-    for shard in missing:
+    bar.reset(sum(len(layout.shard_range(s)) for s in shards))
+    for shard in shards:
       if stop_asked(f"captions, shard {shard}"):
         raise Stopped(f"captions stopped before shard {shard}")
       here = layout.shard_range(shard)
@@ -101,7 +106,7 @@ def encode(
       writer.write(shard, arrays)
   print(
     f"captions: {layout.count - 1} of {len(captions)} images, and the empty "
-    f"one, in {directory}; {total} of them new"
+    f"one, in {directory}; {new} of them new"
   )
   return layout.to_json()
 

@@ -1,5 +1,7 @@
 """--mode=curve: quality against training step, or against any setting."""
 
+import jax
+
 from get_jax.errors import UsageError
 from get_jax.evaluation import plot_curve
 from get_jax.programs.build import check_task
@@ -40,7 +42,8 @@ def run(config, workdir: str) -> None:
     protocol = result.to_json()["protocol"]
   name = over.replace(".", "_")
   path = folder / "samples" / f"curve_{name}.png"
-  plot_curve(path, over, points, protocol)
+  if jax.process_index() == 0:
+    plot_curve(path, over, points, protocol)
   content = {"over": over, "points": points, "protocol": protocol}
   write_results(folder, "curve", content)
   for value, scores in points:

@@ -1,5 +1,7 @@
 """--mode=evaluate: score what a workdir has learnt, or outside images."""
 
+import jax
+
 from get_jax.programs.build import check_task
 from get_jax.programs.generator import build_generator
 from get_jax.programs.scoring import build_ruler, measure, measure_files
@@ -21,5 +23,6 @@ def run(config, workdir: str) -> None:
   else:
     generator, params = build_generator(config), load_params(folder)
     result = measure(ruler, config, generator, params, folder, "evaluating")
-  result.write(folder / "results" / "evaluate.json")
+  if jax.process_index() == 0:
+    result.write(folder / "results" / "evaluate.json")
   result.print()

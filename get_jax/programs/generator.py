@@ -6,7 +6,7 @@ previews and benchmarks all use this.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -56,6 +56,15 @@ class Generator:
   guidance: str
   settings: dict
   decoder: Decoder | None = None
+
+  @property
+  def output_shape(self) -> tuple[int, int, int]:
+    """(H, W, C) of what comes out in the end."""
+    height, width, _ = self.image_shape
+    if not self.decoder:
+      return self.image_shape
+    scale = self.decoder.model.downsample
+    return height * scale, width * scale, 3
 
   def with_decoder(self, decoder: Decoder | None) -> "Generator":
     """The same with a decoder behind it, or without one."""
@@ -175,7 +184,14 @@ class ImageMaker:
     decoder = generator.decoder
     self._decoder = decoder and jax.device_put(decoder.params, self._whole)
     make = sampling_function(generator, mesh)
-    self._make = jax.jit(make, out_shardings=self._split)
+    # Every process gets all images of a mesh that it shares with others.
+    shared = mesh.size > len(mesh.local_devices)
+    placed = self._whole if shared else self._split
+    self._make = jax.jit(make, out_shardings=placed)
+
+  def place(self, params: dict) -> dict:
+    """The parameters on every device of the mesh, as `batch` takes them."""
+    return jax.device_put(params, self._whole)
 
   def batch(
     self, params: dict, indices: np.ndarray, chosen: np.ndarray | None = None
@@ -183,7 +199,7 @@ class ImageMaker:
     """Samples `indices` (n <= batch_size,) of given or own conditions.
 
     Args:
-      params: parameters of the generator.
+      params: parameters of the generator, placed.
       indices: of the samples.
       chosen: numbers (n,) of what they show, see `Condition`; None takes each
         one's own.
@@ -206,42 +222,58 @@ class ImageMaker:
     images = np.asarray(images)[:count]
     return images, None if chosen is None else chosen[:count]
 
-  def batches(
+  def parts(
     self,
     params: dict,
-    indices: np.ndarray,
+    parts: Sequence[np.ndarray],
     chosen: np.ndarray | None = None,
     description: str = "sampling",
   ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """`batch` over all indices in order, with a progress bar.
+    """Samples of each of `parts` in turn, with a progress bar over all.
+
+    Args:
+      params: parameters of the generator.
+      parts: indices (n,) each.
+      chosen: numbers of what the samples of all parts show; None takes each
+        one's own.
+      description: shown in the bar.
+
+    Yields:
+      As `batch` returns, for each part.
 
     Raises:
       Stopped: a signal came.
     """
-    params = jax.device_put(params, self._whole)
+    params = self.place(params)
+    total, done = sum(map(len, parts)), 0
     with (
       stop_requests() as stop_asked,
       tqdm(
-        total=len(indices),
+        total=total,
         desc=description,
         unit="image",
         disable=jax.process_index() != 0,
       ) as bar,
     ):
-      for start in range(0, len(indices), self.batch_size):
-        if stop_asked(f"{description}, image {start}"):
-          raise Stopped(f"{description} stopped at image {start}")
-        here = slice(start, start + self.batch_size)
-        these = None if chosen is None else chosen[here]
-        yield self.batch(params, indices[here], these)
-        bar.update(len(indices[here]))
+      for part in parts:
+        found = []
+        for start in range(0, len(part), self.batch_size):
+          if stop_asked(f"{description}, image {done} of {total}"):
+            raise Stopped(f"{description} stopped after {done} of {total}")
+          here = part[start : start + self.batch_size]
+          these = None if chosen is None else chosen[done : done + len(here)]
+          found.append(self.batch(params, here, these))
+          done += len(here)
+          bar.update(len(here))
+        images, made = zip(*found, strict=True)
+        yield (
+          np.concatenate(images),
+          None if made[0] is None else np.concatenate(made),
+        )
 
   def all(self, params, indices, chosen=None, description="sampling"):
-    """`batches`, concatenated."""
-    images, made = zip(
-      *self.batches(params, np.asarray(indices), chosen, description),
-      strict=True,
+    """`parts` of one part."""
+    ((images, made),) = self.parts(
+      params, [np.asarray(indices)], chosen, description
     )
-    return np.concatenate(images), (
-      None if made[0] is None else np.concatenate(made)
-    )
+    return images, made

@@ -17,9 +17,11 @@ from get_jax.errors import UsageError
 from get_jax.programs import captions
 from get_jax.programs.build import build_source
 from get_jax.programs.decoder import read_autoencoder
+from get_jax.programs.division import divided
 from get_jax.programs.workdir import open_workdir, write_results
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import Stopped, stop_requests
+from get_jax.training.processes import decide
 
 
 def run(config, workdir: str) -> None:
@@ -46,8 +48,7 @@ def run(config, workdir: str) -> None:
       config.latents, config.data.captions
     )
   made |= encode(config.latents, config.autoencoder, config.data.path)
-  if jax.process_index() == 0:
-    write_results(folder, "latents", made)
+  write_results(folder, "latents", made)
 
 
 def encode(section, autoencoder, directory: str) -> dict:
@@ -86,17 +87,20 @@ def encode(section, autoencoder, directory: str) -> dict:
     params_digest(params),
     source.fingerprint,
   )
-  host, hosts = jax.process_index(), jax.process_count()
+  host = jax.process_index()
   writer = ShardWriter(pathlib.Path(directory), layout, part=host)
   writer.lock()
-  missing = [s for s in writer.missing() if s % hosts == host]
+  new = decide(
+    lambda: sum(len(layout.shard_range(s)) for s in writer.missing())
+  )
   encoder = _Encoder(model, params, section.batch_size, section.flips)
-  total = sum(len(layout.shard_range(s)) for s in missing)
   with (
     stop_requests() as stop_asked,
-    tqdm(total=total, desc="latents", unit="image", disable=host != 0) as bar,
+    divided(writer.missing) as shards,
+    tqdm(desc="latents", unit="image", disable=host != 0) as bar,
   ):
-    for shard in missing:
+    bar.reset(sum(len(layout.shard_range(s)) for s in shards))
+    for shard in shards:
       if stop_asked(f"latents, shard {shard}"):
         raise Stopped(f"latents stopped before shard {shard}")
       indices = np.asarray(layout.shard_range(shard))
@@ -105,7 +109,7 @@ def encode(section, autoencoder, directory: str) -> dict:
       if source.num_classes:
         arrays["label"] = labels
       writer.write(shard, arrays)
-  print(f"latents: {layout.count} in {directory}, {total} of them new")
+  print(f"latents: {layout.count} in {directory}, {new} of them new")
   return layout.to_json()
 
 

@@ -20,7 +20,6 @@ from get_jax.training.preemption import EXIT_CODE, Stopped, stop_requests
 FAULT, BAD_INPUT = 1, 2
 ALONE = ("compile", "convert", "summary")  # modes of one process
 CLUSTERS = ("gcetpu", "gketpu", "slurm")
-_VISIBLE = 30.0  # seconds that a shared folder may take to show a file
 
 
 @contextlib.contextmanager
@@ -133,12 +132,7 @@ def _check_shared(workdir: pathlib.Path) -> None:
     return name
 
   path = workdir / processes.decide(write)
-  deadline = time.monotonic() + _VISIBLE
-  while not path.exists() and time.monotonic() < deadline:
-    time.sleep(0.2)
-    # Some network file systems look again only after a listing.
-    list(workdir.parent.glob(f"{workdir.name}/.shared-*"))
-  seen = processes.share("yes" if path.exists() else "")
+  seen = processes.share("yes" if processes.wait_to_see(path.exists) else "")
   if jax.process_index() == 0:
     path.unlink(missing_ok=True)
   if not all(seen):

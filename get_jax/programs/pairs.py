@@ -8,13 +8,14 @@ import numpy as np
 from get_jax.distillation.store import PairsInfo, PairsWriter, noise_digest
 from get_jax.errors import UsageError
 from get_jax.programs.build import (
-  build_mesh,
   build_model,
+  build_sampling_mesh,
   check_task,
   image_shape,
 )
 from get_jax.programs.condition import Captions
 from get_jax.programs.decoder import is_latent
+from get_jax.programs.division import divided
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.workdir import locked, open_workdir, write_results
 from get_jax.training.checkpoints import load_params, params_digest
@@ -97,24 +98,16 @@ def make(config, workdir: pathlib.Path) -> None:
     shard_size=pairs.shard_size,
     noise=noise_digest(key, generator.image_shape),
   )
-  writer = PairsWriter(workdir / "pairs", info)
-  if jax.process_index() == 0:
-    writer.lock()
-  missing = writer.missing()
-  if not missing:
-    print(f"pairs: all {info.count} are already in {writer.directory}")
-    return
-  maker = ImageMaker(
-    generator,
-    key,
-    teacher.sampling.batch_size,
-    build_mesh(config),
-  )
-  for shard in missing:
-    indices = np.asarray(info.shard_range(shard))
-    title = f"pairs {shard + 1}/{info.num_shards}"
-    images, labels = maker.all(params, indices, description=title)
-    if jax.process_index() == 0:
+  writer = PairsWriter(workdir / "pairs", info, jax.process_index())
+  writer.lock()
+  size = teacher.sampling.batch_size
+  maker = ImageMaker(generator, key, size, build_sampling_mesh(config))
+  with divided(writer.missing) as shards:
+    if not shards:
+      print(f"pairs: all {info.count} are already in {writer.directory}")
+    parts = [np.asarray(info.shard_range(shard)) for shard in shards]
+    made = maker.parts(params, parts, description="pairs")
+    for shard, (images, labels) in zip(shards, made, strict=True):
       writer.write(shard, images, labels)
   evaluations = generator.evaluations * info.count
   write_results(

@@ -24,14 +24,16 @@ def save_grid(
 
   Args:
     path: of the file; its folder is made.
-    images: floats; of more than 3 channels (latents) the first 3 are shown.
+    images: floats, or uint8 as they are; of more than 3 channels (latents) the
+      first 3 are shown.
     names: what they show; captions are left in a .txt beside the file, one on
       a line.
     columns: images per row; about the square root of n by default.
   """
   columns = columns or int(np.ceil(np.sqrt(len(images))))
   path.parent.mkdir(parents=True, exist_ok=True)
-  Image.fromarray(tile(to_uint8(images), columns)).save(path)
+  pixels = images if images.dtype == np.uint8 else to_uint8(images)
+  Image.fromarray(tile(pixels, columns)).save(path)
   if names is not None and names.dtype.kind == "U":
     lines = (" ".join(name.split()) + "\n" for name in names.tolist())
     path.with_suffix(".txt").write_text("".join(lines), "utf-8")

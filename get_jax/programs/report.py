@@ -4,6 +4,7 @@ import hashlib
 import json
 import pathlib
 
+import jax
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
@@ -11,12 +12,13 @@ from rich.table import Table
 
 from get_jax.evaluation import plot_curve
 from get_jax.programs import pictures
-from get_jax.programs.build import build_mesh, build_source
+from get_jax.programs.build import build_sampling_mesh, build_source
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.pairs import teacher_workdir
 from get_jax.programs.scoring import build_ruler, measure, seconds_per_1000
 from get_jax.programs.workdir import plain, write_results
 from get_jax.training.checkpoints import load_params, params_digest
+from get_jax.training.processes import decide
 from get_jax.training.randomness import purpose_key
 
 PER_CLASS = 10
@@ -28,12 +30,13 @@ def run(config, workdir: pathlib.Path) -> None:
   teacher = load_params(teacher_workdir(config, workdir))
   identity = _identity(config, student, teacher)
   path = workdir / "results" / "report.json"
-  if path.exists():
-    found = json.loads(path.read_text("utf-8"))
-    if found["identity"] == identity:
-      print(f"report: already in {path}")
-      _print(found)
-      return
+  found = decide(
+    lambda: json.loads(path.read_text("utf-8")) if path.exists() else None
+  )
+  if found is not None and found["identity"] == identity:
+    print(f"report: already in {path}")
+    _print(found)
+    return
   _draw_grids(config, workdir, student, teacher)
   ruler = build_ruler(config)
   counts = sorted({*config.report.iterations, config.sampling.iterations})
@@ -51,13 +54,14 @@ def run(config, workdir: pathlib.Path) -> None:
     "teacher": _measured(ruler, config, generator, teacher, workdir, "teacher"),
     "iterations": by_iterations,
   }
-  plot_curve(
-    workdir / "samples" / "iterations.png",
-    "equilibrium iterations",
-    [(count, found["scores"]) for count, found in by_iterations.items()],
-    baselines={"teacher": content["teacher"]["scores"]},
-    log_x=True,
-  )
+  if jax.process_index() == 0:
+    plot_curve(
+      workdir / "samples" / "iterations.png",
+      "equilibrium iterations",
+      [(count, found["scores"]) for count, found in by_iterations.items()],
+      baselines={"teacher": content["teacher"]["scores"]},
+      log_x=True,
+    )
   write_results(workdir, "report", content)
   _print(content)
   print(f"pictures in {workdir / 'samples'}, figures in {path}")
@@ -90,7 +94,7 @@ def _draw_grids(config, workdir, student, teacher) -> None:
   classes = makers["GET"][1].condition.num_classes
   labels = np.repeat(np.arange(classes), PER_CLASS)
   key = purpose_key(config.pairs.seed, "sample")
-  size, mesh = config.sampling.batch_size, build_mesh(config)
+  size, mesh = config.sampling.batch_size, build_sampling_mesh(config)
   grids = {}
   for name, (params, generator) in makers.items():
     maker = ImageMaker(generator, key, size, mesh)
@@ -104,6 +108,8 @@ def _draw_grids(config, workdir, student, teacher) -> None:
     np.flatnonzero(real["label"] == c)[:PER_CLASS] for c in range(classes)
   ]
   grids["real"] = real["image"][np.concatenate(chosen)]
+  if jax.process_index():
+    return
   folder = workdir / "samples"
   pictures.save_class_grids(folder / "comparison.png", grids, PER_CLASS)
   for title, images in grids.items():

@@ -1,16 +1,26 @@
 """--mode=sample: draw images from what a workdir has learnt."""
 
+import hashlib
+import json
+import pathlib
+import shutil
+
+import jax
 import numpy as np
 
+from get_jax.data.shards import Layout, ShardReader, ShardWriter
 from get_jax.evaluation import to_uint8
 from get_jax.programs import pictures
-from get_jax.programs.build import build_mesh, check_task
+from get_jax.programs.build import build_sampling_mesh, check_task
 from get_jax.programs.decoder import is_latent
-from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.programs.division import divided
+from get_jax.programs.generator import Generator, ImageMaker, build_generator
 from get_jax.programs.scoring import conventions_of
 from get_jax.programs.workdir import open_workdir, write_results
-from get_jax.training.checkpoints import load_params
+from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.randomness import purpose_key
+
+FORMAT = "get_jax samples 1"
 
 
 def run(config, workdir: str) -> None:
@@ -20,30 +30,15 @@ def run(config, workdir: str) -> None:
   key, or captions, which are left in samples/samples.txt too. Latents without a
   decoder are stored as they are (float32, NHWC) in samples/latents.npz, and the
   picture shows their first three channels.
+
+  Batches lie in samples/parts-* until all are there, so that whoever is stopped
+  goes on from there.
   """
   check_task(config)
   folder = open_workdir(workdir, config)
-  params = load_params(folder)
-  generator = build_generator(config)
-  sampling = config.sampling
-  maker = ImageMaker(
-    generator,
-    purpose_key(sampling.seed, "sample"),
-    sampling.batch_size,
-    build_mesh(config),
-  )
-  images, chosen = maker.all(params, np.arange(sampling.count))
-  names = generator.condition.names(chosen)
+  params, generator = load_params(folder), build_generator(config)
   latent = is_latent(config) and generator.decoder is None
-  kind = "latents" if latent else "samples"
-  offset = conventions_of(config).uint8_offset
-  arrays = {"arr_0": images if latent else to_uint8(images, offset)}
-  if names is not None:
-    arrays["arr_1"] = names
-  path = folder / "samples" / f"{kind}.npz"
-  path.parent.mkdir(exist_ok=True)
-  np.savez(path, **arrays)
-  pictures.save_grid(path.with_suffix(".png"), images[:400], names)
+  sampling = config.sampling
   protocol = {
     "count": sampling.count,
     "seed": sampling.seed,
@@ -55,6 +50,10 @@ def run(config, workdir: str) -> None:
     "decoder": generator.decoder and generator.decoder.name,
     "settings": generator.settings,
   }
+  parts = _draw(config, folder / "samples", params, generator, latent, protocol)
+  path = folder / "samples" / f"{'latents' if latent else 'samples'}.npz"
+  if jax.process_index() == 0:
+    _join(parts, path, generator)
   write_results(folder, "sample", protocol)
   picture = path.with_suffix(".png")
   if latent:
@@ -65,3 +64,49 @@ def run(config, workdir: str) -> None:
     )
   else:
     print(f"{sampling.count} samples in {path} and {picture}")
+
+
+def _draw(
+  config, folder, params, generator: Generator, latent: bool, protocol: dict
+) -> pathlib.Path:
+  """Makes the batches that are missing; returns their directory."""
+  sampling = config.sampling
+  key = purpose_key(sampling.seed, "sample")
+  offset = conventions_of(config).uint8_offset
+  kind = "float32" if latent else "uint8"
+  arrays = {"image": (kind, generator.output_shape)}
+  if generator.condition.choose(key, np.arange(1)) is not None:
+    arrays["chosen"] = ("int32", ())
+  facts = {**protocol, "params": params_digest(params), "uint8_offset": offset}
+  layout = Layout(FORMAT, sampling.count, sampling.batch_size, arrays, facts)
+  code = hashlib.sha256(json.dumps(layout.to_json()).encode()).hexdigest()[:16]
+  writer = ShardWriter(folder / f"parts-{code}", layout, jax.process_index())
+  writer.lock()
+  mesh = build_sampling_mesh(config)
+  maker = ImageMaker(generator, key, sampling.batch_size, mesh)
+  with divided(writer.missing) as shards:
+    indices = [np.asarray(layout.shard_range(shard)) for shard in shards]
+    made = maker.parts(params, indices)
+    for shard, (images, chosen) in zip(shards, made, strict=True):
+      found = {"image": images if latent else to_uint8(images, offset)}
+      if chosen is not None:
+        found["chosen"] = np.asarray(chosen, np.int32)
+      writer.write(shard, found)
+  return writer.directory
+
+
+def _join(parts: pathlib.Path, path: pathlib.Path, generator: Generator):
+  """One file of all batches, and a picture of the first."""
+  remake = "run --mode=sample to make what is missing"
+  reader = ShardReader(parts, FORMAT, remake)
+  records = reader.read(np.arange(len(reader)))
+  names = generator.condition.names(records.get("chosen"))
+  arrays = {"arr_0": records["image"]}
+  if names is not None:
+    arrays["arr_1"] = names
+  unfinished = path.with_name(f"unfinished-{path.name}")
+  np.savez(unfinished, **arrays)
+  unfinished.replace(path)
+  shown = None if names is None else names[:400]
+  pictures.save_grid(path.with_suffix(".png"), arrays["arr_0"][:400], shown)
+  shutil.rmtree(parts)

@@ -30,10 +30,12 @@ from get_jax.evaluation import (
 )
 from get_jax.evaluation.scores import NEEDS_ROWS
 from get_jax.interop import read_checkpoint
-from get_jax.programs.build import build_mesh, build_source
+from get_jax.programs.build import build_sampling_mesh, build_source
 from get_jax.programs.decoder import check_pixels, is_latent
+from get_jax.programs.division import divided
 from get_jax.programs.generator import Generator, ImageMaker
 from get_jax.training.checkpoints import params_digest
+from get_jax.training.preemption import apart, until_stopped
 from get_jax.training.randomness import purpose_key
 
 READ = 500  # images measured at once
@@ -105,14 +107,16 @@ def build_ruler(config) -> Ruler:
     reference = read_reference(wanted.reference, extractor, keep_rows)
   else:
     source = _images(config)
-    reference = cached_reference(
-      CACHE,
-      source.fingerprint,
-      source.fingerprint,
-      extractor,
-      lambda: real_images(source),
-      keep_rows,
-    )
+    # The cache need not be shared: every process looks into its own.
+    with apart():
+      reference = cached_reference(
+        CACHE,
+        source.fingerprint,
+        source.fingerprint,
+        extractor,
+        lambda: until_stopped(real_images(source), "measuring real images"),
+        keep_rows,
+      )
   return Ruler(
     extractor,
     reference,
@@ -218,15 +222,14 @@ def measure(
       "extractor_sha256": ruler.extractor.digest,
     }
     shards = FeatureShards(workdir / "features", identity, ruler.count, size)
-    missing = shards.missing()
     maker = ImageMaker(
-      generator, purpose_key(seed, "sample"), size, build_mesh(config)
+      generator, purpose_key(seed, "sample"), size, build_sampling_mesh(config)
     )
-    if missing:
-      indices = np.concatenate([shards.indices(shard) for shard in missing])
-      drawn = maker.batches(params, indices, description=title)
+    with divided(shards.missing) as mine:
+      parts = [shards.indices(shard) for shard in mine]
+      drawn = maker.parts(params, parts, description=title)
       classes = generator.condition.num_classes
-      for shard, (images, chosen) in zip(missing, drawn, strict=True):
+      for shard, (images, chosen) in zip(mine, drawn, strict=True):
         pixels = batches(to_uint8(images, offset), READ)
         labels = chosen if classes else None
         shards.write(shard, extract(ruler.extractor, pixels), labels)
@@ -238,9 +241,11 @@ def measure(
 def measure_files(ruler: Ruler, path: str) -> Result:
   """Measures images made elsewhere: an .npz, a zip or a folder."""
   files = open_images(path)
-  summary = summarize_images(
-    ruler.extractor, files.batches(READ), files.labels, ruler.keep_rows
-  )
+  with apart():
+    images = until_stopped(files.batches(READ), f"measuring {files.name}")
+    summary = summarize_images(
+      ruler.extractor, images, files.labels, ruler.keep_rows
+    )
   samples = f"{files.count} images of {files.name}"
   return ruler.result(summary, Protocol(samples=samples))
 
@@ -249,7 +254,8 @@ def seconds_per_1000(config, generator: Generator, params: dict) -> float:
   """Time to draw 1,000 images, compilation aside: the median of 5 batches."""
   size = config.sampling.batch_size
   key = purpose_key(config.evaluation.seed, "sample")
-  maker = ImageMaker(generator, key, size, build_mesh(config))
+  maker = ImageMaker(generator, key, size, build_sampling_mesh(config))
+  params = maker.place(params)
   maker.batch(params, np.arange(size))
   seconds = []
   for _ in range(5):

@@ -123,7 +123,9 @@ def fit(
           checkpoints.wait()
           raise Stopped(f"{name} stopped after step {step} of {last}, saved")
         if preview and schedule.due(step, schedule.preview_every):
-          preview(state, step)
+          # A signal cuts it short, and the next step is the last.
+          with contextlib.suppress(Stopped):
+            preview(state, step)
   return state
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from get_jax.training import processes
 
@@ -65,6 +65,19 @@ def apart() -> Iterator[None]:
     _apart = False
   for word in filter(None, processes.share(str(stop or ""))):
     raise stop or Stopped(word)
+
+
+def until_stopped(items: Iterable, doing: str) -> Iterator:
+  """The items, with a question between two of them whether to stop.
+
+  Raises:
+    Stopped: a signal came.
+  """
+  with stop_requests() as stop_asked:
+    for count, item in enumerate(items):
+      if stop_asked(f"{doing}, batch {count}"):
+        raise Stopped(f"{doing} stopped after {count} batches")
+      yield item
 
 
 def _stop_asked(place: str) -> bool:

@@ -24,6 +24,7 @@ from get_jax.errors import UsageError
 LOST = 76  # exit code: another process failed, is stuck or is gone
 BEAT = 1.0  # seconds between two signs of life
 SILENCE = 12.0  # seconds without a sign of life that make a process lost
+VISIBLE = 60.0  # seconds until a shared folder must show what is in it
 HEARTBEAT = 28  # after which JAX itself ends the others of a dead process
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,16 @@ def decide(choose: Callable[[], Any]) -> Any:
 def share(word: str) -> list[str]:
   """The word of each process, in order; every process must call it."""
   return [word] if _group is None else _group.meet(word)
+
+
+def wait_to_see(there: Callable[[], bool]) -> bool:
+  """Whether what another process wrote is there, soon: disks may be slow."""
+  deadline = time.monotonic() + (0 if _group is None else VISIBLE)
+  while not there():
+    if time.monotonic() > deadline:
+      return False
+    time.sleep(0.2)
+  return True
 
 
 class Group:

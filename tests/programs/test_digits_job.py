@@ -9,29 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers import ROOT, arguments_of, environment, run_main
-
-TINY_JOB = {
-  "teacher.model.hidden_size": 32,
-  "teacher.model.depth": 1,
-  "teacher.model.num_heads": 2,
-  "teacher.batch_size": 16,
-  "teacher.num_steps": 8,
-  "teacher.sampler.num_steps": 4,
-  "teacher.sampling.batch_size": 16,
-  "pairs.count": 96,
-  "pairs.shard_size": 16,
-  "model.hidden_size": 32,
-  "model.num_heads": 2,
-  "batch_size": 16,
-  "num_steps": 8,
-  "log_every": 2,
-  "distillation.iterations": 2,
-  "sampling.iterations": 2,
-  "sampling.batch_size": 50,
-  "evaluation.count": 100,
-  "report.iterations": "(1,2)",
-}
+from tests.helpers import ROOT, TINY_JOB, arguments_of, environment, run_main
 
 
 def command(workdir, **overrides):

@@ -1,0 +1,30 @@
+"""How processes divide the shards of a directory among them."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import jax
+
+from get_jax.errors import UsageError
+from get_jax.training.preemption import apart
+from get_jax.training.processes import decide, wait_to_see
+
+
+@contextlib.contextmanager
+def divided(missing: Callable[[], list[int]]) -> Iterator[list[int]]:
+  """Yields the shards that this process is to make; left when all are there.
+
+  Args:
+    missing: the numbers of the shards that are not there yet.
+
+  Raises:
+    Stopped: a signal has stopped one of the processes.
+  """
+  mine = decide(missing)[jax.process_index() :: jax.process_count()]
+  with apart():
+    yield mine
+  if not wait_to_see(lambda: not missing()):
+    raise UsageError(
+      f"process {jax.process_index()} does not see the shards {missing()} that "
+      "others have made; expected one folder for all"
+    )
