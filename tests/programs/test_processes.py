@@ -17,11 +17,11 @@ SEGMENTS = ((0, 40), (40, 80), (80, 113))  # of 3 epochs
 
 def run_group(count, jobs):
   """The output of each process."""
-  port, jobs = free_port(), json.dumps(jobs)
+  command = [sys.executable, "-m", "tests.programs.group"]
+  group = [str(count), str(free_port()), json.dumps(jobs)]
   processes = [
     subprocess.Popen(
-      [sys.executable, "-m", "tests.programs.group", str(i), str(count)]
-      + [str(port), jobs],
+      [*command, str(i), *group],
       cwd=ROOT,
       env=environment(devices=2),
       stdout=subprocess.PIPE,
