@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from get_jax.data import check, create_source
 from get_jax.data.draws import draws
 from get_jax.data.latents import latents_layout
 from get_jax.data.shards import Layout, ShardReader, ShardWriter
+from tests.helpers import ROOT, environment
 
 LAYOUT = Layout("get_jax pairs 2", 10, 4, {"x": ("float32", (3,))}, {"a": 1})
 DATA = np.arange(30, dtype=np.float32).reshape(10, 3)
@@ -221,3 +223,50 @@ def test_latents_of_another_scale_and_without_flips(tmp_path):
     (rows[:, 0, ..., :2] - 0.25) * 2,
     atol=1e-5,
   )
+
+
+KILLS = """
+import os, pathlib, random, signal, sys, time
+from get_jax.data.shards import faults
+from tests.data.test_shards import LAYOUT, fill
+
+rng, folder, torn = random.Random(0), pathlib.Path(sys.argv[1]), 0
+begin = time.monotonic()
+fill(folder / "timed")
+usual = time.monotonic() - begin
+for attempt in range(40):
+  directory = folder / str(attempt // 2)
+  writer = os.fork()
+  if not writer:
+    fill(directory)
+    os._exit(0)
+  time.sleep(rng.uniform(0, usual))
+  os.kill(writer, signal.SIGKILL)
+  os.waitpid(writer, 0)
+  for fault in faults(directory, LAYOUT):
+    assert "lacks shard" in fault, fault
+  torn += 0 < len(list(directory.glob("*"))) < 8
+for directory in folder.iterdir():
+  fill(directory)
+print(torn)
+"""
+
+
+def test_nothing_is_lost_or_doubled_by_kills_at_any_moment(tmp_path):
+  """40 writers killed, each directory by two of them before it is filled."""
+  done = subprocess.run(
+    [sys.executable, "-c", KILLS, str(tmp_path)],
+    cwd=ROOT,
+    env=environment(),
+    capture_output=True,
+    text=True,
+    timeout=300,
+  )
+  assert done.returncode == 0, done.stderr
+  # Most were killed amid their work.
+  assert int(done.stdout) >= 10
+  directories = list(tmp_path.iterdir())
+  assert len(directories) == 21
+  for directory in directories:
+    np.testing.assert_array_equal(read(directory), DATA)
+    assert len(list(directory.glob("0*.npy"))) == 3

@@ -36,9 +36,11 @@ def config_of_job():
   )
 
 
-def job(workdir):
-  """Teacher with previews, pairs, student, report."""
-  train.run(config_of_job(), workdir)
+def job(workdir, report):
+  """Teacher with previews, pairs, student, and maybe a report."""
+  config = config_of_job()
+  config.report.enabled = report
+  train.run(config, workdir)
 
 
 def again(source, workdir):

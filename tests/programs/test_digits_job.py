@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.helpers import ROOT, TINY_JOB, arguments_of, environment, run_main
+from get_jax.errors import UsageError
+from get_jax.programs import pairs
+from get_jax.programs.workdir import locked
+from tests.helpers import (
+  ROOT,
+  TINY_JOB,
+  arguments_of,
+  environment,
+  run_main,
+  tiny_job,
+)
 
 
 def command(workdir, **overrides):
@@ -64,6 +74,13 @@ def test_killed_pairs_equal_those_of_a_run_without_kill(interrupted, tmp_path):
     joined = np.concatenate([np.load(piece) for piece in pieces])
     alone = np.load(tmp_path / "pairs" / f"00000.{name}.npy")
     np.testing.assert_array_equal(joined, alone)
+
+
+def test_a_second_generator_is_refused(interrupted):
+  workdir, _ = interrupted
+  taken = "another process is at work in .*; expected to be alone there"
+  with locked(workdir), pytest.raises(UsageError, match=taken):
+    pairs.run(tiny_job(), workdir)
 
 
 def test_the_report(interrupted):

@@ -12,6 +12,8 @@ import pytest
 from get_jax.training.metrics import read_metrics
 from tests.helpers import ROOT, environment, free_port
 
+# Little is computed; most of the time is the compiler's.
+UNOPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 SEGMENTS = ((0, 40), (40, 80), (80, 113))  # of 3 epochs
 
 
@@ -23,7 +25,7 @@ def run_group(count, jobs):
     subprocess.Popen(
       [*command, str(i), *group],
       cwd=ROOT,
-      env=environment(devices=2),
+      env=environment(devices=2) | UNOPTIMIZED,
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
@@ -56,7 +58,7 @@ def one(tmp_path_factory, autoencoder):
   """A process of two devices: its folder and output."""
   folder = tmp_path_factory.mktemp("one")
   jobs = [
-    ["job", f"{folder}/job"],
+    ["job", f"{folder}/job", True],
     ["again", f"{folder}/job", f"{folder}/again"],
     ["latents", str(folder), autoencoder],
     *every_batch(),
@@ -69,7 +71,7 @@ def two(tmp_path_factory, autoencoder, one):
   """Two of them; generating takes over what the one has learnt."""
   folder = tmp_path_factory.mktemp("two")
   jobs = [
-    ["job", f"{folder}/job"],
+    ["job", f"{folder}/job", True],
     ["again", f"{one[0]}/job", f"{folder}/again"],
     ["latents", str(folder), autoencoder],
     *every_batch(),
@@ -86,7 +88,7 @@ def four(tmp_path_factory, one):
     shutil.rmtree(folder / "job" / name)
   shutil.rmtree(folder / "job" / "checkpoints" / "8")
   jobs = [
-    ["job", f"{folder}/job"],
+    ["job", f"{folder}/job", False],
     ["again", f"{one[0]}/job", f"{folder}/again"],
     *every_batch(),
   ]
@@ -139,7 +141,7 @@ def test_two_processes_train_as_one(one, two):
   for name, score in ours.items():
     np.testing.assert_allclose(theirs[name], score, rtol=1e-3)
   assert "Quality" in first
-  assert second == ""
+  assert "Quality" not in second
 
 
 def test_two_processes_generate_as_one(one, two):
