@@ -11,6 +11,7 @@ from PIL import Image
 
 from get_jax.data import Pipeline, create_source
 from get_jax.data.draws import choice, coin, draws, normal
+from get_jax.data.pixels import center_crop
 
 
 def png(pixels):
@@ -44,6 +45,22 @@ def test_images_by_class(root):
   np.testing.assert_array_equal(records["label"], [0, 0, 0, 1, 1, 1])
   pixels = np.round((records["image"] + 1) * 127.5)
   np.testing.assert_array_equal(pixels, PIXELS[[0, 2, 4, 1, 3, 5]])
+
+
+def test_images_of_another_size_are_halved_scaled_and_cut():
+  rng = np.random.RandomState(0)
+  pixels = rng.randint(0, 256, (8, 18, 3), np.uint8)
+  # The short side is halved by averaging; four of nine columns are cut out.
+  blocks = pixels.reshape(4, 2, 9, 2, 3).astype(float).mean((1, 3))
+  found = center_crop(pixels, 4)
+  assert found.shape == (4, 4, 3)
+  # Pillow rounds rows and columns one after the other.
+  assert np.abs(found - blocks[:, 2:6]).max() <= 1
+  # 7 is less than twice 4: bicubic alone, so that means are not met.
+  assert center_crop(pixels[:7, :7], 4).shape == (4, 4, 3)
+  assert center_crop(pixels[:3, :5, :1], 6).shape == (6, 6, 1)
+  same = pixels[:, :8]
+  assert center_crop(same, 8) is same
 
 
 def test_flips_are_drawn_by_seed_and_position(root):

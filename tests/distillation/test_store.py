@@ -54,6 +54,17 @@ def test_pixels_survive_uint8(tmp_path):
   np.testing.assert_array_equal(np.round((read + 1) * 127.5), pixels)
 
 
+def test_a_million_pairs_of_cifar10_take_little(tmp_path):
+  info = dataclasses.replace(
+    INFO, count=2_000, image_shape=(32, 32, 3), dtype="uint8", shard_size=1_000
+  )
+  writer = PairsWriter(tmp_path, info)
+  for shard in writer.missing():
+    writer.write(shard, np.zeros((1_000, 32, 32, 3)), np.zeros(1_000, int))
+  size = sum(path.stat().st_size for path in tmp_path.iterdir())
+  assert size / info.count * 1e6 <= 3.3e9
+
+
 def test_only_missing_shards_are_asked_for(tmp_path):
   writer = write(tmp_path, shards=[1])
   assert writer.missing() == [0, 2]
