@@ -28,6 +28,7 @@ class Chip:
     ring: a side of the grid is closed to a ring if this divides it.
     devices: of JAX on one chip; they share all the above evenly.
     config: settings of the compiler's topology.
+    options: of the compiler.
   """
 
   platform: str
@@ -40,8 +41,11 @@ class Chip:
   ring: int = 1
   devices: int = 1
   config: dict[str, str] = dataclasses.field(default_factory=dict)
+  options: dict[str, bool] = dataclasses.field(default_factory=dict)
 
 
+# Triton's products are to be tuned on a GPU that is there.
+CUBLAS = {"xla_gpu_enable_triton_gemm": False}
 CHIPS = {
   "v3": Chip(
     "tpu", 123e12, 2 * 15.48 * GIB, 900e9, 82e9, 3.125e9, 2, 32, devices=2
@@ -63,8 +67,8 @@ CHIPS = {
   "tpu7x": Chip(
     "tpu", 2307e12, 2 * 94.75 * GIB, 7380e9, 100e9, 12.5e9, 3, 4, devices=2
   ),
-  "h100": Chip("cuda", 989e12, 80e9, 3350e9, 450e9, 50e9),
-  "h200": Chip("cuda", 989e12, 141e9, 4800e9, 450e9, 50e9),
+  "h100": Chip("cuda", 989e12, 80e9, 3350e9, 450e9, 50e9, options=CUBLAS),
+  "h200": Chip("cuda", 989e12, 141e9, 4800e9, 450e9, 50e9, options=CUBLAS),
 }
 
 

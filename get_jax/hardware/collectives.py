@@ -115,10 +115,8 @@ def _collective(
     return None
   groups = _groups(instruction.rest, partitions)
   parts = elements(instruction.type)
-  if instruction.opcode == "all-gather-start":
-    parts = elements(parts[1])
-  elif instruction.opcode == "collective-permute-start":
-    parts = parts[1:2]
+  if instruction.opcode.endswith("-start") and kind != "all-reduce":
+    parts = elements(parts[1])  # operands, results, and what is internal
   payload = sum(map(size, parts))
   if kind == "reduce-scatter":
     payload *= groups.shape[1]

@@ -40,14 +40,20 @@ class Shortage(Exception):
     self.needed = _needed(message)
 
 
-def compile_program(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+def compile_program(
+  lowered: jax.stages.Lowered, options: dict | None = None
+) -> jax.stages.Compiled:
   """Compiles.
+
+  Args:
+    lowered: the program.
+    options: of the compiler.
 
   Raises:
     Shortage: the compiler says that the device has not enough memory.
   """
   try:
-    return lowered.compile()
+    return lowered.compile(options)
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise

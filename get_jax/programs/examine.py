@@ -15,7 +15,7 @@ from get_jax.hardware.memory import (
 )
 from get_jax.hardware.roofline import Roofline, estimate
 from get_jax.hardware.topology import Topology
-from get_jax.programs.lowering import count_operations, lower_step
+from get_jax.programs.lowering import count_operations, lower_step, with_fields
 
 LARGEST = 10  # collectives that a report names one by one
 
@@ -74,6 +74,10 @@ def examine(config, kind: str, topology: Topology) -> Report:
     UsageError: the settings contradict each other or the topology.
   """
   start, cpu = time.perf_counter(), time.process_time()
+  if (
+    topology.chip.platform == "cuda"
+  ):  # cuDNN must be there to be compiled for.
+    config = with_fields(config, attention="xla")
   step = lower_step(config, kind, topology.devices)
   try:
     counted = count_operations(config, kind)
@@ -81,7 +85,7 @@ def examine(config, kind: str, topology: Topology) -> Report:
     counted = None, None
   memory, roofline, sends, unbounded = None, None, [], 0
   try:
-    compiled = compile_program(step.lowered)
+    compiled = compile_program(step.lowered, topology.chip.options)
   except Shortage as shortage:
     needed = shortage.needed
   else:

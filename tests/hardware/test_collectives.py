@@ -230,6 +230,35 @@ channel_id=4, is_host_transfer=true, frontend_attributes=\
 """
 
 
+# As XLA writes it for GPUs: what is sent behind other work is started and
+# done, and a start has operands and results in its type.
+OF_GPU = """HloModule jit_step, is_scheduled=true, num_partitions=8
+
+ENTRY %main (x: f32[8]) -> f32[8] {
+  %x = f32[8]{0} parameter(0)
+  %all-gather-start = ((f32[2]{0}, bf16[3]{0}), (f32[16]{0}, bf16[24]{0})) \
+all-gather-start(%x, %x), channel_id=1, replica_groups=[1,8]<=[8], \
+dimensions={0}
+  %all-gather-done = (f32[16]{0}, bf16[24]{0}) \
+all-gather-done(%all-gather-start)
+  %reduce-scatter-start = ((f32[64]{0}), f32[8]{0}) \
+reduce-scatter-start(%x), channel_id=2, replica_groups={{0,1,2,3,4,5,6,7}}
+  %reduce-scatter-done = f32[8]{0} reduce-scatter-done(%reduce-scatter-start)
+  %all-reduce-start = (f32[5]{0}, f32[6]{0}) all-reduce-start(%x, %x), \
+channel_id=3, replica_groups={{0,1,2,3},{4,5,6,7}}, to_apply=%add
+  ROOT %done = f32[8]{0} copy(%x)
+}
+"""
+
+
+def test_the_text_of_a_gpu():
+  assert totals(find_collectives(hlo.parse(OF_GPU), 8)) == {
+    "all-gather": dict(count=1, runs=1, bytes=4 * 16 + 2 * 24),
+    "reduce-scatter": dict(count=1, runs=1, bytes=4 * 64),
+    "all-reduce": dict(count=1, runs=1, bytes=4 * 11),
+  }
+
+
 def test_what_slices_do_together():
   found = find_collectives(hlo.parse(OF_A_SLICE), 8)
   assert totals(found) == {
