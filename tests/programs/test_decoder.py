@@ -132,6 +132,17 @@ def test_scores_are_of_pixels(trained, tmp_path, monkeypatch):
   result = read(workdir / "results" / "evaluate.json")
   assert result["scores"]["fid[colours]"] > 0
   assert "digest" in result["protocol"]["decoder"]
+  assert result["protocol"]["reference_count"] == 32
+
+  # Without a file the reference are the images that were encoded.
+  config.evaluation.reference = ""
+  config.latents.data = dict(
+    name="synthetic", image_size=16, channels=3, num_classes=10, size=24
+  )
+  monkeypatch.setattr(scoring, "CACHE", str(tmp_path / "references"))
+  evaluate.run(config, workdir)
+  result = read(workdir / "results" / "evaluate.json")
+  assert result["protocol"]["reference_count"] == 24
   with pytest.raises(ValueError, match="DiT-XL/2 makes latents of 'SD' and "):
     evaluate.run(undecoded(config), workdir)
 

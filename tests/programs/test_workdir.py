@@ -5,6 +5,7 @@ import json
 import pytest
 
 from configs import get_digits
+from get_jax.programs import pairs
 from get_jax.programs.workdir import locked, open_workdir
 from tests.helpers import tiny_config
 
@@ -21,6 +22,14 @@ def test_a_refused_start_leaves_the_folder_free(tmp_path):
   open_workdir(tmp_path, tiny_config(seed=2))
   with pytest.raises(ValueError, match=r"differs in seed \(2 there, 3 now\)"):
     open_workdir(tmp_path, tiny_config(seed=3))
+
+
+def test_two_makers_of_pairs_in_one_folder(tmp_path):
+  config = get_digits.get_config()
+  open_workdir(tmp_path, config)
+  with locked(tmp_path):
+    with pytest.raises(ValueError, match="another process is at work in"):
+      pairs.run(config, tmp_path)
 
 
 def test_what_may_change_between_visits(tmp_path):
