@@ -68,6 +68,8 @@ def base() -> ConfigDict:
       augmentation=ConfigDict(),
       label_dropout=0.0,
       batch_size=256,
+      # Parts that a batch is worked through in, to save memory.
+      accumulation=1,
       num_steps=400_000,
       optimizer=dict(
         learning_rate=1e-4,

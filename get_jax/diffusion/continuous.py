@@ -121,14 +121,12 @@ class VP(VariancePreserving):
 
     return score
 
-  def loss(self, net, x0, key):
-    """See `Process.loss`."""
-    time_key, noise_key = jax.random.split(key)
-    t = jax.random.uniform(time_key, x0.shape[:1])
-    return self.loss_at(net, x0, t, jax.random.normal(noise_key, x0.shape))
+  def draw_levels(self, key, batch):
+    """Uniform times in [0, 1)."""
+    return jax.random.uniform(key, (batch,))
 
   def loss_at(self, net, x0, t, noise):
-    """The loss at given times (B,) and unit noise (B, H, W, C)."""
+    """See `Process.loss_at`; the levels are times."""
     alpha, sigma = self._scales(x0, t)
     x = alpha * x0 + sigma * noise
     out = net(x, self.network_clock(t)).astype(jnp.float32)

@@ -202,16 +202,12 @@ class DiscreteProcess(VariancePreserving):
       return Reverse(mean, _at(large, index, x), x0)
     return Reverse(mean, low, x0)
 
-  def loss(self, net, x0, key):
-    """See `Process.loss`; steps are drawn uniformly."""
-    index_key, noise_key = jax.random.split(key)
-    steps = len(self.tables.timesteps)
-    index = jax.random.randint(index_key, x0.shape[:1], 0, steps)
-    noise = jax.random.normal(noise_key, x0.shape)
-    return self.loss_at(net, x0, index, noise)
+  def draw_levels(self, key, batch):
+    """Steps, all equally likely."""
+    return jax.random.randint(key, (batch,), 0, len(self.tables.timesteps))
 
   def loss_at(self, net: Network, x0, index, noise):
-    """The loss at given steps (B,) and unit noise (B, H, W, C)."""
+    """See `Process.loss_at`; the levels are steps."""
     x = self.q_sample(x0, index, noise)
     out = net(x, self.network_time(index)).astype(jnp.float32)
     steps = len(self.tables.timesteps)

@@ -71,10 +71,6 @@ class SigmaProcess(Process):
     """The preconditioning at sigma, (B,)."""
     raise NotImplementedError
 
-  def draw_sigma(self, key: jax.Array, batch: int) -> jax.Array:
-    """The noise levels of a training batch, (batch,) float32."""
-    raise NotImplementedError
-
   def weight(self, sigma: jax.Array) -> jax.Array:
     """The weight of the squared error at sigma."""
     return 1 / sigma**2
@@ -119,14 +115,8 @@ class SigmaProcess(Process):
     out = net(expand(c.inside, x) * x, self.time_scale * c.noise)
     return c, out[..., : x.shape[-1]].astype(jnp.float32)
 
-  def loss(self, net, x0, key):
-    """See `Process.loss`: the weighted squared error of D."""
-    level_key, noise_key = jax.random.split(key)
-    sigma = self.draw_sigma(level_key, x0.shape[0])
-    return self.loss_at(net, x0, sigma, jax.random.normal(noise_key, x0.shape))
-
   def loss_at(self, net, x0, sigma, noise):
-    """The loss at given noise levels (B,) and unit noise (B, H, W, C)."""
+    """See `Process.loss_at`: the weighted squared error of D."""
     x = x0 + expand(sigma, x0) * noise
     error = (self.denoiser(net)(x, sigma) - x0) ** 2
     axes = tuple(range(1, x0.ndim))
@@ -161,7 +151,7 @@ class EDM(SigmaProcess):
       noise=jnp.log(sigma) / 4,
     )
 
-  def draw_sigma(self, key, batch):
+  def draw_levels(self, key, batch):
     """Log-normal noise levels."""
     return self.sigma_at(jax.random.normal(key, (batch,)))
 
@@ -216,7 +206,7 @@ class EDMVP(SigmaProcess):
       sigma, (self.num_timesteps - 1) * self.time(sigma, jnp)
     )
 
-  def draw_sigma(self, key, batch):
+  def draw_levels(self, key, batch):
     """sigma(t) of uniform t."""
     return self.sigma_at(jax.random.uniform(key, (batch,)))
 
@@ -257,7 +247,7 @@ class EDMVE(SigmaProcess):
       noise=jnp.log(0.5 * sigma),
     )
 
-  def draw_sigma(self, key, batch):
+  def draw_levels(self, key, batch):
     """Log-uniform noise levels."""
     return self.sigma_at(jax.random.uniform(key, (batch,)))
 
@@ -318,7 +308,7 @@ class EDMIDDPM(SigmaProcess):
     index = self.index(sigma, jnp).astype(jnp.float32)
     return _noise_predicting(sigma, self.num_timesteps - 1 - index)
 
-  def draw_sigma(self, key, batch):
+  def draw_levels(self, key, batch):
     """Uniform over the M levels."""
     index = jax.random.randint(key, (batch,), 0, self.num_timesteps)
     return jnp.asarray(self.levels, jnp.float32)[index]

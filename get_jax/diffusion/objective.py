@@ -31,7 +31,7 @@ class Denoising:
   augment: Callable | None = None
 
   def __call__(self, params, batch, key):
-    """See `get_jax.training.step.make_train_step`.
+    """The loss of a batch; see `get_jax.training.step.make_train_step`.
 
     Args:
       params: parameters of the network.
@@ -42,7 +42,16 @@ class Denoising:
     Returns:
       The scalar loss and further metrics, float32.
     """
-    label_key, process_key, dropout_key, augment_key = jax.random.split(key, 4)
+    return self.loss(params, self.prepare(batch, key), key)
+
+  def prepare(self, batch, key):
+    """The samples of a batch with all that is random about each of them.
+
+    Returns:
+      Arrays by name, each with the samples along its first axis: "x0", "y"
+      or none, "levels", "noise", "augment_labels" or none.
+    """
+    label_key, process_key, _, augment_key = jax.random.split(key, 4)
     x0, y = batch["image"], batch.get("label")
     if y is not None and self.label_dropout:
       share = self.label_dropout
@@ -51,9 +60,17 @@ class Denoising:
     told = {}
     if self.augment is not None:
       x0, told["augment_labels"] = self.augment(augment_key, x0)
+    levels, noise = self.process.draw(process_key, x0.shape)
+    return {"x0": x0, "y": y, "levels": levels, "noise": noise, **told}
+
+  def loss(self, params, samples, key):
+    """The mean over samples of `prepare`; the key is for dropout alone."""
+    dropout_key = jax.random.split(key, 4)[2]
+    told = {k: v for k, v in samples.items() if k == "augment_labels"}
 
     def net(x, t):
-      return self.apply(params, x, t, y, dropout_key, **told)
+      return self.apply(params, x, t, samples["y"], dropout_key, **told)
 
-    losses, metrics = self.process.loss(net, x0, process_key)
+    given = samples["x0"], samples["levels"], samples["noise"]
+    losses, metrics = self.process.loss_at(net, *given)
     return losses.mean(), {k: v.mean() for k, v in metrics.items()}

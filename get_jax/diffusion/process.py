@@ -24,19 +24,38 @@ class Process(abc.ABC):
   kind: ClassVar[str]
 
   @abc.abstractmethod
-  def loss(
-    self, net: Network, x0: jax.Array, key: jax.Array
+  def draw_levels(self, key: jax.Array, batch: int) -> jax.Array:
+    """How far each sample of a training batch is noised, (batch,)."""
+
+  @abc.abstractmethod
+  def loss_at(
+    self, net: Network, x0: jax.Array, levels: jax.Array, noise: jax.Array
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The training loss of every sample.
 
     Args:
       net: see `Network`.
       x0: (B, H, W, C) float32 clean data.
-      key: PRNG key of this step; noise levels and noise are drawn from it.
+      levels: (B,), as `draw_levels` gives them.
+      noise: (B, H, W, C) standard normal.
 
     Returns:
       The loss, (B,) float32, and metrics by name, each (B,) float32.
     """
+
+  def draw(
+    self, key: jax.Array, shape: tuple[int, ...]
+  ) -> tuple[jax.Array, jax.Array]:
+    """Levels and noise for data of a shape (B, H, W, C)."""
+    level_key, noise_key = jax.random.split(key)
+    levels = self.draw_levels(level_key, shape[0])
+    return levels, jax.random.normal(noise_key, shape)
+
+  def loss(
+    self, net: Network, x0: jax.Array, key: jax.Array
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """`loss_at` levels and noise that are drawn from the key."""
+    return self.loss_at(net, x0, *self.draw(key, x0.shape))
 
   @abc.abstractmethod
   def sigma_of(self, t: jax.Array) -> jax.Array:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
+from get_jax.diffusion.noise import SampleNoise
+
 
 @dataclasses.dataclass(frozen=True)
 class Distillation:
@@ -15,8 +17,8 @@ class Distillation:
   official GET trains with. The paper states the last term alone.
 
   Attributes:
-    generate: (params, batch, key) -> (K, B, H, W, C): all outputs for the
-      noise of the pairs; the key is for any other randomness.
+    generate: (params, samples) -> (K, B, H, W, C): all outputs for the noise
+      of the pairs, from starts that are drawn from the keys "start".
     distance: "l1" or "l2", averaged over pixels and samples.
     decay: weight of an output over that of the next.
   """
@@ -26,7 +28,7 @@ class Distillation:
   decay: float = 0.8
 
   def __call__(self, params, batch, key):
-    """See `get_jax.training.step.make_train_step`.
+    """The loss of a batch; see `get_jax.training.step.make_train_step`.
 
     Args:
       params: parameters of the student.
@@ -37,8 +39,17 @@ class Distillation:
     Returns:
       The scalar loss and the distance of the last output.
     """
-    outputs = self.generate(params, batch, key)
-    error = outputs.astype(jnp.float32) - batch["image"]
+    return self.loss(params, self.prepare(batch, key), key)
+
+  def prepare(self, batch, key):
+    """The batch with a key "start" (B,) for each of its pairs."""
+    return {**batch, "start": SampleNoise.of(key, batch["index"]).keys}
+
+  def loss(self, params, samples, key):
+    """The loss of samples of `prepare`; nothing else is random."""
+    del key
+    outputs = self.generate(params, samples)
+    error = outputs.astype(jnp.float32) - samples["image"]
     error = jnp.abs(error) if self.distance == "l1" else jnp.square(error)
     distances = error.mean(axis=(1, 2, 3, 4))
     ages = jnp.arange(len(distances))[::-1]

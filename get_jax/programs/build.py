@@ -220,13 +220,13 @@ def build_objective(
   student = build_student(config, model)
   pairs_key = None if pairs_seed is None else purpose_key(pairs_seed, "pairs")
 
-  def generate(params, batch, key):
-    index, y = batch["index"], batch.get("label")
+  def generate(params, samples):
+    y = samples.get("label")
     if pairs_key is None:
-      noise = lambda stream, shape: batch["noise"]  # noqa: E731
+      noise = lambda stream, shape: samples["noise"]  # noqa: E731
     else:
-      noise = SampleNoise.of(pairs_key, index)
-    start = SampleNoise.of(key, index)
+      noise = SampleNoise.of(pairs_key, samples["index"])
+    start = SampleNoise(samples["start"])
     iterations = config.distillation.iterations
     return student.outputs(params, noise, start, y, iterations)
 

@@ -63,6 +63,7 @@ def build_learner(
     purpose_key(config.seed, "step"),
     config.log_every,
     config.optimizer.get("nonfinite", "stop") == "stop",
+    config.accumulation,
   )
   return Learner(state_maker(init, names, optimizer), init_key, step)
 

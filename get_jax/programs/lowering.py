@@ -60,7 +60,7 @@ def lower_step(config, kind: str, devices: list) -> Step:
   whole, split = NamedSharding(mesh, PartitionSpec()), batch_sharding(mesh)
   if kind == "train":
     images = config.batch_size
-    check_batch_size(images, mesh)
+    check_batch_size(images, mesh, accumulation=config.accumulation)
     passes, (function, state, batch) = 1, _training(config)
     placing = state_sharding(state, mesh)
     results = (placing, None)

@@ -64,7 +64,7 @@ def check_experiment(config) -> None:
   for part in parts:
     model, mesh = build_model(part), build_mesh(config)
     jax.eval_shape(build_init(model), jax.random.key(0))
-    check_batch_size(part.batch_size, mesh)
+    check_batch_size(part.batch_size, mesh, accumulation=part.accumulation)
     if part.sampler or part.task == "distillation":
       build_generator(part)
       check_batch_size(part.sampling.batch_size, mesh, "sampling.batch_size")
@@ -78,7 +78,7 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
     print(f"{name}: {config.num_steps} steps are already in {workdir}")
     return
   mesh = build_mesh(config)
-  check_batch_size(config.batch_size, mesh)
+  check_batch_size(config.batch_size, mesh, accumulation=config.accumulation)
   model = build_model(config)
   source, pairs_seed = _source(config, workdir)
   _check_data(config, model, source)

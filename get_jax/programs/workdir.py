@@ -17,6 +17,7 @@ from get_jax.training.processes import decide
 
 # What may change between two visits to the same run.
 FREE = (
+  "accumulation",
   "autoencoder",
   "checkpoint_every",
   "curve",

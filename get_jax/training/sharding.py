@@ -108,18 +108,35 @@ def batch_parts(mesh: Mesh) -> int:
   return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def check_batch_size(batch_size: int, mesh: Mesh, key: str = "batch_size"):
+def check_batch_size(
+  batch_size: int,
+  mesh: Mesh,
+  key: str = "batch_size",
+  accumulation: int = 1,
+) -> None:
   """Refuses a batch that the mesh cannot split evenly.
 
+  Args:
+    batch_size: over all devices.
+    mesh: what splits it.
+    key: of the config, for the message.
+    accumulation: parts that the batch is worked through in.
+
   Raises:
-    UsageError: `batch_size` is not a positive multiple of data*fsdp.
+    UsageError: `batch_size` is not a positive multiple of data*fsdp times
+      `accumulation`.
   """
-  parts = batch_parts(mesh)
+  if accumulation < 1:
+    raise UsageError(
+      f"accumulation is {accumulation}; expected a positive number"
+    )
+  parts = batch_parts(mesh) * accumulation
   if batch_size < 1 or batch_size % parts:
+    times = f" x accumulation={accumulation}" if accumulation > 1 else ""
     raise UsageError(
       f"{key} is {batch_size}; expected a positive multiple of {parts}, the "
       f"number of parts of the mesh (data={mesh.shape['data']} x "
-      f"fsdp={mesh.shape['fsdp']})"
+      f"fsdp={mesh.shape['fsdp']}{times})"
     )
 
 

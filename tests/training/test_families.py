@@ -115,3 +115,16 @@ def test_losses_agree_with_one_device(name, sizes):
   found = collectives(run.step.as_text())
   if sizes[2] == 1:
     assert found <= {"all-gather", "all-reduce", "reduce-scatter"}
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)], ids=str)
+@pytest.mark.parametrize("name", ["DiT", "GET"])
+def test_accumulation_changes_no_draw(name, sizes):
+  """The same losses and gradients from a batch in parts."""
+  start, batches, expected = alone(name)
+  config = small(name)
+  config.accumulation = 2 if sizes[0] > 1 else 4
+  run = Run(config, sizes)
+  losses = list(run.losses(start, batches))
+  np.testing.assert_allclose(losses, expected, rtol=1e-5)
+  np.testing.assert_allclose(losses[0], expected[0], rtol=1e-6)
