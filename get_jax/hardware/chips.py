@@ -72,6 +72,37 @@ CHIPS = {
 }
 
 
+# By what JAX calls their devices. An H100 on PCIe is slower and left out.
+KINDS = {
+  "TPU v3": "v3",
+  "TPU v4": "v4",
+  "TPU v5 lite": "v5e",
+  "TPU v5e": "v5e",
+  "TPU v5": "v5p",
+  "TPU v5p": "v5p",
+  "TPU v6 lite": "v6e",
+  "TPU v6e": "v6e",
+  "TPU7x": "tpu7x",
+  "NVIDIA H100 80GB HBM3": "h100",
+  "NVIDIA H200": "h200",
+}
+
+
+def device_peak(kind: str) -> float | None:
+  """Operations a second in bfloat16 of one device of JAX.
+
+  Args:
+    kind: its `device_kind`.
+
+  Returns:
+    None for a device that is not in the table.
+  """
+  if kind not in KINDS:
+    return None
+  chip = CHIPS[KINDS[kind]]
+  return chip.peak_flops / chip.devices
+
+
 def find_chip(name: str) -> Chip:
   """A chip by name.
 

@@ -52,6 +52,12 @@ _MODE = flags.DEFINE_enum(
   "operations. compile: compile a step for a pod that is not there, see "
   "--topology. The last two need neither data nor workdir.",
 )
+_PROFILE = flags.DEFINE_string(
+  "profile",
+  None,
+  "With --mode=train: first and last step to trace into <workdir>/profile, "
+  "such as 100:105.",
+)
 _TOPOLOGY = flags.DEFINE_string(
   "topology",
   None,
@@ -226,6 +232,7 @@ def _options() -> dict:
   """What was said of the flags that belong to one mode only."""
   given = {}
   for mode, own in (
+    ("train", (_PROFILE,)),
     ("convert", (_CHECKPOINT, _EXPORT)),
     ("compile", (_TOPOLOGY, _NUM_SLICES, _STEP, _SEARCH)),
   ):

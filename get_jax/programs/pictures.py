@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from get_jax.evaluation import to_uint8
+from get_jax.training.instruments import TIMINGS
 from get_jax.training.metrics import read_metrics
 
 matplotlib.use("Agg")
@@ -100,7 +101,7 @@ def plot_losses(workdir: pathlib.Path, title: str) -> None:
   records = read_metrics(workdir)
   if not records:
     return
-  names = [n for n in records[0] if n not in ("step", "images_per_second")]
+  names = [n for n in records[0] if n not in ("step", *TIMINGS)]
   figure, axes = plt.subplots(
     1, len(names), figsize=(4.2 * len(names), 3.2), squeeze=False
   )

@@ -21,9 +21,15 @@ from get_jax.programs.build import (
 from get_jax.programs.condition import Captions
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.learner import build_learner
+from get_jax.programs.record import (
+  cache_programs,
+  create_instruments,
+  record_options,
+)
 from get_jax.programs.scoring import build_ruler
 from get_jax.programs.workdir import locked, open_workdir
 from get_jax.training.checkpoints import latest_step
+from get_jax.training.instruments import Profile
 from get_jax.training.loop import Schedule, fit
 from get_jax.training.processes import decide
 from get_jax.training.randomness import purpose_key
@@ -31,17 +37,25 @@ from get_jax.training.sharding import check_batch_size, local_rows
 from get_jax.training.state import create_state
 
 
-def run(config, workdir: str) -> None:
-  """Trains the experiment; a distillation first makes what it learns from."""
+def run(config, workdir: str, profile: str | None = None) -> None:
+  """Trains the experiment; a distillation first makes what it learns from.
+
+  Args:
+    config: the experiment.
+    workdir: folder of the run.
+    profile: steps to trace, "START:STOP"; not those of a teacher.
+  """
   from get_jax.programs import pairs, report
 
+  steps = None if profile is None else Profile.of(profile)
   check_experiment(config)
   folder = open_workdir(workdir, config)
+  cache_programs(folder)
   with locked(folder):
     if config.task == "distillation" and not config.pairs.directory:
       pairs.train_teacher(config, folder)
       pairs.make(config, folder)
-    learn(config, folder)
+    learn(config, folder, profile=steps)
     if "report" in config and config.report.enabled:
       report.run(config, folder)
 
@@ -72,7 +86,12 @@ def check_experiment(config) -> None:
     build_ruler(config)
 
 
-def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
+def learn(
+  config,
+  workdir: pathlib.Path,
+  name: str = "train",
+  profile: Profile | None = None,
+) -> None:
   """Trains one network up to `config.num_steps`; done is done."""
   if (decide(lambda: latest_step(workdir)) or 0) >= config.num_steps:
     print(f"{name}: {config.num_steps} steps are already in {workdir}")
@@ -100,6 +119,7 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
     config.checkpoint_every,
     config.preview_every,
   )
+  record_options(config, model, mesh, workdir, name)
   preview = _previewer(config, workdir, mesh) if config.preview_every else None
   fit(
     workdir,
@@ -111,6 +131,8 @@ def learn(config, workdir: pathlib.Path, name: str = "train") -> None:
     config.keep_checkpoints,
     preview,
     name,
+    create_instruments(config, mesh),
+    profile,
   )
   if jax.process_index() == 0:
     pictures.plot_losses(workdir, name)

@@ -9,13 +9,13 @@ batch(s).
 import contextlib
 import dataclasses
 import logging
-import time
 from collections.abc import Callable
 
 import jax
 from tqdm import tqdm
 
 from get_jax.training.checkpoints import Checkpoints
+from get_jax.training.instruments import Instruments, Profile, Tracer
 from get_jax.training.metrics import create_writer
 from get_jax.training.preemption import Stopped, stop_requests
 from get_jax.training.sharding import batch_sharding, to_mesh
@@ -51,6 +51,8 @@ def fit(
   keep_checkpoints: int = 2,
   preview: Callable[[TrainState, int], None] | None = None,
   name: str = "train",
+  instruments: Instruments | None = None,
+  profile: Profile | None = None,
 ) -> TrainState:
   """Trains from `state`, or from the last good checkpoint in `workdir`.
 
@@ -64,6 +66,8 @@ def fit(
     keep_checkpoints: how many of the last checkpoints stay.
     preview: `preview(state, step)`, called when due.
     name: shown in the progress bar.
+    instruments: what measures the run; None measures without utilisation.
+    profile: steps to trace into `<workdir>/profile`.
 
   Returns:
     The state after the last step.
@@ -73,6 +77,7 @@ def fit(
     Stopped: a signal came; the state is saved.
   """
   first = jax.process_index() == 0
+  instruments = instruments or Instruments(pipeline.batch_size)
   placing = jax.tree.map(lambda x: x.sharding, state)
   jitted = jax.jit(
     train_step,
@@ -95,11 +100,17 @@ def fit(
       ) as bar,
       stop_requests() as stop_asked,
       jax.set_mesh(mesh),
+      contextlib.closing(Tracer(profile, f"{workdir}/profile")) as tracer,
     ):
-      clock, clock_step = time.perf_counter(), start
-      previous_bad = state.bad_step + 0
-      for step, batch in enumerate(pipeline.batches(start, last), start + 1):
-        state, bad = jitted(state, to_mesh(batch, mesh))
+      previous_bad, compiled = state.bad_step + 0, None
+      batches = instruments.watch(pipeline.batches(start, last))
+      for step, batch in enumerate(batches, start + 1):
+        batch = to_mesh(batch, mesh)
+        if compiled is None:
+          compiled = instruments.compile(jitted, state, batch)
+        with tracer.step(step, state):
+          state, bad = compiled(state, batch)
+        tracer.stop_after(step, bad)
         # One step late: the device has the next step before the host looks.
         _refuse_bad(previous_bad, checkpoints)
         previous_bad = bad
@@ -111,11 +122,8 @@ def fit(
           _refuse_bad(bad, checkpoints)
         if logging_now:
           metrics = state.window_means(schedule.log_every)
-          seconds = time.perf_counter() - clock
-          rate = (step - clock_step) * pipeline.batch_size / seconds
-          clock, clock_step = time.perf_counter(), step
           bar.set_postfix(loss=f"{metrics['loss']:.4f}", refresh=False)
-          writer.write_scalars(step, {**metrics, "images_per_second": rate})
+          writer.write_scalars(step, {**metrics, **instruments.read()})
         if saving:
           writer.flush()
           checkpoints.save(state)

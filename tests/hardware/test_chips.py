@@ -3,7 +3,7 @@
 import pytest
 
 from get_jax.errors import UsageError
-from get_jax.hardware.chips import CHIPS, GIB
+from get_jax.hardware.chips import CHIPS, GIB, KINDS, device_peak
 from get_jax.hardware.topology import find_topology
 
 # Peak in TFLOP/s, memory in GiB as sold and its bandwidth in GB/s: Google's
@@ -51,3 +51,10 @@ def test_a_wrong_name_is_refused_in_one_sentence(name, sentence):
 def test_a_wrong_number_of_slices_is_refused(name, slices):
   with pytest.raises(UsageError, match=f"--num_slices is {slices}"):
     find_topology(name, slices)
+
+
+def test_peaks_are_those_of_one_device_and_never_guessed():
+  assert device_peak("TPU v5 lite") == 197e12
+  assert device_peak("TPU7x") == 2307e12 / 2
+  assert device_peak("NVIDIA H100 PCIe") is None
+  assert set(KINDS.values()) == set(CHIPS)

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from get_jax.training.checkpoints import latest_step
+from get_jax.training.instruments import TIMINGS
 from get_jax.training.metrics import read_metrics
 from tests.helpers import ROOT, arguments, environment, run_main
-
-TIMINGS = ("images_per_second",)
 
 
 def checkpoint_arrays(workdir):

@@ -1,0 +1,132 @@
+"""Figures of speed in the metric lines, and traces of steps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from get_jax.data import Pipeline
+from get_jax.data.sources import ArraySource
+from get_jax.errors import UsageError
+from get_jax.training import instruments
+from get_jax.training.instruments import TIMINGS, Instruments, Profile
+from get_jax.training.loop import Schedule, fit
+from get_jax.training.metrics import read_metrics
+from get_jax.training.sharding import make_mesh
+from get_jax.training.state import create_state, state_maker
+from get_jax.training.step import make_train_step
+
+
+@pytest.fixture
+def clock(monkeypatch):
+  """A clock that only moves by hand."""
+
+  class Clock:
+    now = 100.0
+
+    def pass_by(self, seconds):
+      self.now += seconds
+
+  clock = Clock()
+  monkeypatch.setattr(instruments.time, "perf_counter", lambda: clock.now)
+  return clock
+
+
+def test_figures_of_an_interval(clock):
+  def batches():
+    for _ in range(6):
+      clock.pass_by(1.0)
+      yield None
+
+  measured = Instruments(batch_size=8, operations=10**9, peak=2e9)
+  for step, _ in enumerate(measured.watch(batches()), 1):
+    clock.pass_by(3.0)
+    if step % 3 == 0:
+      figures = measured.read()
+      assert figures["images_per_second"] == 3 * 8 / 12
+      assert figures["input_wait_share"] == 3 / 12
+      assert figures["model_flops_utilization"] == 3 * 1e9 / 12 / 2e9
+      assert "compile_seconds" not in figures
+
+
+def test_compiling_is_told_once_and_not_counted(clock):
+  class Lowering:
+    def lower(self, *args):
+      clock.pass_by(50.0)
+      return self
+
+    def compile(self):
+      clock.pass_by(5.0)
+      return "program"
+
+  measured = Instruments(batch_size=4)
+  for _ in measured.watch([None]):
+    assert measured.compile(Lowering()) == "program"
+    clock.pass_by(2.0)
+  figures = measured.read()
+  assert figures["compile_seconds"] == 55
+  assert figures["images_per_second"] == 4 / 2
+  assert "model_flops_utilization" not in figures
+  clock.pass_by(1.0)
+  assert "compile_seconds" not in measured.read()
+
+
+def test_memory_is_of_the_devices_where_they_say_it(monkeypatch):
+  class Device:
+    def __init__(self, peak):
+      self.peak = peak
+
+    def memory_stats(self):
+      return self.peak and {"peak_bytes_in_use": self.peak * 2**30}
+
+  monkeypatch.setattr(jax, "local_devices", lambda: [Device(2), Device(3)])
+  assert instruments.peak_memory() == {"device_peak_gib": 3}
+  monkeypatch.setattr(jax, "local_devices", lambda: [Device(None)])
+  ((name, gib),) = instruments.peak_memory().items()
+  assert name == "host_peak_gib"
+  assert 0.1 < gib < 100
+
+
+@pytest.mark.parametrize("text", ["5", "7:6", "0:3", "a:b", "1:2:3", ""])
+def test_a_profile_needs_two_steps(text):
+  with pytest.raises(UsageError, match="--profile is .*such as 100:105"):
+    Profile.of(text)
+  assert Profile.of("3:5") == Profile(3, 5)
+
+
+@pytest.mark.parametrize("stop", [3, 9])
+def test_a_run_leaves_figures_and_a_trace(tmp_path, stop):
+  """Also where the run ends before the trace does."""
+
+  def loss(params, batch, key):
+    del key
+    return jnp.square(params["w"] - batch["image"].mean()), {}
+
+  mesh = make_mesh((1, 1, 1), jax.devices()[:1])
+  optimizer = optax.sgd(0.1)
+  make = state_maker(lambda key: {"w": jnp.zeros(())}, (), optimizer)
+  step = make_train_step(
+    loss, optimizer, lambda step: 0.5, jax.random.key(0), log_every=2
+  )
+  source = ArraySource({"image": np.ones((4, 1), np.float32)}, None, "ones")
+  fit(
+    tmp_path,
+    create_state(make, jax.random.key(0), mesh),
+    step,
+    Pipeline(source, 4, 0),
+    mesh,
+    Schedule(4, log_every=2, checkpoint_every=0),
+    profile=Profile(2, stop),
+  )
+  assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+  first, last = read_metrics(tmp_path)
+  learnt = {"step", "loss", "grad_norm"}
+  assert first.keys() - learnt == {
+    "images_per_second",
+    "input_wait_share",
+    "host_peak_gib",
+    "compile_seconds",
+  }
+  assert first.keys() - learnt <= set(TIMINGS)
+  assert last.keys() == first.keys() - {"compile_seconds"}
