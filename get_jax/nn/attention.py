@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from get_jax.errors import UsageError
 from get_jax.nn import kernels
-from get_jax.nn.linear import XAVIER, Linear
+from get_jax.nn.linear import XAVIER, Linear, Projections
 
 log = logging.getLogger(__name__)
 
@@ -177,11 +177,12 @@ class SelfAttention(nn.Module):
         f"num_heads={self.num_heads}"
       )
     dense = dict(kernel_init=self.kernel_init, dtype=self.dtype)
-    qkv = Linear(3 * dim, use_bias=self.qkv_bias, name="qkv", **dense)(x)
+    qkv = Projections(3, dim, self.qkv_bias, name="qkv", **dense)(x)
     if injection is not None:
-      qkv = qkv + injection.astype(qkv.dtype)
+      thirds = injection.reshape(*injection.shape[:-1], 3, dim)
+      qkv = qkv + thirds.astype(qkv.dtype)
     heads = (batch, tokens, self.num_heads, dim // self.num_heads)
-    q, k, v = (part.reshape(heads) for part in jnp.split(qkv, 3, axis=-1))
+    q, k, v = (qkv[:, :, i].reshape(heads) for i in range(3))
     if self.is_mutable_collection("intermediates"):
       self.sow(
         "intermediates", "probabilities", kernels.probabilities(q, k, bias)

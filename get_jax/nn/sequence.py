@@ -18,7 +18,7 @@ from get_jax.nn.sharding import (
   gather,
   keep_split,
   pin_batch,
-  splits_parameters,
+  splits,
 )
 
 POLICIES = {
@@ -93,7 +93,7 @@ def run_blocks(
   """
   pure = block.clone(parent=None, name=None)
   x = pin_batch(x)
-  gathers = splits_parameters() and not gathered
+  gathers = splits("fsdp") and not gathered
 
   def step(params, x, inputs, own):
     if gathers:
@@ -173,7 +173,7 @@ def apply_blocks(
   if blocks and blocks[0].is_initializing():
     init_blocks(blocks, x, *inputs, *(() if each is None else (each[0],)))
     scan = True
-  if blocks and (scan or splits_parameters() or remat != "none"):
+  if blocks and (scan or splits("fsdp") or remat != "none"):
     params = [block.variables["params"] for block in blocks]
     return run_blocks(
       blocks[0],

@@ -91,7 +91,7 @@ def gather(params: Any, dtype: Any = None) -> Any:
     params: a tree, the names of layers and parameters in its paths.
     dtype: what the kernels are used in, and travel in; None is as they are.
   """
-  if not splits_parameters():
+  if not splits("fsdp"):
     return params
   sizes = context_sizes()
 
@@ -143,6 +143,14 @@ def pin_batch(x: jax.Array) -> jax.Array:
   return jax.lax.with_sharding_constraint(x, PartitionSpec(axes))
 
 
+def pin_features(x: jax.Array) -> jax.Array:
+  """`x` with its last axis split over "tensor", the others whole."""
+  spec = PartitionSpec(*[None] * (x.ndim - 1), "tensor")
+  if x.shape[-1] % context_sizes()["tensor"]:
+    return x
+  return jax.lax.with_sharding_constraint(x, spec)
+
+
 def context_sizes() -> dict[str, int]:
   """Axes of the mesh in context that the partitioner may split over."""
   mesh = jax.sharding.get_abstract_mesh()
@@ -153,6 +161,6 @@ def context_sizes() -> dict[str, int]:
   }
 
 
-def splits_parameters() -> bool:
-  """Whether the mesh in context has parameters to `gather`."""
-  return context_sizes().get("fsdp", 1) > 1
+def splits(axis: str) -> bool:
+  """Whether the mesh in context splits arrays over this axis."""
+  return context_sizes().get(axis, 1) > 1
