@@ -228,10 +228,14 @@ class GET(nn.Module):
     return injections if label is None else injections + label
 
   def decode(self, states: jax.Array) -> jax.Array:
-    """(..., N, D) states to (..., H, W, C) images."""
+    """(B, N, D) states, or (K, B, N, D), to images (B, H, W, C) alike."""
+    several = states.ndim == 4
+    # Samples first: they are split over the devices, and stay there.
+    states = states.swapaxes(0, 1) if several else states
     flat = states.reshape(-1, *states.shape[-2:])
     images = unpatchify(self.final_layer(flat), self.grid, self.patch_size)
-    return images.reshape(*states.shape[:-2], *images.shape[1:])
+    images = images.reshape(*states.shape[:-2], *images.shape[1:])
+    return images.swapaxes(0, 1) if several else images
 
   def inputs(self, batch_size: int) -> tuple[jax.ShapeDtypeStruct | None, ...]:
     """Shapes and types of the call's arguments."""

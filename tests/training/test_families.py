@@ -1,6 +1,7 @@
 """Every family trains on every mesh as on one device, and moves little."""
 
 import functools
+import math
 import re
 
 import jax
@@ -17,9 +18,11 @@ from configs import (
   uvit_h2_imagenet256,
   vit_base_cifar10,
 )
-from get_jax.programs.build import build_model
+from get_jax.programs.build import build_init, build_model
 from get_jax.programs.learner import batch_shapes, build_learner
+from get_jax.training.optimizer import create_optimizer
 from get_jax.training.sharding import batch_sharding, make_mesh, state_sharding
+from get_jax.training.state import state_maker
 from tests.quick import quick_jit
 
 STEPS = 20
@@ -99,9 +102,14 @@ def alone(name):
 
 
 def collectives(text):
-  """The kinds of collective operations in a compiled program."""
+  """Kinds and results' sizes of the collectives in a compiled program."""
   kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
-  return set(re.findall(rf" ({kinds})(?:-start)?\(", text))
+  found = re.findall(rf"= (.*) ({kinds})(?:-start)?\(", text)
+  return [
+    (kind, math.prod(map(int, shape.split(","))))
+    for result, kind in found
+    for shape in re.findall(r"\[([\d,]+)\]", result)
+  ]
 
 
 @pytest.mark.parametrize("sizes", MESHES, ids=str)
@@ -113,8 +121,36 @@ def test_losses_agree_with_one_device(name, sizes):
   np.testing.assert_allclose(losses, expected, rtol=1e-5)
   np.testing.assert_array_equal(losses, list(run.losses(start, batches)))
   found = collectives(run.step.as_text())
+  assert {kind for kind, _ in found} == {"all-gather", "all-reduce"}
   if sizes[2] == 1:
-    assert found <= {"all-gather", "all-reduce", "reduce-scatter"}
+    # Parameters are gathered and nothing else: no activations.
+    params = {leaf.size for leaf in jax.tree.leaves(run.shapes.params)}
+    assert {size for kind, size in found if kind == "all-gather"} <= params
+
+
+@pytest.mark.parametrize("name", ["DiT", "U-ViT", "GET"])
+def test_the_state_of_a_published_network_is_spread(name):
+  """Nothing but small arrays is on every device."""
+  config = FAMILIES[name].get_config()
+  model = build_model(config)
+  optimizer = create_optimizer(config.optimizer, config.num_steps)
+  make = state_maker(build_init(model), (), optimizer)
+  shapes = jax.eval_shape(make, jax.random.key(0))
+
+  def bytes_of(tree, placing=None):
+    if placing is not None:
+      tree = jax.tree.map(
+        lambda x, p: jax.ShapeDtypeStruct(p.shard_shape(x.shape), x.dtype),
+        tree,
+        placing,
+      )
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+  whole = bytes_of(shapes)
+  for sizes, expected in (((1, 8, 1), 1), ((8, 1, 1), 3 / 4 + 8 / 4)):
+    placing = state_sharding(shapes, make_mesh(sizes))
+    share = bytes_of(shapes, placing) / (whole / 8)
+    assert expected <= share <= 1.1 * expected
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)], ids=str)
