@@ -1,11 +1,15 @@
 """Latent models end in pixels, decoded where they were sampled."""
 
+import functools
 import json
+import math
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from configs import dit_xl2
 from get_jax.autoencoder import create_autoencoder, decode_in_parts
@@ -13,6 +17,8 @@ from get_jax.evaluation import to_uint8
 from get_jax.evaluation.extractors import CallableExtractor
 from get_jax.models.parameters import abstract_params
 from get_jax.programs import convert, evaluate, sample, scoring, train
+from get_jax.programs.decoder import build_decoder
+from get_jax.training.sharding import BATCH, make_mesh
 from tests.helpers import run_main
 
 
@@ -156,13 +162,33 @@ def test_latents_of_other_channels_are_refused(tiny_autoencoder, trained):
 
 
 def test_an_own_scale_of_the_data_is_undone(autoencoder):
-  from get_jax.programs.decoder import build_decoder
-
   config = dit_xl2.get_config()
   config.autoencoder.weights = str(autoencoder[0])
   assert build_decoder(config, 4).model.scaling_factor == 0.18215
   config.data.scaling_factor = 0.23010
   assert build_decoder(config, 4).model.scaling_factor == 0.23010
+
+
+def test_every_device_decodes_its_own_part(autoencoder):
+  config = dit_xl2.get_config()
+  config.autoencoder.weights = str(autoencoder[0])
+  config.autoencoder.batch_size = 2
+  decoder = build_decoder(config, 4)
+  z = np.random.RandomState(0).randn(12, 4, 4, 4).astype(np.float32)
+  found = []
+  for sizes in ((1, 1, 1), (2, 2, 2)):
+    mesh = make_mesh(sizes, jax.devices()[: math.prod(sizes)])
+    whole, split = (
+      NamedSharding(mesh, spec) for spec in (PartitionSpec(), BATCH)
+    )
+    arguments = jax.device_put(decoder.params, whole), jax.device_put(z, split)
+    with jax.set_mesh(mesh):
+      decode = jax.jit(functools.partial(decoder, mesh=mesh))
+      compiled = decode.lower(*arguments).compile()
+    found.append(compiled(*arguments))
+    assert not re.search(r"all-(gather|reduce|to-all)", compiled.as_text())
+  assert found[1].sharding.is_equivalent_to(split, 4)
+  np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
 def test_512_pixels_are_decoded_with_the_memory_of_a_part():
