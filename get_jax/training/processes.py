@@ -77,7 +77,8 @@ def join_cluster(local_devices: list[int] | None, stuck_after: float) -> None:
 
 def _enter(stuck_after: float) -> None:
   global _group
-  _group = Group(distributed.global_state.client, stuck_after)
+  client = distributed.global_state.client
+  _group = Group(client, jax.process_index(), jax.process_count(), stuck_after)
   # After JAX's own handler, hence run before it.
   atexit.register(_group.close)
 
@@ -118,11 +119,13 @@ class Group:
 
   Args:
     client: of JAX's coordination service.
+    index: of this process.
+    count: of all.
     stuck_after: seconds that one may stand still while others wait.
   """
 
-  def __init__(self, client, stuck_after: float):
-    self.index, self.count = jax.process_index(), jax.process_count()
+  def __init__(self, client, index: int, count: int, stuck_after: float):
+    self.index, self.count = index, count
     self._client = client
     self._stuck_after = stuck_after
     self._silence = min(SILENCE, stuck_after)
@@ -138,8 +141,8 @@ class Group:
     now = time.monotonic()
     self._contact = now
     # Of each process: what it said last, since when, since when unmoved.
-    self._heard = {i: ([0, 0, 0, "starting"], now, now) for i in self._others()}
-    self._heard[self.index] = ([0, 0, 0, "starting"], now, now)
+    said = [0, 0, 0, "starting"]
+    self._heard = {process: (said, now, now) for process in range(count)}
     self._warned_at = now
     self._threads = [
       threading.Thread(target=self._talk, daemon=True, name="get_jax talk"),
@@ -222,9 +225,6 @@ class Group:
         thread.join(5 * BEAT)
 
   # The threads.
-
-  def _others(self) -> list[int]:
-    return [i for i in range(self.count) if i != self.index]
 
   def _advance(self, place: str) -> None:
     self._stage += 1

@@ -18,7 +18,6 @@ from tests.helpers import ROOT, arguments, environment, free_port, run_main
 LAST = 4000
 SAVED_EVERY = 20
 PATIENCE = 60  # seconds in which the others of a lost process must end
-STUCK_AFTER = 8
 
 
 class Group:
@@ -29,7 +28,6 @@ class Group:
       *command_of(workdir, LAST),
       f"--coordinator=127.0.0.1:{free_port()}",
       f"--num_processes={count}",
-      f"--stuck_after={STUCK_AFTER}",
     ]
     self.messages = [workdir.parent / f"messages{i}" for i in range(count)]
     self.processes = []
