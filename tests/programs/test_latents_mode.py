@@ -1,6 +1,7 @@
 """--mode=latents: encoding once, resuming, and reading what was encoded."""
 
 import functools
+import signal
 
 import jax
 import ml_collections
@@ -10,6 +11,7 @@ import pytest
 from get_jax.autoencoder import posterior
 from get_jax.data import create_source
 from get_jax.programs import latents
+from get_jax.training.preemption import Stopped, stop_requests
 
 quick = functools.partial(
   jax.jit, compiler_options={"xla_backend_optimization_level": 0}
@@ -70,6 +72,23 @@ def test_encoding_resuming_and_reading(autoencoder, tmp_path):
   other = config_of(folder, tmp_path / "latents", dtype="float16")
   with pytest.raises(ValueError, match="holds latents made otherwise"):
     latents.encode(other.latents, other.autoencoder, other.data.path)
+
+
+def test_a_signal_stops_behind_a_shard(autoencoder, tmp_path, monkeypatch):
+  config = config_of(autoencoder[0], tmp_path / "latents")
+  made, shard = [], latents._Encoder.shard
+
+  def interrupted(self, source, indices, bar):
+    made.append(indices[0])
+    if len(made) == 2:
+      signal.raise_signal(signal.SIGINT)
+    return shard(self, source, indices, bar)
+
+  monkeypatch.setattr(latents._Encoder, "shard", interrupted)
+  with stop_requests(), pytest.raises(Stopped, match="before shard 2"):
+    latents.run(config, str(tmp_path / "run"))
+  latents.run(config, str(tmp_path / "run"))
+  assert made == [0, 4, 8]
 
 
 def test_what_does_not_fit_is_named(autoencoder, tmp_path):

@@ -1,14 +1,18 @@
 """Modes that work on a trained run, in this process."""
 
 import json
+import shutil
+import signal
 
 import jax
 import numpy as np
 import pytest
 
-from get_jax.programs import convert, curve, evaluate, sample, train
+from get_jax.programs import convert, curve, evaluate, pairs, sample, train
+from get_jax.programs.generator import ImageMaker
 from get_jax.training.checkpoints import load_params, saved_steps
-from tests.helpers import tiny_config
+from get_jax.training.preemption import Stopped, stop_requests
+from tests.helpers import tiny_config, tiny_job
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +120,34 @@ def test_scoring_takes_over_kept_features(config, trained):
   assert first["protocol"]["seed"] == 1
   assert first["protocol"]["evaluations"] == 5
   assert first["protocol"]["reference_count"] == 1797
+
+
+@pytest.mark.parametrize("mode", ("sample", "evaluate", "curve", "pairs"))
+def test_a_signal_stops_where_nothing_is_lost(
+  config, trained, tmp_path, monkeypatch, mode
+):
+  run = {"sample": sample, "evaluate": evaluate, "curve": curve}.get(
+    mode, pairs
+  )
+  workdir = tmp_path / "run"
+  if mode == "pairs":
+    here = tiny_job(pairs__teacher_workdir=str(trained), pairs__count=64)
+  else:
+    here = config.copy_and_resolve_references()
+    here.sampling.count = 64
+    shutil.copytree(trained / "checkpoints", workdir / "checkpoints")
+  made, batch = [], ImageMaker.batch
+
+  def interrupted(self, params, indices, *given):
+    made.append((len(made) // 4 if mode == "curve" else 0, *indices))
+    if len(made) == 2:
+      signal.raise_signal(signal.SIGTERM)
+    return batch(self, params, indices, *given)
+
+  monkeypatch.setattr(ImageMaker, "batch", interrupted)
+  with stop_requests(), pytest.raises(Stopped, match=r"stopped after 32 of"):
+    run.run(here, workdir)
+  assert len(made) == 2
+  run.run(here, workdir)
+  assert len(made) == len(set(made)) == (8 if mode == "curve" else 4)
+  assert (workdir / "results" / f"{mode}.json").is_file()
