@@ -23,6 +23,9 @@ TINY = {
   "evaluation.count": 64,
 }
 
+# For processes that compute little: most of their time is the compiler's.
+UNOPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
 # The whole job of configs/get_digits.py in seconds.
 TINY_JOB = {
   "teacher.model.hidden_size": 32,

@@ -13,7 +13,14 @@ import pytest
 
 from get_jax.training.checkpoints import saved_steps
 from get_jax.training.metrics import read_metrics
-from tests.helpers import ROOT, arguments, environment, free_port, run_main
+from tests.helpers import (
+  ROOT,
+  UNOPTIMIZED,
+  arguments,
+  environment,
+  free_port,
+  run_main,
+)
 
 LAST = 4000
 SAVED_EVERY = 20
@@ -37,7 +44,7 @@ class Group:
           subprocess.Popen(
             [*command, f"--process_id={i}"],
             cwd=ROOT,
-            env=environment(devices=2),
+            env=environment(devices=2) | UNOPTIMIZED,
             stdout=subprocess.DEVNULL,
             stderr=file,
           )
@@ -59,6 +66,8 @@ class Group:
     for _ in range(6000):
       done = [int(n) for n in re.findall(r" (\d+)/4000 ", self.told(0))]
       if done and done[-1] >= done[0] + steps:
+        # All have told where they are.
+        time.sleep(3)
         self.processes[process].send_signal(number)
         return
       for i, each in enumerate(self.processes):

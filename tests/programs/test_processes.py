@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from get_jax.training.metrics import read_metrics
-from tests.helpers import ROOT, environment, free_port
+from tests.helpers import ROOT, UNOPTIMIZED, environment, free_port
 
-# Little is computed; most of the time is the compiler's.
-UNOPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 SEGMENTS = ((0, 40), (40, 80), (80, 113))  # of 3 epochs
 
 
