@@ -75,14 +75,10 @@ def remedies(config, kind: str, devices: int) -> Iterator[dict[str, Any]]:
     if fsdp > _mesh(config, devices)[1]:
       settings |= {"mesh.data": -1, "mesh.fsdp": fsdp}
       yield dict(settings)
-  if "accumulation" in config:
-    for batch in _halves(config.batch_size // config.accumulation, parts):
-      settings["accumulation"] = config.batch_size // batch
-      yield dict(settings)
-    del settings["accumulation"]
-  for batch in _halves(config.batch_size, parts):
-    settings["batch_size"] = batch
-    yield dict(settings)
+  for batch in _halves(config.batch_size // config.accumulation, parts):
+    yield settings | {"accumulation": config.batch_size // batch}
+  for batch in _halves(config.batch_size, parts * config.accumulation):
+    yield settings | {"batch_size": batch}
 
 
 def search(config, kind: str, topology: Topology) -> list[Largest]:
@@ -115,7 +111,7 @@ def search(config, kind: str, topology: Topology) -> list[Largest]:
         settings = {"mesh.data": -1, "mesh.fsdp": size}
         if policy:
           settings["model.remat"] = policy
-        if config.get("accumulation", 1) > 1:
+        if config.accumulation > 1:
           settings["accumulation"] = 1
         bar.set_postfix_str(flags(settings))
 
