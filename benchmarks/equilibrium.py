@@ -154,7 +154,7 @@ def by_hand(f, params, x, z0, *, solver, gradient, **_) -> Solution:
   return Solution(value, None, None, None, None)
 
 
-def time_table() -> list[dict]:
+def time_table(gradients=None) -> list[dict]:
   """Seconds of a forward and backward pass at equal iterations."""
   steps, rows = TIMED_STEPS.value, []
   chosen = {
@@ -164,8 +164,8 @@ def time_table() -> list[dict]:
     ),
     "Unrolled": dict(gradient=Unrolled()),
   }
-  for name, fields in chosen.items():
-    model = make_model(fields)
+  for name in gradients or chosen:
+    model = make_model(chosen[name])
     step, shapes = training_step(model, steps, TIMED_BATCH.value)
     ours = step.lower(*shapes).compile()
     step, _ = training_step(model, steps, TIMED_BATCH.value)
@@ -251,6 +251,29 @@ def markdown(rows: list[dict]) -> str:
   for row in rows:
     lines.append("| " + " | ".join(map(cell, row.values())) + " |")
   return "\n".join(lines)
+
+
+def rows(scale) -> list[dict]:
+  """Memory and time of the gradients, in one table."""
+  tiny = scale.name == "tiny"
+  steps = [2] if tiny else [6, 24]
+  flags.FLAGS(
+    [
+      "equilibrium",
+      f"--model={'GET-B/2' if scale.name == 'paper' else 'GET-T/2'}",
+      f"--batch={1 if tiny else 8}",
+      f"--timed_batch={1 if tiny else 4}",
+      f"--repeats={scale.repeats}",
+      f"--timed_steps={2 if tiny else 6}",
+      *(f"--steps={count}" for count in steps),
+    ]
+  )
+  memory = [] if tiny else memory_table()
+  times = time_table(["Unrolled"] if tiny else None)
+  return [
+    {k: f"{v:.0f} MiB" if isinstance(v, float) else v for k, v in row.items()}
+    for row in memory
+  ] + times
 
 
 def main(_):

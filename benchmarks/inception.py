@@ -17,6 +17,7 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from timing import Scale, medians, ratio, take_turns
 from tqdm import trange
 
 from get_jax.evaluation.inception import Inception
@@ -68,6 +69,33 @@ def matmul_rate(size: int) -> float:
     matmul(x).block_until_ready()
     seconds.append(time.perf_counter() - start)
   return 2 * size**3 / min(seconds)
+
+
+def rows(scale: Scale) -> list[dict]:
+  """One row a network."""
+  arrays = random_checkpoint(0)
+  networks = {"get_jax": ours(arrays)}
+  if scale.with_torch:
+    networks["PyTorch"] = theirs(arrays)
+  batch = scale.pick(paper=64, small=4, tiny=1)
+  side = scale.pick(paper=299, small=299, tiny=75)
+  x = np.random.default_rng(0).uniform(-1, 1, (batch, side, side, 3))
+  x = x.astype(np.float32)
+  runs = take_turns(
+    {name: lambda run=run: run(x) for name, run in networks.items()},
+    scale.repeats,
+  )
+  return [
+    {
+      "network": name,
+      "batch": batch,
+      "images/s": batch / seconds,
+      "time over PyTorch's": ratio(runs[name], runs["PyTorch"])
+      if "PyTorch" in runs
+      else None,
+    }
+    for name, seconds in medians(runs).items()
+  ]
 
 
 def main():

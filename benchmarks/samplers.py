@@ -42,6 +42,11 @@ CASES = {
     {"method": "multistep", "order": 2},
   ),
 }
+TIMED = {
+  **CASES,
+  "DDPM": ("adm", "ddpm", {}),
+  "Euler-Maruyama": ("vp", "euler_maruyama", {}),
+}
 EVALUATIONS = (10, 20, 50, 100)
 
 
@@ -117,17 +122,13 @@ def quality():
   return rows
 
 
-def overhead():
-  """Microseconds per evaluation around a network that returns its input."""
+def overhead(cases=TIMED, num_steps: int = 100, repeats: int = 7):
+  """Wall microseconds per evaluation of a network that costs nothing."""
   noise = SampleNoise.of(jax.random.key(0), np.arange(16))
   rows = {}
-  for case, (process, name, settings) in {
-    **CASES,
-    "DDPM": ("adm", "ddpm", {}),
-    "Euler-Maruyama": ("vp", "euler_maruyama", {}),
-  }.items():
+  for case, (process, name, settings) in cases.items():
     process = create_process(process)
-    sampler = create_sampler(name, process, num_steps=100, **settings)
+    sampler = create_sampler(name, process, num_steps=num_steps, **settings)
 
     def net(x, t, learned=name == "ddpm"):
       return jnp.concatenate([x, x], axis=-1) if learned else x
@@ -135,7 +136,7 @@ def overhead():
     run = jax.jit(lambda s=sampler, n=net: s(n, noise, (32, 32, 4)))
     run().block_until_ready()
     times = []
-    for _ in range(5):
+    for _ in range(repeats):
       begin = time.perf_counter()
       run().block_until_ready()
       times.append(time.perf_counter() - begin)
@@ -172,6 +173,22 @@ def guided_dit():
     seconds[name] = time.perf_counter() - begin
     assert np.isfinite(x).all()
   return seconds | {"network traced": len(traces)}
+
+
+def rows(scale) -> list[dict]:
+  """One row a sampler: errors by evaluations, and the arithmetic's cost."""
+  if scale.name == "tiny":
+    one = {"Euler (EDM)": CASES["Euler (EDM)"]}
+    costs, errors = overhead(one, 2, scale.repeats), {}
+  else:
+    costs, errors = overhead(repeats=scale.repeats), quality()
+  made = []
+  for case, cost in costs.items():
+    row = {"sampler": case, "us an evaluation": cost}
+    for count, error in errors.get(case, {}).items():
+      row[f"error after {count}"] = error
+    made.append(row)
+  return made
 
 
 def main():

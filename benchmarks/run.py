@@ -1,0 +1,81 @@
+"""All benchmarks, one command.
+
+  python benchmarks/run.py                        # all of them
+  python benchmarks/run.py training one_step      # some
+  python benchmarks/run.py --results=benchmarks/results/h200
+
+prints the tables and writes them to RESULTS.json and RESULTS.md, beside those
+that are there already. On an accelerator the networks are the papers', in
+bfloat16; on a CPU small ones in float32, timed on one core. PyTorch's side runs
+where PyTorch is installed: plain networks of ours with its fused attention,
+compiled and in bfloat16 on an accelerator, uncompiled float32 on a CPU, in
+turns with ours in one process.
+"""
+
+import argparse
+import importlib
+import importlib.util
+import pathlib
+import shlex
+import sys
+
+import jax
+from tables import context, markdown, write
+from timing import Scale, on_cpu, one_core
+
+# Name: title, module, function, whether it is nothing without PyTorch.
+BENCHMARKS = {
+  "models": ("Networks against PyTorch", "models", "rows", True),
+  "training": ("A step of training", "training", "rows", False),
+  "one_step": ("GET by iterations", "one_step", "rows", False),
+  "equilibrium": ("Gradients of equilibria", "equilibrium", "rows", False),
+  "samplers": ("Samplers", "samplers", "rows", False),
+  "pairs": ("Making pairs", "generation", "pairs", False),
+  "autoencoder": ("SD's autoencoder", "generation", "autoencoder", False),
+  "inception": ("Inception", "inception", "rows", False),
+}
+TITLES = {name: title for name, (title, *_) in BENCHMARKS.items()}
+
+
+def main(arguments=None):
+  """Runs the named benchmarks and writes their tables."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument(
+    "names", nargs="*", metavar="NAME", help=", ".join(TITLES)
+  )
+  parser.add_argument("--size", choices=["paper", "small", "tiny"])
+  parser.add_argument("--repeats", type=int, default=7)
+  parser.add_argument("--no-torch", action="store_true")
+  parser.add_argument("--results", type=pathlib.Path, help="without suffix")
+  options = parser.parse_args(arguments)
+  unknown = set(options.names) - set(TITLES)
+  if unknown:
+    parser.error(
+      f"there is no benchmark {', '.join(sorted(unknown))}; expected some of: "
+      f"{', '.join(TITLES)}"
+    )
+  one_core()
+  torch = importlib.util.find_spec("torch") and not options.no_torch
+  size = options.size or ("small" if on_cpu() else "paper")
+  scale = Scale(size, options.repeats, bool(torch))
+  results = options.results or pathlib.Path(
+    "benchmarks/results", jax.default_backend()
+  )
+  command = shlex.join(
+    ["python", "benchmarks/run.py", *(arguments or sys.argv[1:])]
+  )
+  for name in options.names or TITLES:
+    title, module, function, needs_torch = BENCHMARKS[name]
+    if needs_torch and not torch:
+      print(f"\n## {title}\n\nleft out: it needs PyTorch")
+      continue
+    rows = getattr(importlib.import_module(module), function)(scale)
+    made = {name: {"context": context(command), "rows": rows}}
+    write(results, made, TITLES)
+    print(f"\n## {title}\n\n{markdown(rows)}", flush=True)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,112 @@
+"""A step of training of each family: forward, backward, AdamW, average."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from timing import Scale, medians, take_turns, utilisation
+
+from get_jax.models import create_model
+from get_jax.models.counting import measure
+from get_jax.models.parameters import init_params
+from get_jax.training import ema
+from get_jax.training.state import state_maker
+from get_jax.training.step import make_train_step
+
+# Name and batch of the papers' networks and of those for a CPU; what is left
+# of the latter for a test.
+FAMILIES = {
+  "DiT": (("DiT-XL/2", 256), ("DiT-S/8", 4), dict(depth=1)),
+  "U-ViT": (("U-ViT-H/2", 256), ("U-ViT-S/4", 2), dict(depth=2)),
+  "DiffiT": (("DiffiT-256", 128), None, None),
+  "DiffiT-image": (("DiffiT-CIFAR-10", 256), ("DiffiT-CIFAR-10-I.1", 1), None),
+  "ViT": (("ViT-L/2", 256), ("ViT-S/4", 4), dict(depth=1)),
+  "GET": (("GET-B/2", 256), ("GET-T/2", 4), dict(equilibrium_depth=1)),
+  "EDM DDPM++": (("DDPM++-32", 512), ("DDPM++-32", 1), None),
+  "ADM": (("ADM-64", 256), None, None),
+}
+# Published networks that no CPU should train, cut down.
+CUT = {
+  "DiffiT": ("DiffiT-256", 1, dict(depth=2)),
+  "ADM": ("ADM-64", 1, dict(model_channels=64)),
+}
+TINY = {
+  "DiffiT": dict(depth=1, hidden_size=48, num_heads=2),
+  "DiffiT-image": dict(widths=(32,), depths=(1,)),
+  "EDM DDPM++": dict(model_channels=16, channel_mult=(1,), num_blocks=1),
+  "ADM": dict(model_channels=16, channel_mult=(1,), num_blocks=1),
+}
+
+
+def choose(family: str, scale: Scale):
+  """The network of a family at a scale, its name and its batch."""
+  paper, small, tiny = FAMILIES[family]
+  fields = {}
+  if scale.name == "paper":
+    name, batch = paper
+  elif small:
+    name, batch = small
+  else:
+    name, batch, fields = CUT[family]
+  if scale.name == "tiny":
+    batch, fields = 1, tiny or TINY[family]
+  label = name + "".join(f", {k}={v}" for k, v in fields.items())
+  return create_model(name, dtype=scale.dtype, **fields), label, batch
+
+
+def training_step(model, batch: int):
+  """A jitted step, a state and a batch for it."""
+
+  def loss(params, batch, key):
+    del key
+    out = model.apply({"params": params}, *batch["inputs"])
+    return jnp.mean(out**2), {}
+
+  optimizer = optax.adamw(1e-4)
+  key = jax.random.key(0)
+  step = make_train_step(loss, optimizer, ema.constant(0.9999), key, 100)
+  state = jax.jit(
+    state_maker(lambda key: init_params(model, key), (), optimizer)
+  )(key)
+  rng = np.random.default_rng(0)
+
+  def fill(shape):
+    if jnp.issubdtype(shape.dtype, jnp.integer):
+      return jnp.zeros(shape.shape, shape.dtype)
+    return jnp.asarray(rng.standard_normal(shape.shape), shape.dtype)
+
+  inputs = jax.tree.map(fill, model.inputs(batch))
+  return jax.jit(step, donate_argnums=0), state, {"inputs": inputs}
+
+
+def rows(scale: Scale, families=tuple(FAMILIES)) -> list[dict]:
+  """One row a family."""
+  made = []
+  for family in families:
+    model, label, batch = choose(family, scale)
+    step, state, data = training_step(model, batch)
+    compiled = step.lower(state, data).compile()
+    memory = compiled.memory_analysis()
+    held = [state]
+
+    def run(compiled=compiled, held=held, data=data):
+      held[0], bad_step = compiled(held[0], data)
+      return bad_step
+
+    seconds = medians(take_turns({"ours": run}, scale.repeats))["ours"]
+    macs = measure(model).macs
+    used = utilisation(3 * 2 * macs * batch, seconds)
+    made.append(
+      {
+        "network": label,
+        "batch": batch,
+        "images/s": batch / seconds,
+        "s a step": seconds,
+        "GMACs forward": macs / 1e9,
+        "GFLOP/s of the model": 6 * macs * batch / seconds / 1e9,
+        "share of the peak": used,
+        "MiB of arguments": memory.argument_size_in_bytes / 2**20,
+        "MiB of the step": memory.temp_size_in_bytes / 2**20,
+      }
+    )
+  return made
