@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from get_jax.hardware.chips import CHIPS
+from get_jax.hardware.chips import device_peak
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,10 +86,6 @@ def ratio(ours: list[float], theirs: list[float]) -> float:
 
 
 def utilisation(flops: float, seconds: float) -> float | None:
-  """Share of the chip's bfloat16 peak, None where that is not known."""
-  kind = jax.devices()[0].device_kind.lower().replace("lite", "e")
-  kind = "".join(kind.split())
-  names = [name for name in CHIPS if name in kind]
-  if not names:
-    return None
-  return flops / seconds / CHIPS[names[0]].peak_flops * CHIPS[names[0]].devices
+  """Share of the device's bfloat16 peak, None where that is not known."""
+  peak = device_peak(jax.devices()[0].device_kind)
+  return None if peak is None else flops / seconds / peak
