@@ -11,6 +11,13 @@ least; the two sides alternate, and the table gives medians and the median of
 the ratios. Aims: forward at most 0.9 of PyTorch's time, forward and backward
 at most 1.1 unrolled; compiling DiT-XL/2 with `scan` at most a third of the
 time without (`--compile`).
+
+CPU seconds include the kernel's for fresh memory. XLA takes its temporary
+memory in one piece at every call (2 GiB for U-ViT-S/2 with its gradient) and
+gives it back, PyTorch keeps its own; on a virtual machine that has not touched
+its memory yet this can cost more than the network. glibc keeps the memory, for
+both sides, with MALLOC_ARENA_MAX=1 MALLOC_MMAP_MAX_=0
+MALLOC_TRIM_THRESHOLD_=99999999999.
 """
 
 import argparse
