@@ -87,8 +87,9 @@ def _search(config, step: str, pod: Topology, title: str) -> dict:
   table = Table(
     "settings", "images a device", "memory", "images/s", title=title
   )
+  table.columns[0].overflow = "fold"
   for column in table.columns[1:]:
-    column.justify = "right"
+    column.justify, column.no_wrap = "right", True
   most = max(one.batch for one in found)
   for one in found:
     memory = rate = ""
@@ -96,7 +97,7 @@ def _search(config, step: str, pod: Topology, title: str) -> dict:
       memory = f"{_size(one.report.needed)} of {_size(one.report.available)}"
       rate = _rate(one.report)
     table.add_row(
-      remedies.flags(one.settings),
+      " ".join(f"{path}={value}" for path, value in one.settings.items()),
       f"{one.batch}{' (most)' if one.batch == most else ''}",
       memory,
       rate,
