@@ -101,6 +101,8 @@ def adventure(tmp_path_factory):
     told["stopped"] = [group.end(i) for i in (0, 1)]
     last_line = read_metrics(workdir)[-1]["step"]
     told["saved"] = saved_steps(workdir), last_line
+  # Half a checkpoint, as a copy that broke off leaves it.
+  (workdir / "checkpoints" / f"{last_line + 1}").mkdir()
   with Group(workdir, 4) as group:
     group.send_after(SAVED_EVERY + 2, signal.SIGKILL, 3)
     told["worker"] = [group.end(i) for i in range(4)]
@@ -132,6 +134,15 @@ def test_the_others_of_a_killed_worker_end(adventure):
     assert code == 76, stderr
     assert "process 3 is lost: no sign of life" in stderr
     assert re.search(r"it was last at: train, step \d+", stderr)
+
+
+def test_half_a_checkpoint_is_put_aside_by_all(adventure):
+  workdir, told = adventure
+  step = told["saved"][1]
+  assert (workdir / "checkpoints" / f"{step + 1}.damaged").is_dir()
+  for _, stderr in told["worker"]:
+    assert f"Skipping damaged checkpoint {step + 1}" in stderr
+    assert f"resuming after step {step}\n" in stderr
 
 
 def test_the_others_of_a_killed_coordinator_end(adventure):
