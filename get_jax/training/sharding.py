@@ -85,17 +85,23 @@ def state_sharding(abstract_state, mesh: Mesh):
   return placed
 
 
-def pin_update(tree):
-  """Parameter-like arrays, split as the optimiser's state is."""
+def pin_update(grads):
+  """Gradients, split as the optimiser's state is.
+
+  They are summed where the parameters are and then split: with the split alone
+  XLA carries it back into the network and sends the products about.
+  """
   sizes = context_sizes()
   if math.prod(sizes.values()) == 1:
-    return tree
+    return grads
 
   def pin(path, x):
-    spec, _ = partition(path_name(path), x.shape, sizes, UPDATE_AXES)
-    return jax.lax.with_sharding_constraint(x, spec)
+    for axes in (ROOMS["params"], UPDATE_AXES):
+      spec, _ = partition(path_name(path), x.shape, sizes, axes)
+      x = jax.lax.with_sharding_constraint(x, spec)
+    return x
 
-  return jax.tree_util.tree_map_with_path(pin, tree)
+  return jax.tree_util.tree_map_with_path(pin, grads)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
