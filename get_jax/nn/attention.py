@@ -66,7 +66,8 @@ def choose(
     bias: see there.
     implementation: one of the three; or "auto": cuDNN on a GPU and splash on
       a TPU, this one for bfloat16 from 1024 tokens on, where the arrays are
-      within their limits, else XLA. What it chose, and why, is logged once.
+      within their limits, else XLA. What it chose on a GPU or TPU, and why, is
+      logged once.
 
   Raises:
     UsageError: unknown implementation, or one outside its limits.
@@ -92,6 +93,8 @@ def choose(
         f"attention={implementation!r} got {arrays}; expected {wanted}"
       )
     return implementation
+  if here not in PLATFORMS.values():
+    return "xla"
   chosen, why = automatic(q, k, bias, here)
   announce(f"attention of {arrays}: {chosen}, {why}")
   return chosen
@@ -100,20 +103,17 @@ def choose(
 def automatic(
   q: jax.Array, k: jax.Array, bias: jax.Array | None, platform: str
 ) -> tuple[str, str]:
-  """The kernel that "auto" stands for, and the reason in words."""
-  for kernel, home in PLATFORMS.items():
-    if platform != home:
-      continue
-    wanted = REFUSALS[kernel](q, k, bias)
-    if kernel == "splash" and wanted is None:
-      if q.dtype != jnp.bfloat16:
-        wanted = "bfloat16"
-      elif min(q.shape[1], k.shape[1]) < SPLASH_TOKENS:
-        wanted = f"{SPLASH_TOKENS} tokens or more"
-    if wanted:
-      return "xla", f"as {kernel} wants {wanted}"
-    return kernel, f"which a {platform.upper()} has"
-  return "xla", f"as a {platform.upper()} has no other"
+  """The kernel that "auto" stands for on "gpu" or "tpu", and why."""
+  kernel = next(k for k, home in PLATFORMS.items() if home == platform)
+  wanted = REFUSALS[kernel](q, k, bias)
+  if kernel == "splash" and wanted is None:
+    if q.dtype != jnp.bfloat16:
+      wanted = "bfloat16"
+    elif min(q.shape[1], k.shape[1]) < SPLASH_TOKENS:
+      wanted = f"{SPLASH_TOKENS} tokens or more"
+  if wanted:
+    return "xla", f"as {kernel} wants {wanted}"
+  return kernel, f"which a {platform.upper()} has"
 
 
 def platform() -> str:

@@ -41,7 +41,6 @@ def queries(dtype=jnp.bfloat16, tokens=256, head_dim=72):
 @pytest.mark.parametrize(
   ("platform", "array", "chosen"),
   [
-    ("cpu", queries(), "xla, as a CPU has no other"),
     ("gpu", queries(), "cudnn, which a GPU has"),
     ("gpu", queries(tokens=257), "cudnn, which a GPU has"),
     ("gpu", queries(jnp.float32), "xla, as cudnn wants bfloat16 or float16"),
@@ -84,16 +83,19 @@ def test_wishes_outside_the_limits_are_refused(implementation, array, message):
     attend(array, array, array, implementation=implementation)
 
 
-def test_the_choice_is_logged_once(caplog):
+def test_the_choice_is_logged_once(caplog, monkeypatch):
   attention.announce.cache_clear()
   q, k, v = arrays()
   with caplog.at_level("INFO", "get_jax"):
+    attend(q, k, v)
+    assert not caplog.records  # A CPU has no choice.
+    monkeypatch.setattr(attention, "platform", lambda: "tpu")
     for _ in range(2):
       attend(q, k, v)
   (record,) = caplog.records
   assert record.getMessage() == (
     "attention of float32 queries of shape (2, 6, 2, 8): "
-    "xla, as a CPU has no other"
+    "xla, as splash wants bfloat16"
   )
 
 
