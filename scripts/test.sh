@@ -5,4 +5,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 "$VENV/bin/ruff" check .
 "$VENV/bin/ruff" format --check .
 "$VENV/bin/lint-imports"
-exec "$VENV/bin/python" -m pytest -n 2 "$@"
+exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile "$@"

@@ -10,7 +10,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from get_jax.models.counting import multiply_adds
 from get_jax.models.parameters import abstract_params
 from get_jax.programs.build import build_mesh, build_model, stand_in_condition
-from get_jax.programs.generator import build_generator, sampling_function
+from get_jax.programs.generator import (
+  Generator,
+  build_generator,
+  sampling_function,
+)
 from get_jax.programs.learner import batch_shapes, build_learner
 from get_jax.training.randomness import purpose_key
 from get_jax.training.sharding import (
@@ -67,8 +71,9 @@ def lower_step(config, kind: str, devices: list) -> Step:
   else:
     images = config.sampling.batch_size
     check_batch_size(images, mesh, "sampling.batch_size")
-    passes = build_generator(config).evaluations
-    function, state, batch = _sampling(config, mesh)
+    generator = _generator(config)
+    passes = generator.evaluations
+    function, state, batch = _sampling(config, generator, mesh)
     placing, results = jax.tree.map(lambda _: whole, state), split
   jitted = jax.jit(
     function,
@@ -104,7 +109,7 @@ def count_operations(config, kind: str) -> tuple[int, int]:
     if kind == "train":
       return 2 * multiply_adds(*_training(changed))
     here = make_mesh((1, 1, 1), jax.devices()[:1])
-    return 2 * multiply_adds(*_sampling(changed, here))
+    return 2 * multiply_adds(*_sampling(changed, _generator(changed), here))
 
   done = count()
   again = kind == "train" and config.model.get("remat", "none") != "none"
@@ -133,11 +138,15 @@ def _training(config):
   return learner.step, state, batch
 
 
-def _sampling(config, mesh: Mesh):
+def _generator(config) -> Generator:
+  """The generator, its texts, if it is told any, of the right shape alone."""
+  told = stand_in_condition(config, build_model(config))
+  return build_generator(config, condition=told)
+
+
+def _sampling(config, generator: Generator, mesh: Mesh):
   """The sampling of a batch, and the shapes of what it is given."""
   model = build_model(config)
-  told = stand_in_condition(config, model)
-  generator = build_generator(config, condition=told)
   make = sampling_function(generator, mesh)
   key = purpose_key(config.sampling.seed, "sample")
 

@@ -25,7 +25,7 @@ LOST = 76  # exit code: another process failed, is stuck or is gone
 BEAT = 1.0  # seconds between two signs of life
 SILENCE = 12.0  # seconds without a sign of life that make a process lost
 VISIBLE = 60.0  # seconds until a shared folder must show what is in it
-HEARTBEAT = 28  # after which JAX itself ends the others of a dead process
+HEARTBEAT = 60  # after which JAX would end the others, where the watch did not
 
 log = logging.getLogger(__name__)
 _group: "Group | None" = None

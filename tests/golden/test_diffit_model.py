@@ -102,7 +102,7 @@ def test_block(block_case):
   table = params["attn"]["position_bias"]
   attn = kept["attn"]
   projected = [attn[k]["__call__"][0] for k in ("qkv", "time_qkv")]
-  qkv = projected[0] + projected[1][:, None]
+  qkv = projected[0].reshape(*x.shape[:2], -1) + projected[1][:, None]
   q, k, v = np.moveaxis(qkv.reshape(3, side**2, 3, heads, -1), 2, 0)
   expected = data.under("mid") | data.under("out")
   for name, got in {
