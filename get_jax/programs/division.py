@@ -7,7 +7,7 @@ import jax
 
 from get_jax.errors import UsageError
 from get_jax.training.preemption import apart
-from get_jax.training.processes import decide, wait_to_see
+from get_jax.training.processes import decide, share, wait_to_see
 
 
 @contextlib.contextmanager
@@ -23,8 +23,10 @@ def divided(missing: Callable[[], list[int]]) -> Iterator[list[int]]:
   mine = decide(missing)[jax.process_index() :: jax.process_count()]
   with apart():
     yield mine
-  if not wait_to_see(lambda: not missing()):
+  # All have seen them before one goes on, who may tidy them away.
+  seen = share("yes" if wait_to_see(lambda: not missing()) else "")
+  if "" in seen:
     raise UsageError(
-      f"process {jax.process_index()} does not see the shards {missing()} that "
-      "others have made; expected one folder for all"
+      f"process {seen.index('')} does not see all shards that others have "
+      "made; expected one folder for all"
     )
