@@ -26,7 +26,7 @@ import numpy as np
 from configs import dit_b4
 from get_jax.data import Pipeline, Source, create_source
 from get_jax.data.latents import latents_layout
-from get_jax.data.shards import ShardWriter
+from get_jax.storage.shards import ShardWriter
 from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
 from get_jax.programs.build import build_mesh, build_model
 from get_jax.programs.learner import build_learner

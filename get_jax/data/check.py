@@ -6,7 +6,7 @@ python -m get_jax.data.check DIR
 import argparse
 import sys
 
-from get_jax.data.shards import Layout, faults
+from get_jax.storage.shards import Layout, faults
 from get_jax.errors import UsageError
 
 

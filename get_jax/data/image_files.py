@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from get_jax.data.draws import coin
-from get_jax.data.files import Files
+from get_jax.storage.files import Files
 from get_jax.data.pixels import center_crop, decode, to_float
 from get_jax.errors import UsageError
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from get_jax.autoencoder import posterior
 from get_jax.data.draws import coin, normal
-from get_jax.data.shards import Layout, ShardReader
+from get_jax.storage.shards import Layout, ShardReader
 from get_jax.data.texts import StoredTexts
 from get_jax.errors import UsageError
 

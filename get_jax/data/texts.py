@@ -13,7 +13,7 @@ import os
 import numpy as np
 
 from get_jax.data.draws import choice, draws
-from get_jax.data.shards import Layout, ShardReader
+from get_jax.storage.shards import Layout, ShardReader
 from get_jax.errors import UsageError
 
 FORMAT = "get_jax texts 1"

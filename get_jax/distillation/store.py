@@ -1,7 +1,7 @@
 """Noise/image pairs on disk: an image and a label each, the noise for free.
 
 The noise of pair i is a function of (seed, i), so only the teacher's answer is
-stored, in shards of `get_jax.data.shards`. Pairs that come from elsewhere
+stored, in shards of `get_jax.storage.shards`. Pairs that come from elsewhere
 (`get_jax.programs.official_pairs`) bring their noise along.
 """
 
@@ -13,7 +13,7 @@ import pathlib
 import jax
 import numpy as np
 
-from get_jax.data.shards import Layout, ShardReader, ShardWriter
+from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.errors import UsageError
 

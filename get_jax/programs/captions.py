@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from get_jax.data.captions import of_images, read_captions
-from get_jax.data.shards import ShardWriter
+from get_jax.storage.shards import ShardWriter
 from get_jax.data.texts import NO_IMAGE, texts_layout
 from get_jax.errors import UsageError
 from get_jax.interop.clip import load_text_encoder

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from get_jax.autoencoder import posterior
 from get_jax.data.latents import latents_layout
-from get_jax.data.shards import ShardWriter
+from get_jax.storage.shards import ShardWriter
 from get_jax.errors import UsageError
 from get_jax.programs import captions
 from get_jax.programs.build import build_source

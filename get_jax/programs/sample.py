@@ -8,7 +8,7 @@ import shutil
 import jax
 import numpy as np
 
-from get_jax.data.shards import Layout, ShardReader, ShardWriter
+from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 from get_jax.evaluation import to_uint8
 from get_jax.programs import pictures
 from get_jax.programs.build import build_sampling_mesh, check_task

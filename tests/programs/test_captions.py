@@ -12,7 +12,7 @@ from PIL import Image
 from configs import uvit_s2_coco
 from get_jax.data import Pipeline, check, create_source
 from get_jax.data.captions import read_captions
-from get_jax.data.shards import ShardWriter
+from get_jax.storage.shards import ShardWriter
 from get_jax.data.texts import StoredTexts, texts_layout
 from get_jax.interop.clip import load_text_encoder
 from get_jax.interop.official import export_official

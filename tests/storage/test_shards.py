@@ -11,7 +11,7 @@ import pytest
 from get_jax.data import check, create_source
 from get_jax.data.draws import draws
 from get_jax.data.latents import latents_layout
-from get_jax.data.shards import Layout, ShardReader, ShardWriter
+from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 from tests.helpers import ROOT, environment
 
 LAYOUT = Layout("get_jax pairs 2", 10, 4, {"x": ("float32", (3,))}, {"a": 1})
@@ -227,8 +227,8 @@ def test_latents_of_another_scale_and_without_flips(tmp_path):
 
 KILLS = """
 import os, pathlib, random, signal, sys, time
-from get_jax.data.shards import faults
-from tests.data.test_shards import LAYOUT, fill
+from get_jax.storage.shards import faults
+from tests.storage.test_shards import LAYOUT, fill
 
 rng, folder, torn = random.Random(0), pathlib.Path(sys.argv[1]), 0
 begin = time.monotonic()

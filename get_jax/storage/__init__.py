@@ -1,0 +1,1 @@
+"""Files on disk: folders and zips, checksummed shards, atomic JSON."""
