@@ -18,7 +18,7 @@ import sys
 
 from tqdm import tqdm
 
-from get_jax.hardware.collectives import BETWEEN
+from get_jax.aot.collectives import BETWEEN
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"

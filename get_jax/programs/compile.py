@@ -6,11 +6,11 @@ from rich.console import Console
 from rich.table import Table
 
 from get_jax.errors import UsageError
-from get_jax.hardware.roofline import BANDWIDTH, COMPUTE
+from get_jax.aot.roofline import BANDWIDTH, COMPUTE
 from get_jax.hardware.topology import Topology, find_topology
-from get_jax.programs import remedies
+from get_jax.aot import fit as remedies
 from get_jax.programs.build import check_task
-from get_jax.programs.examine import Report, examine
+from get_jax.aot.report import Report, examine
 from get_jax.programs.workdir import open_workdir, write_results
 
 GIB = 2**30

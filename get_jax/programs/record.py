@@ -6,7 +6,7 @@ import pathlib
 import jax
 
 from get_jax.hardware.chips import device_peak
-from get_jax.programs.lowering import count_operations
+from get_jax.aot.lower import count_operations
 from get_jax.programs.workdir import write_results
 from get_jax.training.instruments import Instruments
 

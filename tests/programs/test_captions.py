@@ -24,7 +24,7 @@ from get_jax.programs.build import (
   build_objective,
 )
 from get_jax.programs.generator import ImageMaker, build_generator
-from get_jax.programs.lowering import lower_step
+from get_jax.aot.lower import lower_step
 from get_jax.text import CLIPTextEncoder, Tokenizer
 from get_jax.training.checkpoints import Checkpoints, load_params
 from get_jax.training.metrics import read_metrics

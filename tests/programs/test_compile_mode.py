@@ -11,8 +11,8 @@ from get_jax.hardware.topology import find_topology
 from get_jax.models.counting import measure
 from get_jax.programs import compile as compile_mode
 from get_jax.programs.build import build_model
-from get_jax.programs.examine import examine
-from get_jax.programs.lowering import count_operations, lower_step
+from get_jax.aot.report import examine
+from get_jax.aot.lower import count_operations, lower_step
 from tests.helpers import run_main, tiny_config
 
 DIGITS = "--config=configs/dit_digits.py"

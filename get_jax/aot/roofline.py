@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from get_jax.hardware.collectives import Collective
+from get_jax.aot.collectives import Collective
 from get_jax.hardware.topology import Topology
 
 # Shares of the stated peaks that a good program attains. Matrix products: what

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from get_jax.hardware.hlo import Instruction, Program, elements, size
+from get_jax.aot.hlo import Instruction, Program, elements, size
 
 KINDS = (
   "all-gather",

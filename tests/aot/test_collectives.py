@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from get_jax.hardware import hlo
-from get_jax.hardware.collectives import find_collectives, totals
+from get_jax.aot import hlo
+from get_jax.aot.collectives import find_collectives, totals
 
 LAYERS, WIDTH, BATCH = 5, 64, 16
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from get_jax.hardware.memory import (
+from get_jax.aot.memory import (
   Shortage,
   compile_program,
   read_memory,

@@ -8,7 +8,7 @@ from typing import Any
 from tqdm import tqdm
 
 from get_jax.hardware.topology import Topology
-from get_jax.programs.examine import Report, examine
+from get_jax.aot.report import Report, examine
 from get_jax.training.sharding import AXES
 
 # From what keeps the most to what keeps the least.

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from configs import dit_xl2
-from get_jax.programs import remedies
+from get_jax.aot import fit as remedies
 
 
 def config(batch_size, **fields):

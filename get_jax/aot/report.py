@@ -5,17 +5,17 @@ import time
 
 import jax
 
-from get_jax.hardware import hlo
-from get_jax.hardware.collectives import find_collectives, totals
-from get_jax.hardware.memory import (
+from get_jax.aot import hlo
+from get_jax.aot.collectives import find_collectives, totals
+from get_jax.aot.memory import (
   Memory,
   Shortage,
   compile_program,
   read_memory,
 )
-from get_jax.hardware.roofline import Roofline, estimate
+from get_jax.aot.roofline import Roofline, estimate
 from get_jax.hardware.topology import Topology
-from get_jax.programs.lowering import count_operations, lower_step, with_fields
+from get_jax.aot.lower import count_operations, lower_step, with_fields
 
 LARGEST = 10  # collectives that a report names one by one
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from get_jax.hardware.chips import CHIPS
-from get_jax.hardware.collectives import Collective
-from get_jax.hardware.roofline import (
+from get_jax.aot.collectives import Collective
+from get_jax.aot.roofline import (
   BANDWIDTH,
   COMPUTE,
   HOP,
