@@ -25,9 +25,9 @@ from get_jax.evaluation.protocol import Protocol
 from get_jax.programs.build import build_model, image_shape
 from get_jax.programs.condition import draw_labels
 from get_jax.programs.scoring import READ, build_ruler
-from get_jax.programs.workdir import write_results
+from get_jax.training.workdir import write_results
 from get_jax.training.checkpoints import load_params
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run of get_digits.")
 TOLERANCES = (3e-1, 1e-1, 3e-2, 1e-2, 3e-3)

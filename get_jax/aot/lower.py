@@ -16,7 +16,7 @@ from get_jax.programs.generator import (
   sampling_function,
 )
 from get_jax.programs.learner import batch_shapes, build_learner
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 from get_jax.training.sharding import (
   batch_sharding,
   check_batch_size,

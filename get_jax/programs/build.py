@@ -20,7 +20,7 @@ from get_jax.programs.condition import (
   Condition,
   Unconditional,
 )
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 from get_jax.training.sharding import AXES, make_mesh
 
 TASKS = ("denoising", "distillation")

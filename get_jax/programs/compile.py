@@ -11,7 +11,7 @@ from get_jax.hardware.topology import Topology, find_topology
 from get_jax.aot import fit as remedies
 from get_jax.programs.build import check_task
 from get_jax.aot.report import Report, examine
-from get_jax.programs.workdir import open_workdir, write_results
+from get_jax.training.workdir import open_workdir, write_results
 
 GIB = 2**30
 

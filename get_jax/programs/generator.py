@@ -25,7 +25,7 @@ from get_jax.programs.build import (
 )
 from get_jax.programs.condition import Condition, Unconditional
 from get_jax.programs.decoder import Decoder, build_decoder
-from get_jax.programs.workdir import plain
+from get_jax.training.workdir import plain
 from get_jax.training.preemption import Stopped, stop_requests
 from get_jax.training.sharding import BATCH, check_batch_size
 

@@ -17,8 +17,8 @@ from get_jax.errors import UsageError
 from get_jax.programs import captions
 from get_jax.programs.build import build_source
 from get_jax.programs.decoder import read_autoencoder
-from get_jax.programs.division import divided
-from get_jax.programs.workdir import open_workdir, write_results
+from get_jax.training.work import divided
+from get_jax.training.workdir import open_workdir, write_results
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import Stopped, stop_requests
 from get_jax.training.processes import decide

@@ -10,7 +10,7 @@ from get_jax.programs.build import build_init, build_objective, image_shape
 from get_jax.programs.condition import Condition
 from get_jax.training.ema import create_ema
 from get_jax.training.optimizer import create_optimizer
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 from get_jax.training.state import TrainState, state_maker
 from get_jax.training.step import make_train_step
 

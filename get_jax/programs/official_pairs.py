@@ -23,7 +23,7 @@ from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
 from get_jax.errors import UsageError
 from get_jax.interop.read import read_checkpoint
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 
 
 def read_official(directory: pathlib.Path):

@@ -15,11 +15,11 @@ from get_jax.programs.build import (
 )
 from get_jax.programs.condition import Captions
 from get_jax.programs.decoder import is_latent
-from get_jax.programs.division import divided
+from get_jax.training.work import divided
 from get_jax.programs.generator import ImageMaker, build_generator
-from get_jax.programs.workdir import locked, open_workdir, write_results
+from get_jax.training.workdir import locked, open_workdir, write_results
 from get_jax.training.checkpoints import load_params, params_digest
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 
 
 def run(config, workdir: str) -> None:

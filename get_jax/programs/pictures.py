@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from get_jax.evaluation import to_uint8
-from get_jax.training.instruments import TIMINGS
+from get_jax.training.profiling import TIMINGS
 from get_jax.training.metrics import read_metrics
 
 matplotlib.use("Agg")

@@ -7,8 +7,8 @@ import jax
 
 from get_jax.hardware.chips import device_peak
 from get_jax.aot.lower import count_operations
-from get_jax.programs.workdir import write_results
-from get_jax.training.instruments import Instruments
+from get_jax.training.workdir import write_results
+from get_jax.training.profiling import Instruments
 
 CACHE = "compilation_cache"
 log = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from get_jax.programs.build import build_sampling_mesh, build_source
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.pairs import teacher_workdir
 from get_jax.programs.scoring import build_ruler, measure, seconds_per_1000
-from get_jax.programs.workdir import plain, write_results
+from get_jax.training.workdir import plain, write_results
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.processes import decide
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 
 PER_CLASS = 10
 

@@ -13,12 +13,12 @@ from get_jax.evaluation import to_uint8
 from get_jax.programs import pictures
 from get_jax.programs.build import build_sampling_mesh, check_task
 from get_jax.programs.decoder import is_latent
-from get_jax.programs.division import divided
+from get_jax.training.work import divided
 from get_jax.programs.generator import Generator, ImageMaker, build_generator
 from get_jax.programs.scoring import conventions_of
-from get_jax.programs.workdir import open_workdir, write_results
+from get_jax.training.workdir import open_workdir, write_results
 from get_jax.training.checkpoints import load_params, params_digest
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 
 FORMAT = "get_jax samples 1"
 

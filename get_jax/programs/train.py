@@ -27,12 +27,12 @@ from get_jax.programs.record import (
   record_options,
 )
 from get_jax.programs.scoring import build_ruler
-from get_jax.programs.workdir import locked, open_workdir
+from get_jax.training.workdir import locked, open_workdir
 from get_jax.training.checkpoints import latest_step
-from get_jax.training.instruments import Profile
+from get_jax.training.profiling import Profile
 from get_jax.training.loop import Schedule, fit
 from get_jax.training.processes import decide
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 from get_jax.training.sharding import check_batch_size, local_rows
 from get_jax.training.state import create_state
 

@@ -15,7 +15,7 @@ import jax
 from tqdm import tqdm
 
 from get_jax.training.checkpoints import Checkpoints
-from get_jax.training.instruments import Instruments, Profile, Tracer
+from get_jax.training.profiling import Instruments, Profile, Tracer
 from get_jax.training.metrics import create_writer
 from get_jax.training.preemption import Stopped, stop_requests
 from get_jax.training.sharding import batch_sharding, to_mesh

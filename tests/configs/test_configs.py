@@ -23,7 +23,7 @@ from get_jax.programs.build import (
   image_shape,
 )
 from get_jax.programs.generator import build_generator
-from get_jax.programs.workdir import plain
+from get_jax.training.workdir import plain
 from get_jax.training.ema import create_ema
 from get_jax.training.optimizer import create_optimizer
 from get_jax.training.sharding import path_name

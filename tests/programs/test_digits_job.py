@@ -11,7 +11,7 @@ from PIL import Image
 
 from get_jax.errors import UsageError
 from get_jax.programs import pairs
-from get_jax.programs.workdir import locked
+from get_jax.training.workdir import locked
 from tests.helpers import (
   ROOT,
   TINY_JOB,

@@ -13,7 +13,7 @@ from get_jax.programs.build import build_init, build_model
 from get_jax.programs.condition import Classes
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.train import check_experiment
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 from get_jax.training.sharding import make_mesh
 from tests.helpers import tiny_config
 

@@ -15,7 +15,7 @@ from get_jax.programs import pairs, sample, train
 from get_jax.programs.build import build_model
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.training.checkpoints import Checkpoints
-from get_jax.training.randomness import purpose_key
+from get_jax.training.rng import purpose_key
 from get_jax.training.sharding import make_mesh
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from get_jax.training.checkpoints import latest_step
-from get_jax.training.instruments import TIMINGS
+from get_jax.training.profiling import TIMINGS
 from get_jax.training.metrics import read_metrics
 from tests.helpers import ROOT, arguments, environment, run_main
 

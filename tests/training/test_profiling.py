@@ -9,8 +9,8 @@ import pytest
 from get_jax.data import Pipeline
 from get_jax.data.sources import ArraySource
 from get_jax.errors import UsageError
-from get_jax.training import instruments
-from get_jax.training.instruments import TIMINGS, Instruments, Profile
+from get_jax.training import profiling as instruments
+from get_jax.training.profiling import TIMINGS, Instruments, Profile
 from get_jax.training.loop import Schedule, fit
 from get_jax.training.metrics import read_metrics
 from get_jax.training.sharding import make_mesh

@@ -6,7 +6,7 @@ import pytest
 
 from configs import get_digits
 from get_jax.programs import pairs
-from get_jax.programs.workdir import locked, open_workdir
+from get_jax.training.workdir import locked, open_workdir
 from tests.helpers import tiny_config
 
 
