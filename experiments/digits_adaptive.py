@@ -23,7 +23,7 @@ from get_jax.equilibrium import Anderson, Simple
 from get_jax.evaluation import batches, plot_curve, summarize_images, to_uint8
 from get_jax.evaluation.protocol import Protocol
 from get_jax.programs.build import build_model, image_shape
-from get_jax.programs.condition import draw_labels
+from get_jax.generation.conditioning import draw_labels
 from get_jax.programs.scoring import READ, build_ruler
 from get_jax.training.workdir import write_results
 from get_jax.training.checkpoints import load_params

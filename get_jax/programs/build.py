@@ -14,7 +14,7 @@ from get_jax.distillation.student import Student
 from get_jax.equilibrium.settings import Settings
 from get_jax.errors import UsageError
 from get_jax.models import create_model
-from get_jax.programs.condition import (
+from get_jax.generation.conditioning import (
   Captions,
   Classes,
   Condition,

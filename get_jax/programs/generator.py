@@ -23,7 +23,7 @@ from get_jax.programs.build import (
   image_shape,
   settings,
 )
-from get_jax.programs.condition import Condition, Unconditional
+from get_jax.generation.conditioning import Condition, Unconditional
 from get_jax.programs.decoder import Decoder, build_decoder
 from get_jax.training.workdir import plain
 from get_jax.training.preemption import Stopped, stop_requests

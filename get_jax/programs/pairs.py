@@ -13,7 +13,7 @@ from get_jax.programs.build import (
   check_task,
   image_shape,
 )
-from get_jax.programs.condition import Captions
+from get_jax.generation.conditioning import Captions
 from get_jax.programs.decoder import is_latent
 from get_jax.training.work import divided
 from get_jax.programs.generator import ImageMaker, build_generator

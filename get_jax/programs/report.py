@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from get_jax.evaluation import plot_curve
-from get_jax.programs import pictures
+from get_jax.generation import grids as pictures
 from get_jax.programs.build import build_sampling_mesh, build_source
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.pairs import teacher_workdir

@@ -10,7 +10,7 @@ import numpy as np
 
 from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 from get_jax.evaluation import to_uint8
-from get_jax.programs import pictures
+from get_jax.generation import grids as pictures
 from get_jax.programs.build import build_sampling_mesh, check_task
 from get_jax.programs.decoder import is_latent
 from get_jax.training.work import divided

@@ -8,7 +8,7 @@ import numpy as np
 from get_jax.data import Pipeline
 from get_jax.distillation.store import PairsSource, check_noise
 from get_jax.errors import UsageError
-from get_jax.programs import pictures
+from get_jax.generation import grids as pictures
 from get_jax.programs.build import (
   build_condition,
   build_init,
@@ -18,7 +18,7 @@ from get_jax.programs.build import (
   check_task,
   image_shape,
 )
-from get_jax.programs.condition import Captions
+from get_jax.generation.conditioning import Captions
 from get_jax.programs.generator import ImageMaker, build_generator
 from get_jax.programs.learner import build_learner
 from get_jax.programs.record import (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from get_jax.programs.pictures import save_grid
+from get_jax.generation.grids import save_grid
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

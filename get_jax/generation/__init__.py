@@ -1,0 +1,1 @@
+"""Generators: parameters, sample noise and conditioning to images."""
