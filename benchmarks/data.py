@@ -28,8 +28,8 @@ from get_jax.data import Pipeline, Source, create_source
 from get_jax.data.latents import latents_layout
 from get_jax.storage.shards import ShardWriter
 from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
-from get_jax.programs.build import build_mesh, build_model
-from get_jax.programs.learner import build_learner
+from get_jax.builders.build import build_mesh, build_model
+from get_jax.builders.training_step import build_learner
 from get_jax.training.sharding import batch_sharding, to_mesh
 from get_jax.training.state import create_state
 

@@ -95,7 +95,7 @@ def base() -> ConfigDict:
       sampler=ConfigDict(),
       guidance=dict(scale=1.0),
       sampling=dict(count=16, batch_size=256, seed=0),
-      # See get_jax.programs.scoring; empty: what the preset says.
+      # See get_jax.builders.evaluator; empty: what the preset says.
       evaluation=dict(
         extractor="",
         extractor_path="",

@@ -22,9 +22,9 @@ from get_jax.diffusion.noise import EQUILIBRIUM, INITIAL, SampleNoise
 from get_jax.equilibrium import Anderson, Simple
 from get_jax.evaluation import batches, plot_curve, summarize_images, to_uint8
 from get_jax.evaluation.protocol import Protocol
-from get_jax.programs.build import build_model, image_shape
+from get_jax.builders.build import build_model, image_shape
 from get_jax.generation.conditioning import draw_labels
-from get_jax.programs.scoring import READ, build_ruler
+from get_jax.builders.evaluator import READ, build_ruler
 from get_jax.training.workdir import write_results
 from get_jax.training.checkpoints import load_params
 from get_jax.training.rng import purpose_key

@@ -27,7 +27,7 @@ from ml_collections import ConfigDict
 from get_jax.diffusion.continuous import VariancePreserving
 from get_jax.errors import UsageError
 from get_jax.models.uvit import UViT
-from get_jax.programs.build import build_model, build_process, build_source
+from get_jax.builders.build import build_model, build_process, build_source
 from get_jax.training.checkpoints import load_params
 
 

@@ -9,13 +9,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from get_jax.models.counting import multiply_adds
 from get_jax.models.parameters import abstract_params
-from get_jax.programs.build import build_mesh, build_model, stand_in_condition
-from get_jax.programs.generator import (
+from get_jax.builders.build import build_mesh, build_model, stand_in_condition
+from get_jax.builders.generator import (
   Generator,
   build_generator,
   sampling_function,
 )
-from get_jax.programs.learner import batch_shapes, build_learner
+from get_jax.builders.training_step import batch_shapes, build_learner
 from get_jax.training.rng import purpose_key
 from get_jax.training.sharding import (
   batch_sharding,

@@ -22,7 +22,7 @@ from get_jax.storage.shards import ShardWriter
 from get_jax.data.texts import NO_IMAGE, texts_layout
 from get_jax.errors import UsageError
 from get_jax.interop.clip import load_text_encoder
-from get_jax.programs.build import build_source
+from get_jax.builders.build import build_source
 from get_jax.training.work import divided
 from get_jax.text import Tokenizer
 from get_jax.training.checkpoints import params_digest

@@ -9,7 +9,7 @@ from get_jax.errors import UsageError
 from get_jax.aot.roofline import BANDWIDTH, COMPUTE
 from get_jax.hardware.topology import Topology, find_topology
 from get_jax.aot import fit as remedies
-from get_jax.programs.build import check_task
+from get_jax.builders.build import check_task
 from get_jax.aot.report import Report, examine
 from get_jax.training.workdir import open_workdir, write_results
 

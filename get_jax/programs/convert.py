@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from get_jax.errors import UsageError
 from get_jax.interop import export_checkpoint, import_checkpoint
-from get_jax.programs.build import build_model, check_task
+from get_jax.builders.build import build_model, check_task
 from get_jax.training.workdir import locked, open_workdir, plain, write_results
 from get_jax.training.checkpoints import (
   Checkpoints,

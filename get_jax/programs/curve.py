@@ -4,9 +4,9 @@ import jax
 
 from get_jax.errors import UsageError
 from get_jax.evaluation import plot_curve
-from get_jax.programs.build import check_task
-from get_jax.programs.generator import build_generator
-from get_jax.programs.scoring import build_ruler, measure
+from get_jax.builders.build import check_task
+from get_jax.builders.generator import build_generator
+from get_jax.builders.evaluator import build_ruler, measure
 from get_jax.training.workdir import open_workdir, write_results
 from get_jax.training.checkpoints import load_params, saved_steps
 

@@ -2,9 +2,9 @@
 
 import jax
 
-from get_jax.programs.build import check_task
-from get_jax.programs.generator import build_generator
-from get_jax.programs.scoring import build_ruler, measure, measure_files
+from get_jax.builders.build import check_task
+from get_jax.builders.generator import build_generator
+from get_jax.builders.evaluator import build_ruler, measure, measure_files
 from get_jax.training.workdir import open_workdir
 from get_jax.training.checkpoints import load_params
 

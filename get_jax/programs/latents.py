@@ -15,8 +15,8 @@ from get_jax.data.latents import latents_layout
 from get_jax.storage.shards import ShardWriter
 from get_jax.errors import UsageError
 from get_jax.programs import captions
-from get_jax.programs.build import build_source
-from get_jax.programs.decoder import read_autoencoder
+from get_jax.builders.build import build_source
+from get_jax.builders.decoder import read_autoencoder
 from get_jax.training.work import divided
 from get_jax.training.workdir import open_workdir, write_results
 from get_jax.training.checkpoints import params_digest

@@ -7,16 +7,16 @@ import numpy as np
 
 from get_jax.distillation.store import PairsInfo, PairsWriter, noise_digest
 from get_jax.errors import UsageError
-from get_jax.programs.build import (
+from get_jax.builders.build import (
   build_model,
   build_sampling_mesh,
   check_task,
   image_shape,
 )
 from get_jax.generation.conditioning import Captions
-from get_jax.programs.decoder import is_latent
+from get_jax.builders.decoder import is_latent
 from get_jax.training.work import divided
-from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.builders.generator import ImageMaker, build_generator
 from get_jax.training.workdir import locked, open_workdir, write_results
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.rng import purpose_key

@@ -12,10 +12,10 @@ from rich.table import Table
 
 from get_jax.evaluation import plot_curve
 from get_jax.generation import grids as pictures
-from get_jax.programs.build import build_sampling_mesh, build_source
-from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.builders.build import build_sampling_mesh, build_source
+from get_jax.builders.generator import ImageMaker, build_generator
 from get_jax.programs.pairs import teacher_workdir
-from get_jax.programs.scoring import build_ruler, measure, seconds_per_1000
+from get_jax.builders.evaluator import build_ruler, measure, seconds_per_1000
 from get_jax.training.workdir import plain, write_results
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.processes import decide

@@ -11,11 +11,11 @@ import numpy as np
 from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 from get_jax.evaluation import to_uint8
 from get_jax.generation import grids as pictures
-from get_jax.programs.build import build_sampling_mesh, check_task
-from get_jax.programs.decoder import is_latent
+from get_jax.builders.build import build_sampling_mesh, check_task
+from get_jax.builders.decoder import is_latent
 from get_jax.training.work import divided
-from get_jax.programs.generator import Generator, ImageMaker, build_generator
-from get_jax.programs.scoring import conventions_of
+from get_jax.builders.generator import Generator, ImageMaker, build_generator
+from get_jax.builders.evaluator import conventions_of
 from get_jax.training.workdir import open_workdir, write_results
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.rng import purpose_key

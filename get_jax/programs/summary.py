@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from get_jax.models.counting import measure
-from get_jax.programs.build import build_model, build_student, check_task
+from get_jax.builders.build import build_model, build_student, check_task
 from get_jax.training.workdir import open_workdir, write_results
 
 COPIES = 4  # parameters, their average, two moments

@@ -9,7 +9,7 @@ from get_jax.data import Pipeline
 from get_jax.distillation.store import PairsSource, check_noise
 from get_jax.errors import UsageError
 from get_jax.generation import grids as pictures
-from get_jax.programs.build import (
+from get_jax.builders.build import (
   build_condition,
   build_init,
   build_mesh,
@@ -19,14 +19,14 @@ from get_jax.programs.build import (
   image_shape,
 )
 from get_jax.generation.conditioning import Captions
-from get_jax.programs.generator import ImageMaker, build_generator
-from get_jax.programs.learner import build_learner
+from get_jax.builders.generator import ImageMaker, build_generator
+from get_jax.builders.training_step import build_learner
 from get_jax.programs.record import (
   cache_programs,
   create_instruments,
   record_options,
 )
-from get_jax.programs.scoring import build_ruler
+from get_jax.builders.evaluator import build_ruler
 from get_jax.training.workdir import locked, open_workdir
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.profiling import Profile

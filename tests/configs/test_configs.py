@@ -16,13 +16,13 @@ from get_jax.diffusion.noise import SampleNoise
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
-from get_jax.programs.build import (
+from get_jax.builders.build import (
   build_model,
   build_objective,
   build_source,
   image_shape,
 )
-from get_jax.programs.generator import build_generator
+from get_jax.builders.generator import build_generator
 from get_jax.training.workdir import plain
 from get_jax.training.ema import create_ema
 from get_jax.training.optimizer import create_optimizer

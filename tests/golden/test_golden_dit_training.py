@@ -8,7 +8,7 @@ from golden_numbers import nhwc, quick_jit, relative
 from configs import dit_s2
 from get_jax.interop.official import export_official, load_official
 from get_jax.models import create_model
-from get_jax.programs.build import build_process
+from get_jax.builders.build import build_process
 from get_jax.training.optimizer import create_optimizer
 
 

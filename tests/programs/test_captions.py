@@ -18,12 +18,12 @@ from get_jax.interop.clip import load_text_encoder
 from get_jax.interop.official import export_official
 from get_jax.models.parameters import abstract_params
 from get_jax.programs import captions, evaluate, latents, sample, train
-from get_jax.programs.build import (
+from get_jax.builders.build import (
   build_condition,
   build_model,
   build_objective,
 )
-from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.builders.generator import ImageMaker, build_generator
 from get_jax.aot.lower import lower_step
 from get_jax.text import CLIPTextEncoder, Tokenizer
 from get_jax.training.checkpoints import Checkpoints, load_params

@@ -10,7 +10,7 @@ from get_jax.errors import UsageError
 from get_jax.hardware.topology import find_topology
 from get_jax.models.counting import measure
 from get_jax.programs import compile as compile_mode
-from get_jax.programs.build import build_model
+from get_jax.builders.build import build_model
 from get_jax.aot.report import examine
 from get_jax.aot.lower import count_operations, lower_step
 from tests.helpers import run_main, tiny_config

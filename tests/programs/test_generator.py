@@ -9,9 +9,9 @@ import pytest
 from configs import dit_s8
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.models.parameters import abstract_params
-from get_jax.programs.build import build_init, build_model
+from get_jax.builders.build import build_init, build_model
 from get_jax.generation.conditioning import Classes
-from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.builders.generator import ImageMaker, build_generator
 from get_jax.programs.train import check_experiment
 from get_jax.training.rng import purpose_key
 from get_jax.training.sharding import make_mesh

@@ -12,8 +12,8 @@ from configs import get_base_imagenet256
 from get_jax.distillation.store import PairsSource
 from get_jax.models.parameters import abstract_params
 from get_jax.programs import pairs, sample, train
-from get_jax.programs.build import build_model
-from get_jax.programs.generator import ImageMaker, build_generator
+from get_jax.builders.build import build_model
+from get_jax.builders.generator import ImageMaker, build_generator
 from get_jax.training.checkpoints import Checkpoints
 from get_jax.training.rng import purpose_key
 from get_jax.training.sharding import make_mesh

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from get_jax.programs import convert, curve, evaluate, pairs, sample, train
-from get_jax.programs.generator import ImageMaker
+from get_jax.builders.generator import ImageMaker
 from get_jax.training.checkpoints import load_params, saved_steps
 from get_jax.training.preemption import Stopped, stop_requests
 from tests.helpers import tiny_config, tiny_job

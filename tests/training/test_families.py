@@ -18,8 +18,8 @@ from configs import (
   uvit_h2_imagenet256,
   vit_base_cifar10,
 )
-from get_jax.programs.build import build_init, build_model
-from get_jax.programs.learner import batch_shapes, build_learner
+from get_jax.builders.build import build_init, build_model
+from get_jax.builders.training_step import batch_shapes, build_learner
 from get_jax.training.optimizer import create_optimizer
 from get_jax.training.sharding import batch_sharding, make_mesh, state_sharding
 from get_jax.training.state import state_maker

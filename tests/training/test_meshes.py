@@ -7,8 +7,8 @@ from jax.sharding import PartitionSpec
 
 from get_jax.data import Pipeline
 from get_jax.nn import sharding as nn_sharding
-from get_jax.programs.build import build_model, build_source
-from get_jax.programs.learner import batch_shapes, build_learner
+from get_jax.builders.build import build_model, build_source
+from get_jax.builders.training_step import batch_shapes, build_learner
 from get_jax.training import sharding
 from get_jax.training.checkpoints import Checkpoints, load_params
 from get_jax.training.loop import Schedule, fit

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from get_jax.models.parameters import abstract_params
-from get_jax.programs.build import build_model, build_objective
-from get_jax.programs.learner import batch_shapes, build_learner
+from get_jax.builders.build import build_model, build_objective
+from get_jax.builders.training_step import batch_shapes, build_learner
 from get_jax.training.rng import purpose_key
 
 # One experiment of each network, smoke-sized.

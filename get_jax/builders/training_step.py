@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from get_jax.programs.build import build_init, build_objective, image_shape
+from get_jax.builders.build import build_init, build_objective, image_shape
 from get_jax.generation.conditioning import Condition
 from get_jax.training.ema import create_ema
 from get_jax.training.optimizer import create_optimizer

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from get_jax.diffusion import Guidance, create_sampler
 from get_jax.diffusion.noise import SampleNoise
-from get_jax.programs.build import (
+from get_jax.builders.build import (
   build_condition,
   build_model,
   build_process,
@@ -24,7 +24,7 @@ from get_jax.programs.build import (
   settings,
 )
 from get_jax.generation.conditioning import Condition, Unconditional
-from get_jax.programs.decoder import Decoder, build_decoder
+from get_jax.builders.decoder import Decoder, build_decoder
 from get_jax.training.workdir import plain
 from get_jax.training.preemption import Stopped, stop_requests
 from get_jax.training.sharding import BATCH, check_batch_size

@@ -30,10 +30,10 @@ from get_jax.evaluation import (
 )
 from get_jax.evaluation.scores import NEEDS_ROWS
 from get_jax.interop import read_checkpoint
-from get_jax.programs.build import build_sampling_mesh, build_source
-from get_jax.programs.decoder import check_pixels, is_latent
+from get_jax.builders.build import build_sampling_mesh, build_source
+from get_jax.builders.decoder import check_pixels, is_latent
 from get_jax.training.work import divided
-from get_jax.programs.generator import Generator, ImageMaker
+from get_jax.builders.generator import Generator, ImageMaker
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import apart, until_stopped
 from get_jax.training.rng import purpose_key

@@ -1,0 +1,1 @@
+"""Builders: from a config to the objects that it names."""
