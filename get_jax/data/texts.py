@@ -100,7 +100,7 @@ class Texts(abc.ABC):
 
 
 class StoredTexts(Texts):
-  """A directory that `get_jax.programs.captions` made.
+  """A directory that `get_jax.jobs.captions` made.
 
   Args:
     path: the directory.

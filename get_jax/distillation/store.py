@@ -2,7 +2,7 @@
 
 The noise of pair i is a function of (seed, i), so only the teacher's answer is
 stored, in shards of `get_jax.storage.shards`. Pairs that come from elsewhere
-(`get_jax.programs.official_pairs`) bring their noise along.
+(`get_jax.jobs.official_pairs`) bring their noise along.
 """
 
 import dataclasses

@@ -14,7 +14,7 @@ from get_jax.autoencoder import posterior
 from get_jax.data.latents import latents_layout
 from get_jax.storage.shards import ShardWriter
 from get_jax.errors import UsageError
-from get_jax.programs import captions
+from get_jax.jobs import captions
 from get_jax.builders.build import build_source
 from get_jax.builders.decoder import read_autoencoder
 from get_jax.training.work import divided

@@ -21,7 +21,7 @@ from get_jax.builders.build import (
 from get_jax.generation.conditioning import Captions
 from get_jax.builders.generator import ImageMaker, build_generator
 from get_jax.builders.training_step import build_learner
-from get_jax.programs.record import (
+from get_jax.jobs.run_info import (
   cache_programs,
   create_instruments,
   record_options,
@@ -45,7 +45,8 @@ def run(config, workdir: str, profile: str | None = None) -> None:
     workdir: folder of the run.
     profile: steps to trace, "START:STOP"; not those of a teacher.
   """
-  from get_jax.programs import pairs, report
+  from get_jax.programs import pairs
+  from get_jax.jobs import report
 
   steps = None if profile is None else Profile.of(profile)
   check_experiment(config)

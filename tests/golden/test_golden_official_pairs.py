@@ -7,7 +7,7 @@ import pytest
 from golden_numbers import nhwc
 
 from get_jax.distillation.store import PairsSource, encode_images
-from get_jax.programs import official_pairs
+from get_jax.jobs import official_pairs
 
 
 @pytest.mark.parametrize("kind", ["uncond", "cond"])

@@ -17,7 +17,8 @@ from get_jax.data.texts import StoredTexts, texts_layout
 from get_jax.interop.clip import load_text_encoder
 from get_jax.interop.official import export_official
 from get_jax.models.parameters import abstract_params
-from get_jax.programs import captions, evaluate, latents, sample, train
+from get_jax.programs import evaluate, latents, sample, train
+from get_jax.jobs import captions
 from get_jax.builders.build import (
   build_condition,
   build_model,

@@ -1,7 +1,7 @@
 """The official GET data set in and out of our format.
 
-python -m get_jax.programs.official_pairs import OFFICIAL_DIR PAIRS_DIR
-python -m get_jax.programs.official_pairs export PAIRS_DIR OFFICIAL_DIR
+python -m get_jax.jobs.official_pairs import OFFICIAL_DIR PAIRS_DIR
+python -m get_jax.jobs.official_pairs export PAIRS_DIR OFFICIAL_DIR
 
 The official one has `latent/000012499.pkl` and `image/000012499.pkl`, archives
 of torch.save that hold thousands of pairs each, channels first. Its noise came

@@ -1,6 +1,6 @@
 """Encodes texts once, to condition networks on them and to sample from.
 
-python -m get_jax.programs.captions FILE DIR --encoder=clip-vit-large-patch14
+python -m get_jax.jobs.captions FILE DIR --encoder=clip-vit-large-patch14
 
 FILE is captions_*.json of MS-COCO, or a .jsonl with {"caption": ...} on each
 line. The encoder is a folder with CLIP's published weights and tokenizer. What
