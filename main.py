@@ -3,7 +3,7 @@
 python main.py --config=configs/get_digits.py --workdir=runs/get_digits
 """
 
-from get_jax.programs.command_line import run
+from get_jax.cli.command_line import run
 
 if __name__ == "__main__":
   run(__doc__)

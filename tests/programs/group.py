@@ -16,7 +16,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from get_jax.data import Pipeline, create_source
-from get_jax.programs import evaluate, launch, pairs, sample, train
+from get_jax.programs import evaluate, pairs, sample, train
+from get_jax.cli import launch
 from get_jax.programs import latents as latents_mode
 from get_jax.training.processes import decide
 from get_jax.training.sharding import local_rows, make_mesh, to_mesh

@@ -3,7 +3,7 @@
 import pytest
 
 from get_jax.errors import UsageError
-from get_jax.programs import launch
+from get_jax.cli import launch
 
 SLURM = {
   "SLURM_JOB_ID": "77",

@@ -117,7 +117,7 @@ def run(doc: str) -> None:
   """
 
   def main(_):
-    from get_jax.programs import launch
+    from get_jax.cli import launch
 
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("get_jax").setLevel(logging.INFO)
