@@ -24,12 +24,13 @@ import jax
 import numpy as np
 
 from configs import dit_b4
+from get_jax.builders.mesh import build_mesh
+from get_jax.builders.model import build_model
+from get_jax.builders.training_step import build_training_step
 from get_jax.data import Pipeline, Source, create_source
 from get_jax.data.latents import latents_layout
-from get_jax.storage.shards import ShardWriter
 from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
-from get_jax.builders.build import build_mesh, build_model
-from get_jax.builders.training_step import build_learner
+from get_jax.storage.shards import ShardWriter
 from get_jax.training.sharding import batch_sharding, to_mesh
 from get_jax.training.state import create_state
 
@@ -92,7 +93,7 @@ def waiting(source: Source, batch_size: int, steps: int) -> dict[str, float]:
   mesh, model = build_mesh(config), build_model(config)
   pipeline = Pipeline(source, batch_size, 0)
   batch = jax.eval_shape(lambda: pipeline.batch(0))
-  learner = build_learner(config, model, batch)
+  learner = build_training_step(config, model, batch)
   state = create_state(learner.make_state, learner.init_key, mesh)
   placing = jax.tree.map(lambda x: x.sharding, state)
   step = jax.jit(

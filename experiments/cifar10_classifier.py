@@ -5,8 +5,8 @@ r"""Trains a CIFAR-10 classifier to measure with, where Inception is too much.
 
 `--images` is a zip or folder with `train/<class>/*` and `test/<class>/*`. Some
 minutes on a GPU, hours on a CPU (`--widths=32,64,128` is four times cheaper).
-The file is a ruler of your own: keep it, name it, and compare only scores that
-carry its name. `create_extractor("classifier", path=...)` reads it.
+The file is an extractor of your own: keep it, name it, and compare only scores
+that carry its name. `create_extractor("classifier", path=...)` reads it.
 """
 
 import pathlib
@@ -27,7 +27,7 @@ from get_jax.evaluation.image_files import open_images
 
 IMAGES = flags.DEFINE_string("images", None, "Zip or folder of CIFAR-10.")
 OUTPUT = flags.DEFINE_string("output", None, "The .npz file.")
-NAME = flags.DEFINE_string("name", None, "Name of the ruler.")
+NAME = flags.DEFINE_string("name", None, "Name of the extractor.")
 WIDTHS = flags.DEFINE_list("widths", ["64", "128", "256"], "Channels.")
 EPOCHS = flags.DEFINE_integer("epochs", 30, "Passes over the images.")
 LIMIT = flags.DEFINE_integer("limit", 0, "Images to train on; 0: all.")

@@ -18,16 +18,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from configs import get_digits
+from get_jax.builders.evaluator import build_evaluator
+from get_jax.builders.model import build_model, image_shape
 from get_jax.diffusion.noise import EQUILIBRIUM, INITIAL, SampleNoise
 from get_jax.equilibrium import Anderson, Simple
 from get_jax.evaluation import batches, plot_curve, summarize_images, to_uint8
 from get_jax.evaluation.protocol import Protocol
-from get_jax.builders.build import build_model, image_shape
 from get_jax.generation.conditioning import draw_labels
-from get_jax.builders.evaluator import READ, build_ruler
-from get_jax.training.workdir import write_results
+from get_jax.jobs.measure import READ
 from get_jax.training.checkpoints import load_params
-from get_jax.training.rng import purpose_key
+from get_jax.training.rng import named_key
+from get_jax.training.workdir import write_results
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run of get_digits.")
 TOLERANCES = (3e-1, 1e-1, 3e-2, 1e-2, 3e-3)
@@ -64,25 +65,25 @@ def main(_):
   logging.getLogger().setLevel(logging.WARNING)
   config = get_digits.get_config()
   params = load_params(_WORKDIR.value)
-  ruler = build_ruler(config)
+  evaluator = build_evaluator(config)
   plain = build_model(config)
-  key = purpose_key(config.evaluation.seed, "sample")
+  key = named_key(config.evaluation.seed, "sample")
   table = Table(
     "solver", "relative tolerance", "mean evaluations", "converged",
-    title=f"GET on digits, {ruler.count} samples, at most {LIMIT} evaluations",
+    title=f"GET, {evaluator.count} digits, at most {LIMIT} evaluations",
   )  # fmt: skip
   rows, names = [], None
   for name, solver in SOLVERS.items():
     for tolerance in TOLERANCES:
       model = plain.clone(solver=solver(tolerance=tolerance, relative=True))
       images, labels, steps, converged = draw(
-        model, params, key, ruler.count, config.sampling.batch_size
+        model, params, key, evaluator.count, config.sampling.batch_size
       )
       summary = summarize_images(
-        ruler.extractor, batches(to_uint8(images), READ), labels
+        evaluator.extractor, batches(to_uint8(images), READ), labels
       )
-      protocol = Protocol(ruler.count, config.evaluation.seed, sampler=name)
-      scores = ruler.result(summary, protocol).scores
+      protocol = Protocol(evaluator.count, config.evaluation.seed, sampler=name)
+      scores = evaluator.result(summary, protocol).scores
       if names is None:
         names = [score for score in scores if "_std[" not in score]
         for score in names:

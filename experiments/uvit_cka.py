@@ -24,10 +24,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
+from get_jax.builders.data import build_source
+from get_jax.builders.model import build_model
+from get_jax.builders.process import build_process
 from get_jax.diffusion.continuous import VariancePreserving
 from get_jax.errors import UsageError
 from get_jax.models.uvit import UViT
-from get_jax.builders.build import build_model, build_process, build_source
 from get_jax.training.checkpoints import load_params
 
 

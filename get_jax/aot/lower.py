@@ -7,16 +7,15 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from get_jax.builders.conditioning import abstract_conditioning
+from get_jax.builders.generator import build_generator
+from get_jax.builders.mesh import build_mesh
+from get_jax.builders.model import build_model
+from get_jax.builders.training_step import batch_shapes, build_training_step
+from get_jax.generation.generator import Generator, sampling_function
 from get_jax.models.counting import multiply_adds
 from get_jax.models.parameters import abstract_params
-from get_jax.builders.build import build_mesh, build_model, stand_in_condition
-from get_jax.builders.generator import (
-  Generator,
-  build_generator,
-  sampling_function,
-)
-from get_jax.builders.training_step import batch_shapes, build_learner
-from get_jax.training.rng import purpose_key
+from get_jax.training.rng import named_key
 from get_jax.training.sharding import (
   batch_sharding,
   check_batch_size,
@@ -132,23 +131,23 @@ def _training(config):
   batch = batch_shapes(config, model)
   # Any seed of the pairs makes the same program.
   seed = 0 if config.task == "distillation" else None
-  told = stand_in_condition(config, model)
-  learner = build_learner(config, model, batch, seed, told)
-  state = jax.eval_shape(learner.make_state, learner.init_key)
-  return learner.step, state, batch
+  conditioning = abstract_conditioning(config, model)
+  training_step = build_training_step(config, model, batch, seed, conditioning)
+  state = jax.eval_shape(training_step.init_state, training_step.init_key)
+  return training_step.step, state, batch
 
 
 def _generator(config) -> Generator:
   """The generator, its texts, if it is told any, of the right shape alone."""
-  told = stand_in_condition(config, build_model(config))
-  return build_generator(config, condition=told)
+  conditioning = abstract_conditioning(config, build_model(config))
+  return build_generator(config, conditioning=conditioning)
 
 
 def _sampling(config, generator: Generator, mesh: Mesh):
   """The sampling of a batch, and the shapes of what it is given."""
   model = build_model(config)
   make = sampling_function(generator, mesh)
-  key = purpose_key(config.sampling.seed, "sample")
+  key = named_key(config.sampling.seed, "sample")
 
   def sample(params, batch):
     return make(params[0], params[1], key, *batch)

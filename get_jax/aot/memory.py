@@ -28,7 +28,7 @@ class Memory:
   peak: int
 
 
-class Shortage(Exception):
+class OutOfMemory(Exception):
   """A program does not fit its device.
 
   Attributes:
@@ -50,14 +50,14 @@ def compile_program(
     options: of the compiler.
 
   Raises:
-    Shortage: the compiler says that the device has not enough memory.
+    OutOfMemory: the compiler says that the device has not enough memory.
   """
   try:
     return lowered.compile(options)
   except jax.errors.JaxRuntimeError as error:
     if "RESOURCE_EXHAUSTED" not in str(error):
       raise
-    raise Shortage(str(error)) from error
+    raise OutOfMemory(str(error)) from error
 
 
 def read_memory(compiled: jax.stages.Compiled) -> Memory:

@@ -7,21 +7,21 @@ import jax
 
 from get_jax.aot import hlo
 from get_jax.aot.collectives import find_collectives, totals
+from get_jax.aot.lower import count_operations, lower_step, with_fields
 from get_jax.aot.memory import (
   Memory,
-  Shortage,
+  OutOfMemory,
   compile_program,
   read_memory,
 )
 from get_jax.aot.roofline import Roofline, estimate
 from get_jax.hardware.topology import Topology
-from get_jax.aot.lower import count_operations, lower_step, with_fields
 
 LARGEST = 10  # collectives that a report names one by one
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class CompileReport:
   """What compiling a step tells. Bytes and seconds are those of one device.
 
   Attributes:
@@ -62,7 +62,7 @@ class Report:
   cpu_seconds: float
 
 
-def examine(config, kind: str, topology: Topology) -> Report:
+def compile_report(config, kind: str, topology: Topology) -> CompileReport:
   """Compiles a step and reads what came out.
 
   Args:
@@ -86,7 +86,7 @@ def examine(config, kind: str, topology: Topology) -> Report:
   memory, roofline, sends, unbounded = None, None, [], 0
   try:
     compiled = compile_program(step.lowered, topology.chip.options)
-  except Shortage as shortage:
+  except OutOfMemory as shortage:
     needed = shortage.needed
   else:
     memory = read_memory(compiled)
@@ -103,7 +103,7 @@ def examine(config, kind: str, topology: Topology) -> Report:
     devices = list(step.mesh.devices.flat)
     roofline = estimate(topology, devices, each, step.passes * touched, sends)
   first = sorted(sends, key=lambda c: -c.bytes * c.runs)[:LARGEST]
-  return Report(
+  return CompileReport(
     fits=memory is not None and memory.peak <= topology.memory,
     state=step.state,
     arguments=step.arguments,

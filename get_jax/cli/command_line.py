@@ -12,7 +12,7 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from get_jax.errors import UsageError
-from get_jax.programs import MODES, program
+from get_jax.modes import MODES, load_mode
 
 BAD_INPUT = 2
 
@@ -132,7 +132,7 @@ def run(doc: str) -> None:
         workdir,
       )
       with joined:
-        program(_MODE.value)(_CONFIG.value.lock(), workdir, **options)
+        load_mode(_MODE.value)(_CONFIG.value.lock(), workdir, **options)
 
   def parse(argv):
     if {"--help", "-help", "--helpfull", "--helpshort"} & set(argv):

@@ -15,7 +15,7 @@ from jax._src import clusters
 
 from get_jax.errors import UsageError
 from get_jax.training import processes
-from get_jax.training.preemption import EXIT_CODE, Stopped, stop_requests
+from get_jax.training.preemption import EXIT_CODE, Stopped, handle_stop_signals
 
 FAULT, BAD_INPUT = 1, 2
 ALONE = ("compile", "convert", "summary")  # modes of one process
@@ -54,17 +54,17 @@ def joined(
     yield
     return
   if given:
-    processes.join(coordinator, num_processes, process_id, stuck_after)
+    processes.initialize(coordinator, num_processes, process_id, stuck_after)
   elif num_processes is None and _cluster_size() > 1:
-    processes.join_cluster(_local_devices(), stuck_after)
+    processes.initialize_cluster(_local_devices(), stuck_after)
   # After joining: JAX's own handler of SIGTERM would swallow it.
-  with stop_requests():
-    if processes.group() is not None:
+  with handle_stop_signals():
+    if processes.process_group() is not None:
       if jax.process_index():
         sys.stdout = open(os.devnull, "w")
       _check_shared(pathlib.Path(workdir))
     yield
-    processes.share("done")
+    processes.allgather("done")
 
 
 def _check_flags(coordinator, num_processes, process_id) -> int:
@@ -131,8 +131,10 @@ def _check_shared(workdir: pathlib.Path) -> None:
       ) from error
     return name
 
-  path = workdir / processes.decide(write)
-  seen = processes.share("yes" if processes.wait_to_see(path.exists) else "")
+  path = workdir / processes.run_on_main(write)
+  seen = processes.allgather(
+    "yes" if processes.wait_until_visible(path.exists) else ""
+  )
   if jax.process_index() == 0:
     path.unlink(missing_ok=True)
   if not all(seen):
@@ -165,12 +167,12 @@ def ending(refuse: Callable[[str], None]) -> Iterator[None]:
       print(f"{stop}; run the same command again to go on", file=sys.stderr)
     sys.exit(EXIT_CODE)
   except Exception as error:
-    if processes.group() is None:
+    if processes.process_group() is None:
       raise
     traceback.print_exc()
     if isinstance(error, jax.errors.JaxRuntimeError):
       # Perhaps the echo of another process's end; the watch will know.
-      time.sleep(processes.SILENCE + 3 * processes.BEAT)
+      time.sleep(processes.HEARTBEAT_TIMEOUT + 3 * processes.HEARTBEAT_INTERVAL)
     kind, first = type(error).__name__, [*str(error).splitlines(), ""][0]
     name = f"process {jax.process_index()}"
     _leave_others(FAULT, f"{name} failed: {kind}: {first}")
@@ -178,6 +180,6 @@ def ending(refuse: Callable[[str], None]) -> Iterator[None]:
 
 def _leave_others(code: int, reason: str) -> None:
   """Ends one of several processes; does nothing where there is one."""
-  group = processes.group()
+  group = processes.process_group()
   if group is not None:
-    group.leave(code, reason)
+    group.abort(code, reason)

@@ -6,8 +6,8 @@ python -m get_jax.data.check DIR
 import argparse
 import sys
 
-from get_jax.storage.shards import Layout, faults
 from get_jax.errors import UsageError
+from get_jax.storage.shards import Layout, faults
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -7,9 +7,9 @@ import pathlib
 import numpy as np
 
 from get_jax.data.draws import coin
-from get_jax.storage.files import Files
 from get_jax.data.pixels import center_crop, decode, to_float
 from get_jax.errors import UsageError
+from get_jax.storage.files import Files
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".JPEG", ".JPG", ".PNG")
 

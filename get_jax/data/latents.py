@@ -13,9 +13,9 @@ import numpy as np
 
 from get_jax.autoencoder import posterior
 from get_jax.data.draws import coin, normal
-from get_jax.storage.shards import Layout, ShardReader
 from get_jax.data.texts import StoredTexts
 from get_jax.errors import UsageError
+from get_jax.storage.shards import Layout, ShardReader
 
 FORMAT = "get_jax latents 1"
 

@@ -13,8 +13,8 @@ import os
 import numpy as np
 
 from get_jax.data.draws import choice, draws
-from get_jax.storage.shards import Layout, ShardReader
 from get_jax.errors import UsageError
+from get_jax.storage.shards import Layout, ShardReader
 
 FORMAT = "get_jax texts 1"
 NULL = 0  # number of the empty text

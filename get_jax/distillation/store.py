@@ -13,9 +13,9 @@ import pathlib
 import jax
 import numpy as np
 
-from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.errors import UsageError
+from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 
 FORMAT = "get_jax pairs 2"
 DTYPES = ("uint8", "float16", "float32")

@@ -58,7 +58,7 @@ from get_jax.evaluation.presets import (
 from get_jax.evaluation.protocol import (
   Protocol,
   Result,
-  least,
+  lowest_fid,
 )
 from get_jax.evaluation.reference import (
   Reference,
@@ -115,9 +115,9 @@ __all__ = [
   "get_preset",
   "inception_score",
   "kernel_inception_distance",
-  "least",
   "load_classifier",
   "locate_inception_file",
+  "lowest_fid",
   "merge_across_hosts",
   "open_images",
   "plot_curve",

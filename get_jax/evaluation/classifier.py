@@ -1,8 +1,9 @@
 """A small convolutional classifier whose last layer but one measures images.
 
 The digits extractor ships such a network; `experiments/` trains a wider one on
-CIFAR-10. Distances under two trainings differ by some 10 %, so a network is a
-ruler only once it is frozen: its file carries its name and every score does.
+CIFAR-10. Distances under two trainings differ by some 10 %, so a network is
+an extractor only once it is frozen: its file carries its name, and so does
+every score.
 """
 
 import functools
@@ -122,7 +123,7 @@ def save_classifier(path, name, classifier, params, image_shape, **facts):
 
   Args:
     path: The `.npz` file to write.
-    name: Name of the ruler, such as "digits-v1".
+    name: Name of the extractor, such as "digits-v1".
     classifier: The module.
     params: Its parameters.
     image_shape: (H, W, C) it was trained on.

@@ -126,7 +126,7 @@ class Result:
     os.replace(unfinished, path)
 
 
-def least(results: Sequence[Result]) -> Result:
+def lowest_fid(results: Sequence[Result]) -> Result:
   """The result with the least FID, as EDM reports of three.
 
   Args:

@@ -4,8 +4,8 @@ r"""Trains the classifier that scores digits (half a minute on one core).
       --output=digits.npz --name=digits-mine
 
 The shipped file `digits_v1.npz` came from this script (jax 0.10.2 on x86 gives
-the same bytes) and is frozen: another training is another ruler, so its name
-must differ and its scores do not compare with those of "digits-v1".
+the same bytes) and is frozen: another training is another extractor, so its
+name must differ and its scores do not compare with those of "digits-v1".
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ from get_jax.evaluation.classifier_training import (
 from get_jax.evaluation.images import to_uint8
 
 OUTPUT = flags.DEFINE_string("output", None, "The .npz file.")
-NAME = flags.DEFINE_string("name", "digits-mine", "Name of the ruler.")
+NAME = flags.DEFINE_string("name", "digits-mine", "Name of the extractor.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of weights and order.")
 
 CLASSIFIER = Classifier(widths=(20, 48), num_features=64, num_classes=10)

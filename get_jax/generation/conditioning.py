@@ -18,7 +18,7 @@ from get_jax.diffusion.noise import SampleNoise
 LABELS = 2**32 - 1  # stream of a sample's label
 
 
-class Condition(Protocol):
+class Conditioning(Protocol):
   """Conditions of samples, by sample index.
 
   Attributes:
@@ -51,7 +51,7 @@ class Condition(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Unconditional:
-  """Nothing; see `Condition`."""
+  """Nothing; see `Conditioning`."""
 
   null = None
   num_classes = 0
@@ -73,17 +73,17 @@ class Unconditional:
 
 @dataclasses.dataclass(frozen=True)
 class Classes:
-  """A uniform class for each sample, from its key; see `Condition`."""
+  """A uniform class for each sample, from its key; see `Conditioning`."""
 
   num_classes: int
   null: int | None
 
   def choose(self, key, indices):
-    """See `Condition.choose`."""
+    """See `Conditioning.choose`."""
     return np.asarray(_draw(key, indices, self.num_classes))
 
   def inputs(self, chosen):
-    """See `Condition.inputs`."""
+    """See `Conditioning.inputs`."""
     check_labels(chosen, self.num_classes, self.null is not None)
     return np.asarray(chosen, np.int32)
 
@@ -113,12 +113,12 @@ class Captions:
     return self.texts.null
 
   def choose(self, key, indices):
-    """See `Condition.choose`; the key does not matter."""
+    """See `Conditioning.choose`; the key does not matter."""
     del key
     return self.texts.chosen(indices)
 
   def inputs(self, chosen):
-    """See `Condition.inputs`."""
+    """See `Conditioning.inputs`."""
     return self.texts.read(chosen)
 
   def names(self, chosen):

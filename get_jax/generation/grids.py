@@ -1,4 +1,4 @@
-"""Pictures of samples and curves."""
+"""Grids of images as PNG files."""
 
 import pathlib
 from collections.abc import Mapping
@@ -8,8 +8,6 @@ import numpy as np
 from PIL import Image
 
 from get_jax.evaluation import to_uint8
-from get_jax.training.profiling import TIMINGS
-from get_jax.training.metrics import read_metrics
 
 matplotlib.use("Agg")
 MIN_SIDE = 32  # smaller images are enlarged to this many pixels
@@ -91,31 +89,6 @@ def save_class_grids(
     for side in axis.spines.values():
       side.set_visible(False)
   axes[0][0].set_ylabel("class")
-  _save(figure, path)
-
-
-def plot_losses(workdir: pathlib.Path, title: str) -> None:
-  """Draws metrics.jsonl as samples/loss.png, one panel a metric."""
-  from matplotlib import pyplot as plt
-
-  records = read_metrics(workdir)
-  if not records:
-    return
-  names = [n for n in records[0] if n not in ("step", *TIMINGS)]
-  figure, axes = plt.subplots(
-    1, len(names), figsize=(4.2 * len(names), 3.2), squeeze=False
-  )
-  for axis, name in zip(axes[0], names, strict=True):
-    axis.plot([r["step"] for r in records], [r[name] for r in records])
-    axis.set(xlabel="step", ylabel=name, yscale="log")
-    axis.grid(alpha=0.3)
-  axes[0][0].set_title(title)
-  _save(figure, workdir / "samples" / "loss.png")
-
-
-def _save(figure, path: pathlib.Path) -> None:
-  from matplotlib import pyplot as plt
-
   path.parent.mkdir(parents=True, exist_ok=True)
   figure.tight_layout()
   figure.savefig(path, dpi=110)

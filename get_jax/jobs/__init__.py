@@ -1,1 +1,1 @@
-"""Jobs on a workdir that modes run and share: train, make pairs, encode, measure, report."""
+"""Jobs on a workdir, shared by modes: train, make pairs, encode, measure."""

@@ -17,20 +17,20 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
+from get_jax.builders.data import build_source
 from get_jax.data.captions import of_images, read_captions
-from get_jax.storage.shards import ShardWriter
 from get_jax.data.texts import NO_IMAGE, texts_layout
 from get_jax.errors import UsageError
 from get_jax.interop.clip import load_text_encoder
-from get_jax.builders.build import build_source
-from get_jax.training.work import divided
+from get_jax.storage.shards import ShardWriter
 from get_jax.text import Tokenizer
 from get_jax.training.checkpoints import params_digest
-from get_jax.training.preemption import EXIT_CODE, Stopped, stop_requests
-from get_jax.training.processes import decide
+from get_jax.training.preemption import EXIT_CODE, Stopped, handle_stop_signals
+from get_jax.training.processes import run_on_main
+from get_jax.training.work import assign_shards
 
 
-def encode(
+def encode_captions(
   captions: list[list[str]],
   encoder: str,
   directory: str,
@@ -77,18 +77,18 @@ def encode(
   host = jax.process_index()
   writer = ShardWriter(pathlib.Path(directory), layout, part=host)
   writer.lock()
-  new = decide(
+  new = run_on_main(
     lambda: sum(len(layout.shard_range(s)) for s in writer.missing())
   )
   run = _runner(model, params, batch_size)
   with (
-    stop_requests() as stop_asked,
-    divided(writer.missing) as shards,
+    handle_stop_signals() as stop_requested,
+    assign_shards(writer.missing) as shards,
     tqdm(desc="captions", unit="text", disable=host != 0) as bar,
   ):
     bar.reset(sum(len(layout.shard_range(s)) for s in shards))
     for shard in shards:
-      if stop_asked(f"captions, shard {shard}"):
+      if stop_requested(f"captions, shard {shard}"):
         raise Stopped(f"captions stopped before shard {shard}")
       here = layout.shard_range(shard)
       states = []
@@ -111,7 +111,7 @@ def encode(
   return layout.to_json()
 
 
-def encode_of_images(section, directory: str) -> dict:
+def encode_captions_of_images(section, directory: str) -> dict:
   """Encodes the captions of the images that latents are made of.
 
   Args:
@@ -137,7 +137,7 @@ def encode_of_images(section, directory: str) -> dict:
       "encoder"
     )
   found = of_images(read_captions(captions.file), source.names)
-  return encode(
+  return encode_captions(
     found,
     captions.encoder,
     directory,
@@ -186,7 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
   parser.add_argument("--batch_size", type=int, default=64)
   given = parser.parse_args(arguments)
   try:
-    encode(
+    encode_captions(
       list(read_captions(given.file).values()),
       given.encoder,
       given.directory,

@@ -23,7 +23,7 @@ from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
 from get_jax.errors import UsageError
 from get_jax.interop.read import read_checkpoint
-from get_jax.training.rng import purpose_key
+from get_jax.training.rng import named_key
 
 
 def read_official(directory: pathlib.Path):
@@ -130,7 +130,7 @@ def export_pairs(directory: pathlib.Path, target: pathlib.Path) -> None:
     (target / kind).mkdir(parents=True, exist_ok=True)
   draw = None
   if info.seed is not None:
-    key = purpose_key(info.seed, "pairs")
+    key = named_key(info.seed, "pairs")
     draw = jax.jit(
       lambda index: SampleNoise.of(key, index)(INITIAL, info.image_shape)
     )

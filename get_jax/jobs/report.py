@@ -1,4 +1,4 @@
-"""The end of a distillation: student, teacher and real data side by side."""
+"""Reports on a distillation: student, teacher and real data side by side."""
 
 import hashlib
 import json
@@ -10,27 +10,30 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from get_jax.builders.data import build_source
+from get_jax.builders.evaluator import build_evaluator
+from get_jax.builders.generator import build_generator
+from get_jax.builders.mesh import build_sampling_mesh
 from get_jax.evaluation import plot_curve
-from get_jax.generation import grids as pictures
-from get_jax.builders.build import build_sampling_mesh, build_source
-from get_jax.builders.generator import ImageMaker, build_generator
-from get_jax.programs.pairs import teacher_workdir
-from get_jax.builders.evaluator import build_ruler, measure, seconds_per_1000
-from get_jax.training.workdir import plain, write_results
+from get_jax.generation.grids import save_class_grids, save_grid
+from get_jax.generation.image_sampler import ImageSampler
+from get_jax.jobs.measure import measure, seconds_per_1000
+from get_jax.jobs.pairs import teacher_workdir
 from get_jax.training.checkpoints import load_params, params_digest
-from get_jax.training.processes import decide
-from get_jax.training.rng import purpose_key
+from get_jax.training.processes import run_on_main
+from get_jax.training.rng import named_key
+from get_jax.training.workdir import plain, write_results
 
 PER_CLASS = 10
 
 
-def run(config, workdir: pathlib.Path) -> None:
+def make_report(config, workdir: pathlib.Path) -> None:
   """Pictures in samples/, a table, and all figures in results/report.json."""
   student = load_params(workdir)
   teacher = load_params(teacher_workdir(config, workdir))
   identity = _identity(config, student, teacher)
   path = workdir / "results" / "report.json"
-  found = decide(
+  found = run_on_main(
     lambda: json.loads(path.read_text("utf-8")) if path.exists() else None
   )
   if found is not None and found["identity"] == identity:
@@ -38,20 +41,22 @@ def run(config, workdir: pathlib.Path) -> None:
     _print(found)
     return
   _draw_grids(config, workdir, student, teacher)
-  ruler = build_ruler(config)
+  evaluator = build_evaluator(config)
   counts = sorted({*config.report.iterations, config.sampling.iterations})
   by_iterations = {}
   for count in counts:
     generator = build_generator(config, count)
     title = f"GET, {count} iterations"
     by_iterations[count] = _measured(
-      ruler, config, generator, student, workdir, title
+      evaluator, config, generator, student, workdir, title
     )
   generator = build_generator(config.teacher)
   content = {
     "identity": identity,
     "GET": by_iterations[config.sampling.iterations],
-    "teacher": _measured(ruler, config, generator, teacher, workdir, "teacher"),
+    "teacher": _measured(
+      evaluator, config, generator, teacher, workdir, "teacher"
+    ),
     "iterations": by_iterations,
   }
   if jax.process_index() == 0:
@@ -67,8 +72,8 @@ def run(config, workdir: pathlib.Path) -> None:
   print(f"pictures in {workdir / 'samples'}, figures in {path}")
 
 
-def _measured(ruler, config, generator, params, workdir, title) -> dict:
-  result = measure(ruler, config, generator, params, workdir, title)
+def _measured(evaluator, config, generator, params, workdir, title) -> dict:
+  result = measure(evaluator, config, generator, params, workdir, title)
   seconds = seconds_per_1000(config, generator, params)
   return {**result.to_json(), "seconds_per_1000_images": seconds}
 
@@ -87,18 +92,18 @@ def _identity(config, student: dict, teacher: dict) -> str:
 
 def _draw_grids(config, workdir, student, teacher) -> None:
   """The same noise through student and teacher, beside real images."""
-  makers = {
+  generators = {
     "GET": (student, build_generator(config)),
     "teacher": (teacher, build_generator(config.teacher)),
   }
-  classes = makers["GET"][1].condition.num_classes
+  classes = generators["GET"][1].conditioning.num_classes
   labels = np.repeat(np.arange(classes), PER_CLASS)
-  key = purpose_key(config.pairs.seed, "sample")
+  key = named_key(config.pairs.seed, "sample")
   size, mesh = config.sampling.batch_size, build_sampling_mesh(config)
   grids = {}
-  for name, (params, generator) in makers.items():
-    maker = ImageMaker(generator, key, size, mesh)
-    images, _ = maker.all(params, np.arange(len(labels)), labels, name)
+  for name, (params, generator) in generators.items():
+    image_sampler = ImageSampler(generator, key, size, mesh)
+    images, _ = image_sampler.all(params, np.arange(len(labels)), labels, name)
     count = generator.evaluations
     plural = "" if count == 1 else "s"
     grids[f"{name}, {count} evaluation{plural}"] = images
@@ -111,10 +116,10 @@ def _draw_grids(config, workdir, student, teacher) -> None:
   if jax.process_index():
     return
   folder = workdir / "samples"
-  pictures.save_class_grids(folder / "comparison.png", grids, PER_CLASS)
+  save_class_grids(folder / "comparison.png", grids, PER_CLASS)
   for title, images in grids.items():
     name = title.partition(",")[0].lower()
-    pictures.save_grid(folder / f"{name}.png", images, columns=PER_CLASS)
+    save_grid(folder / f"{name}.png", images, columns=PER_CLASS)
 
 
 def _print(content: dict) -> None:

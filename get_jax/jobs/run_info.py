@@ -5,16 +5,16 @@ import pathlib
 
 import jax
 
-from get_jax.hardware.chips import device_peak
 from get_jax.aot.lower import count_operations
+from get_jax.hardware.chips import device_peak
+from get_jax.training.profiling import PerformanceMetrics
 from get_jax.training.workdir import write_results
-from get_jax.training.profiling import Instruments
 
 CACHE = "compilation_cache"
 log = logging.getLogger(__name__)
 
 
-def cache_programs(workdir: pathlib.Path) -> None:
+def enable_compilation_cache(workdir: pathlib.Path) -> None:
   """Keeps compiled programs in the workdir, for when the run is resumed.
 
   Only where nothing else is said (JAX_COMPILATION_CACHE_DIR), and not on CPU:
@@ -25,19 +25,19 @@ def cache_programs(workdir: pathlib.Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(workdir / CACHE))
 
 
-def create_instruments(config, mesh) -> Instruments:
+def build_performance_metrics(config, mesh) -> PerformanceMetrics:
   """What measures a run, with its utilisation where the chips are known."""
   peaks = [device_peak(device.device_kind) for device in mesh.devices.flat]
   if None in peaks:
-    return Instruments(config.batch_size)
+    return PerformanceMetrics(config.batch_size)
   try:
     operations, _ = count_operations(config, "train")
   except NotImplementedError:
     operations = None
-  return Instruments(config.batch_size, operations, sum(peaks))
+  return PerformanceMetrics(config.batch_size, operations, sum(peaks))
 
 
-def record_options(config, model, mesh, workdir, name: str) -> None:
+def log_run_info(config, model, mesh, workdir, name: str) -> None:
   """The options of computing, in the log and in results/train.json."""
   fields = ("dtype", "scan", "remat", "attention")
   kinds = sorted({device.device_kind for device in mesh.devices.flat})

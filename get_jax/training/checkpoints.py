@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from get_jax.errors import UsageError
-from get_jax.training.processes import decide, share
+from get_jax.training.processes import allgather, run_on_main
 from get_jax.training.sharding import path_name
 from get_jax.training.state import TrainState, abstract_like
 
@@ -82,7 +82,7 @@ def _damage(what: str):
     yield
   except Exception as error:
     reason = f"{what} ({error})"
-  if reason := next(filter(None, share(reason)), None):
+  if reason := next(filter(None, allgather(reason)), None):
     raise Damaged(reason)
 
 
@@ -142,7 +142,7 @@ class Checkpoints:
       UsageError: the arrays are another model's, or every checkpoint is
         damaged.
     """
-    decide(self._remove_unfinished)
+    run_on_main(self._remove_unfinished)
 
     def target(manifest):
       items = _split(abstract_like(like))
@@ -164,14 +164,14 @@ class Checkpoints:
       target: from a checkpoint's manifest to the abstract items wanted.
       only: the one step to be considered; None: all of them.
     """
-    steps = decide(lambda: sorted(self._manager.all_steps(), reverse=True))
+    steps = run_on_main(lambda: sorted(self._manager.all_steps(), reverse=True))
     steps = [step for step in steps if only in (None, step)]
     for step in steps:
       try:
         return self._read(step, target)
       except Damaged as error:
         log.warning("Skipping damaged checkpoint %d: %s", step, error)
-        decide(functools.partial(self._put_aside, step))
+        run_on_main(functools.partial(self._put_aside, step))
         self._manager.reload()
     if steps:
       raise UsageError(

@@ -15,9 +15,9 @@ import jax
 from tqdm import tqdm
 
 from get_jax.training.checkpoints import Checkpoints
-from get_jax.training.profiling import Instruments, Profile, Tracer
 from get_jax.training.metrics import create_writer
-from get_jax.training.preemption import Stopped, stop_requests
+from get_jax.training.preemption import Stopped, handle_stop_signals
+from get_jax.training.profiling import PerformanceMetrics, Profile, Tracer
 from get_jax.training.sharding import batch_sharding, to_mesh
 from get_jax.training.state import TrainState
 
@@ -51,7 +51,7 @@ def fit(
   keep_checkpoints: int = 2,
   preview: Callable[[TrainState, int], None] | None = None,
   name: str = "train",
-  instruments: Instruments | None = None,
+  performance: PerformanceMetrics | None = None,
   profile: Profile | None = None,
 ) -> TrainState:
   """Trains from `state`, or from the last good checkpoint in `workdir`.
@@ -66,7 +66,7 @@ def fit(
     keep_checkpoints: how many of the last checkpoints stay.
     preview: `preview(state, step)`, called when due.
     name: shown in the progress bar.
-    instruments: what measures the run; None measures without utilisation.
+    performance: what measures the run; None measures without utilisation.
     profile: steps to trace into `<workdir>/profile`.
 
   Returns:
@@ -77,7 +77,7 @@ def fit(
     Stopped: a signal came; the state is saved.
   """
   first = jax.process_index() == 0
-  instruments = instruments or Instruments(pipeline.batch_size)
+  performance = performance or PerformanceMetrics(pipeline.batch_size)
   placing = jax.tree.map(lambda x: x.sharding, state)
   jitted = jax.jit(
     train_step,
@@ -98,23 +98,23 @@ def fit(
       tqdm(
         total=last, initial=start, desc=name, unit="step", disable=not first
       ) as bar,
-      stop_requests() as stop_asked,
+      handle_stop_signals() as stop_requested,
       jax.set_mesh(mesh),
       contextlib.closing(Tracer(profile, f"{workdir}/profile")) as tracer,
     ):
       previous_bad, compiled = state.bad_step + 0, None
-      batches = instruments.watch(pipeline.batches(start, last))
+      batches = performance.watch(pipeline.batches(start, last))
       for step, batch in enumerate(batches, start + 1):
         batch = to_mesh(batch, mesh)
         if compiled is None:
-          compiled = instruments.compile(jitted, state, batch)
+          compiled = performance.compile(jitted, state, batch)
         with tracer.step(step, state):
           state, bad = compiled(state, batch)
         tracer.stop_after(step, bad)
         # One step late: the device has the next step before the host looks.
         _refuse_bad(previous_bad, checkpoints)
         previous_bad = bad
-        stopping = stop_asked(f"{name}, step {step}")
+        stopping = stop_requested(f"{name}, step {step}")
         saving = stopping or schedule.due(step, schedule.checkpoint_every)
         logging_now = schedule.due(step, schedule.log_every)
         bar.update()
@@ -123,7 +123,7 @@ def fit(
         if logging_now:
           metrics = state.window_means(schedule.log_every)
           bar.set_postfix(loss=f"{metrics['loss']:.4f}", refresh=False)
-          writer.write_scalars(step, {**metrics, **instruments.read()})
+          writer.write_scalars(step, {**metrics, **performance.read()})
         if saving:
           writer.flush()
           checkpoints.save(state)

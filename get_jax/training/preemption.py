@@ -12,7 +12,7 @@ EXIT_CODE = 75
 
 _previous: dict[int, object] = {}  # handlers of before; empty outside
 _asked: list[int] = []
-_apart = False
+_independent = False
 
 
 class Stopped(Exception):
@@ -23,14 +23,15 @@ class Stopped(Exception):
 
 
 @contextlib.contextmanager
-def stop_requests() -> Iterator[Callable[[str], bool]]:
-  """Yields a function (place) -> whether SIGTERM or SIGINT has come.
+def handle_stop_signals() -> Iterator[Callable[[str], bool]]:
+  """Yields a function (location) -> whether SIGTERM or SIGINT has come.
 
-  Long loops ask it between steps, save, and raise `Stopped`; `place` says
-  where they are, for the watch over several processes. A signal to one of
-  those stops all, at the same call of the function; inside `apart` each at its
-  next. Contexts may be nested: a signal that comes between two inner ones
-  holds for the second. A second signal acts as it does elsewhere, at once.
+  Long loops call it between steps, save, and raise `Stopped`. `location`
+  describes the current position, for messages about stuck processes. A signal
+  to one of several processes stops all of them, at the same call of the
+  function; inside `independent_progress`, each at its next call. Contexts may
+  be nested: a signal that arrives between two inner contexts is seen by the
+  second. A second signal acts immediately, as it would without this context.
   """
   if _previous:
     yield _stop_asked
@@ -46,45 +47,49 @@ def stop_requests() -> Iterator[Callable[[str], bool]]:
 
 
 @contextlib.contextmanager
-def apart() -> Iterator[None]:
+def independent_progress() -> Iterator[None]:
   """A part that each process does at its own pace; left when all are done.
 
   Raises:
     Stopped: a signal has stopped one of them.
   """
-  global _apart
-  if processes.group() is None:
+  global _independent
+  if processes.process_group() is None:
     yield
     return
-  _apart, stop = True, None
+  _independent, stop = True, None
   try:
     yield
   except Stopped as stopped:
     stop = stopped
   finally:
-    _apart = False
-  for word in filter(None, processes.share(str(stop or ""))):
+    _independent = False
+  for word in filter(None, processes.allgather(str(stop or ""))):
     raise stop or Stopped(word)
 
 
-def until_stopped(items: Iterable, doing: str) -> Iterator:
+def interruptible(items: Iterable, doing: str) -> Iterator:
   """The items, with a question between two of them whether to stop.
 
   Raises:
     Stopped: a signal came.
   """
-  with stop_requests() as stop_asked:
+  with handle_stop_signals() as stop_requested:
     for count, item in enumerate(items):
-      if stop_asked(f"{doing}, batch {count}"):
+      if stop_requested(f"{doing}, batch {count}"):
         raise Stopped(f"{doing} stopped after {count} batches")
       yield item
 
 
-def _stop_asked(place: str) -> bool:
-  group = processes.group()
+def _stop_asked(location: str) -> bool:
+  group = processes.process_group()
   if group is None:
     return bool(_asked)
-  return group.stop_apart(place) if _apart else group.stop_at(place)
+  return (
+    group.should_stop_independently(location)
+    if _independent
+    else group.should_stop(location)
+  )
 
 
 def _on_signal(number, frame) -> None:
@@ -92,11 +97,11 @@ def _on_signal(number, frame) -> None:
   _asked.append(number)
   name = signal.Signals(number).name
   # Not print: the handler may have come in the middle of one.
-  told = f"\n{name}: stopping where nothing is lost; once more: at once\n"
-  os.write(2, told.encode())
-  group = processes.group()
+  message = f"\n{name}: stopping where nothing is lost; once more: at once\n"
+  os.write(2, message.encode())
+  group = processes.process_group()
   if group is not None:
-    group.want_stop()
+    group.request_stop()
   _restore()
 
 

@@ -12,7 +12,7 @@ import jax
 from get_jax.errors import UsageError
 
 # Names in metric lines that differ between two runs of the same experiment.
-TIMINGS = (
+PERFORMANCE_KEYS = (
   "images_per_second",
   "input_wait_share",
   "model_flops_utilization",
@@ -22,7 +22,7 @@ TIMINGS = (
 )
 
 
-class Instruments:
+class PerformanceMetrics:
   """Figures since the last metric line.
 
     images_per_second: over all devices.
@@ -92,7 +92,7 @@ class Instruments:
 
 
 def peak_memory() -> dict[str, float]:
-  """The most memory that was in use, in GiB, see `Instruments`."""
+  """The most memory that was in use, in GiB, see `PerformanceMetrics`."""
   stats = [device.memory_stats() or {} for device in jax.local_devices()]
   peaks = [each["peak_bytes_in_use"] for each in stats if each]
   if peaks:

@@ -5,7 +5,7 @@ import zlib
 import jax
 
 
-def purpose_key(seed: int, purpose: str) -> jax.Array:
+def named_key(seed: int, purpose: str) -> jax.Array:
   """The key for one purpose ("init", "step", "sample", "pairs") of a run.
 
   Keys of different purposes are independent, so that, for instance, the noise

@@ -13,7 +13,7 @@ from get_jax.training.state import TrainState
 Batch = dict[str, jax.Array]
 
 
-def gathering(loss: Callable) -> Callable:
+def sharded_value_and_grad(loss: Callable) -> Callable:
   """Loss, metrics and gradient of a loss, from split parameters."""
 
   def whole(params, *args):
@@ -36,7 +36,7 @@ def accumulate(objective, parts: int) -> Callable:
       key) -> (scalar, metrics)`, a mean over samples.
     parts: a divisor of the batch size.
   """
-  gradient = gathering(objective.loss)
+  gradient = sharded_value_and_grad(objective.loss)
 
   def part_of(x):
     x = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
@@ -87,7 +87,7 @@ def make_train_step(
     accumulation: parts that a batch is worked through in, one after the other;
       the objective must have `prepare` and `loss` then, see `accumulate`.
   """
-  gradient = gathering(objective)
+  gradient = sharded_value_and_grad(objective)
   if accumulation > 1:
     gradient = accumulate(objective, accumulation)
 

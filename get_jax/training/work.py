@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 import jax
 
 from get_jax.errors import UsageError
-from get_jax.training.preemption import apart
-from get_jax.training.processes import decide, share, wait_to_see
+from get_jax.training.preemption import independent_progress
+from get_jax.training.processes import (
+  allgather,
+  run_on_main,
+  wait_until_visible,
+)
 
 
 @contextlib.contextmanager
-def divided(missing: Callable[[], list[int]]) -> Iterator[list[int]]:
+def assign_shards(missing: Callable[[], list[int]]) -> Iterator[list[int]]:
   """Yields the shards that this process is to make; left when all are there.
 
   Args:
@@ -20,11 +24,11 @@ def divided(missing: Callable[[], list[int]]) -> Iterator[list[int]]:
   Raises:
     Stopped: a signal has stopped one of the processes.
   """
-  mine = decide(missing)[jax.process_index() :: jax.process_count()]
-  with apart():
+  mine = run_on_main(missing)[jax.process_index() :: jax.process_count()]
+  with independent_progress():
     yield mine
   # All have seen them before one goes on, who may tidy them away.
-  seen = share("yes" if wait_to_see(lambda: not missing()) else "")
+  seen = allgather("yes" if wait_until_visible(lambda: not missing()) else "")
   if "" in seen:
     raise UsageError(
       f"process {seen.index('')} does not see all shards that others have "

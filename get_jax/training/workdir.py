@@ -13,7 +13,7 @@ import jax
 import ml_collections
 
 from get_jax.errors import UsageError
-from get_jax.training.processes import decide
+from get_jax.training.processes import run_on_main
 
 # What may change between two visits to the same run.
 FREE = (
@@ -49,7 +49,7 @@ def open_workdir(
       experiment; the differing keys are named.
   """
   workdir = pathlib.Path(workdir)
-  decide(lambda: _enter(workdir, config))
+  run_on_main(lambda: _enter(workdir, config))
   return workdir
 
 
@@ -89,7 +89,7 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
           f"another process is at work in {workdir}; expected to be alone there"
         ) from error
 
-    decide(lock)
+    run_on_main(lock)
     yield
 
 

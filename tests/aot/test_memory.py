@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from get_jax.aot.memory import (
-  Shortage,
+  OutOfMemory,
   compile_program,
   read_memory,
 )
@@ -53,7 +53,7 @@ class Failing:
   ],
 )
 def test_a_shortage_says_what_was_needed(message, needed):
-  with pytest.raises(Shortage) as caught:
+  with pytest.raises(OutOfMemory) as caught:
     compile_program(Failing(message))
   assert caught.value.needed == needed
 

@@ -6,7 +6,6 @@ import types
 import numpy as np
 import pytest
 
-from get_jax.hardware.chips import CHIPS
 from get_jax.aot.collectives import Collective
 from get_jax.aot.roofline import (
   BANDWIDTH,
@@ -15,6 +14,7 @@ from get_jax.aot.roofline import (
   NETWORK,
   estimate,
 )
+from get_jax.hardware.chips import CHIPS
 from get_jax.hardware.topology import Topology
 
 MIB = 2**20

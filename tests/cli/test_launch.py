@@ -2,8 +2,8 @@
 
 import pytest
 
-from get_jax.errors import UsageError
 from get_jax.cli import launch
+from get_jax.errors import UsageError
 
 SLURM = {
   "SLURM_JOB_ID": "77",

@@ -12,23 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from get_jax.builders.data import build_source
+from get_jax.builders.generator import build_generator
+from get_jax.builders.model import build_model, image_shape
+from get_jax.builders.objective import build_objective
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
-from get_jax.builders.build import (
-  build_model,
-  build_objective,
-  build_source,
-  image_shape,
-)
-from get_jax.builders.generator import build_generator
-from get_jax.training.workdir import plain
 from get_jax.training.ema import create_ema
 from get_jax.training.optimizer import create_optimizer
 from get_jax.training.sharding import path_name
 from get_jax.training.state import TrainState
 from get_jax.training.step import make_train_step
+from get_jax.training.workdir import plain
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = sorted(
@@ -177,7 +174,7 @@ def test_smoke(name):
 
   generator = build_generator(config)
 
-  condition, indices = generator.condition, np.arange(1)
+  condition, indices = generator.conditioning, np.arange(1)
   y = condition.inputs(condition.choose(key, indices))
 
   @jax.jit

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from configs import edm_cifar10_cond_vp
+from get_jax.builders.data import build_source
 from get_jax.data import Pipeline, create_source
-from get_jax.builders.build import build_source
 
 ZIP = pathlib.Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
 # Of the training set, as published with the data's usual normalisation.

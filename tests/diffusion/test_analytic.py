@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
-from quick import quick_jit, sample_together
+from quick import fast_compile_jit, sample_together
 
 from get_jax.diffusion import create_process, create_sampler
 from get_jax.diffusion.noise import SampleNoise
@@ -144,7 +144,9 @@ def test_errors_fall_with_the_order(name, process):
   ]
   net = network(process)
   if name == "ddim":  # every number of steps has its own table
-    found = [quick_jit(lambda s=s: s(net, NOISE, SHAPE))() for s in samplers]
+    found = [
+      fast_compile_jit(lambda s=s: s(net, NOISE, SHAPE))() for s in samplers
+    ]
   else:
     found = sample_together(samplers, net, NOISE, SHAPE)
   errors = [error(s, x) for s, x in zip(samplers, found, strict=True)]
@@ -173,7 +175,7 @@ def test_mean_and_covariance(case):
   sampler = create_sampler(name, process, **settings)
   net = network(process, correlated)
   noise = SampleNoise.of(jax.random.key(1), np.arange(256))
-  x = np.asarray(quick_jit(lambda: sampler(net, noise, (4, 4, 2)))())
+  x = np.asarray(fast_compile_jit(lambda: sampler(net, noise, (4, 4, 2)))())
   x = x.reshape(-1, 2)  # 4096 independent samples
   np.testing.assert_allclose(x.mean(0), MEAN, atol=0.04)
   np.testing.assert_allclose(np.cov(x.T), COVARIANCE, atol=0.04)
@@ -182,7 +184,7 @@ def test_mean_and_covariance(case):
 def test_adaptive_steps_belong_to_single_samples():
   sampler = create_sampler("dpm_solver_adaptive", VP, t_last=1e-2)
   net = network(VP)
-  solve = quick_jit(lambda noise: sampler.solve(net, noise, SHAPE))
+  solve = fast_compile_jit(lambda noise: sampler.solve(net, noise, SHAPE))
   x, evaluations = solve(NOISE)
   alone, fewer = solve(SampleNoise(NOISE.keys[3:5]))
   np.testing.assert_allclose(x[3:5], alone, rtol=1e-5, atol=1e-6)
@@ -192,15 +194,15 @@ def test_adaptive_steps_belong_to_single_samples():
   exact = exact_end(NOISE(0, SHAPE), *ends)
   assert np.sqrt(np.mean((x - exact) ** 2)) < 0.03
   short = create_sampler("dpm_solver_adaptive", VP, max_evaluations=9)
-  assert np.isnan(quick_jit(lambda: short(net, NOISE, SHAPE))()).any()
+  assert np.isnan(fast_compile_jit(lambda: short(net, NOISE, SHAPE))()).any()
 
 
 def test_encoding_by_ddim_is_undone_by_sampling():
   sampler = create_sampler("ddim", ADM, num_steps=200)
   net = network(ADM)
   x0 = M + SD * np.asarray(NOISE(0, SHAPE))
-  encoded = quick_jit(lambda: sampler.encode(net, x0))()
-  again = quick_jit(
+  encoded = fast_compile_jit(lambda: sampler.encode(net, x0))()
+  again = fast_compile_jit(
     lambda: sampler(net, lambda stream, shape: encoded, SHAPE)
   )()
   assert np.sqrt(np.mean((again - x0) ** 2)) < 0.02

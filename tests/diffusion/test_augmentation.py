@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import fast_compile_jit
 
 from get_jax.diffusion.augmentation import Augmentation
 from get_jax.diffusion.warp import warp
@@ -17,13 +17,15 @@ IMAGES = jax.random.uniform(jax.random.key(1), (6, 8, 12, 3), minval=-1)
 
 def test_the_identity_returns_the_image():
   same = jnp.broadcast_to(jnp.eye(3), (6, 3, 3))
-  np.testing.assert_allclose(quick_jit(warp)(IMAGES, same), IMAGES, atol=3e-6)
+  np.testing.assert_allclose(
+    fast_compile_jit(warp)(IMAGES, same), IMAGES, atol=3e-6
+  )
 
 
 def test_labels_tell_what_was_done():
   augmentation = Augmentation()
   assert augmentation.num_labels == 9
-  images, labels = quick_jit(augmentation)(KEY, IMAGES)
+  images, labels = fast_compile_jit(augmentation)(KEY, IMAGES)
   assert images.shape == IMAGES.shape and labels.shape == (6, 9)
   # Nothing but mirroring, which is labelled too.
   plain = np.flatnonzero(~np.any(labels[:, 1:], axis=1))
@@ -44,7 +46,7 @@ def test_colour_of_grey_images():
     **{**OFF, "p": 1.0, "brightness": 1.0, "contrast": 1.0, "lumaflip": 1.0}
   )
   draws = augmentation.draw(KEY, 6)
-  apply = quick_jit(augmentation.apply)
+  apply = fast_compile_jit(augmentation.apply)
   grey = IMAGES[..., :1]
   alone, _ = apply(grey, draws)
   tripled, _ = apply(jnp.repeat(grey, 3, axis=-1), draws)
@@ -57,7 +59,7 @@ def test_whole_pixels_move_exactly(shift):
   move = np.eye(3, dtype=np.float32)
   move[:2, 2] = [-s for s in shift]
   inverse = jnp.broadcast_to(move, (6, 3, 3))
-  moved = quick_jit(warp)(IMAGES, inverse)
+  moved = fast_compile_jit(warp)(IMAGES, inverse)
   x, y = shift
   padded = np.pad(IMAGES, ((0, 0), (4, 4), (4, 4), (0, 0)), "reflect")
   expected = padded[:, 4 - y : 12 - y, 4 - x : 16 - x]

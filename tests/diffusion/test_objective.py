@@ -1,7 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from quick import quick_jit
+from quick import fast_compile_jit
 
 from get_jax.diffusion import create_process
 from get_jax.diffusion.augmentation import Augmentation
@@ -22,7 +22,7 @@ def watched(objective_of, batch):
   def run(batch):
     return *objective_of(apply)(jnp.float32(0.5), batch, KEY), dict(seen)
 
-  loss, metrics, told = quick_jit(run)(batch)
+  loss, metrics, told = fast_compile_jit(run)(batch)
   assert loss.shape == () and np.isfinite(loss)
   assert all(value.shape == () for value in metrics.values())
   return told

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import quick_jit
+from quick import fast_compile_jit
 
 from get_jax.diffusion import (
   Guidance,
@@ -56,7 +56,7 @@ def test_evaluations_are_what_is_reported(name, process, settings, count):
     jax.debug.callback(lambda t: calls.append(float(t)), t[0])
     return network(x, t)
 
-  run = quick_jit(lambda noise: sampler(counting, noise, SHAPE))
+  run = fast_compile_jit(lambda noise: sampler(counting, noise, SHAPE))
   x = run(NOISE).block_until_ready()
   jax.effects_barrier()
   assert x.shape == (4, *SHAPE) and x.dtype == jnp.float32
@@ -81,7 +81,7 @@ def test_trajectory_and_previews(name, process, settings):
 
   preview = Preview(show, every=2)
 
-  @quick_jit
+  @fast_compile_jit
   def run(noise):
     return sampler(network, noise, SHAPE, trajectory=True, preview=preview)
 
@@ -93,7 +93,7 @@ def test_trajectory_and_previews(name, process, settings):
   assert sorted(seen) == list(range(0, begins, 2))
   assert all(image.shape == x.shape for image in seen.values())
   # Sampling is the same when nobody looks, and sample by sample.
-  part = quick_jit(lambda noise: sampler(network, noise, SHAPE))
+  part = fast_compile_jit(lambda noise: sampler(network, noise, SHAPE))
   alone = part(SampleNoise(NOISE.keys[1:3]))
   np.testing.assert_allclose(alone, x[1:3], rtol=1e-5, atol=1e-6)
 
@@ -108,7 +108,7 @@ def test_a_guided_sampler_is_compiled_once_and_holds_the_network_once():
   sampler = create_sampler("ddpm", ADM, num_steps=250)
   guidance = Guidance(scale=4.0, channels=3)
 
-  @quick_jit
+  @fast_compile_jit
   def sample(noise, y):
     return sampler(guidance(net, y, 10), noise, SHAPE)
 
@@ -132,12 +132,12 @@ def test_samples_do_not_depend_on_the_mesh():
   mesh = jax.make_mesh((8,), ("data",), axis_types=(_AUTO,))
   split = jax.NamedSharding(mesh, jax.P("data"))
   inputs = SampleNoise.of(jax.random.key(0), np.arange(8)), jnp.arange(8)
-  spread = quick_jit(sample, in_shardings=split, out_shardings=split)
+  spread = fast_compile_jit(sample, in_shardings=split, out_shardings=split)
   compiled = spread.lower(*inputs).compile()
   # Samples and their two halves stay on their device.
   for collective in ("all-gather", "all-to-all", "permute", "all-reduce"):
     assert collective not in compiled.as_text()
-  expected = quick_jit(sample)(*inputs)
+  expected = fast_compile_jit(sample)(*inputs)
   found = compiled(*jax.device_put(inputs, split))
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 

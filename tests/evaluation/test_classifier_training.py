@@ -1,4 +1,4 @@
-"""Making a ruler: training, the unit of distance, the stored precision."""
+"""Making an extractor: training, the unit of distance, the stored precision."""
 
 import numpy as np
 import pytest
@@ -46,10 +46,10 @@ def test_it_learns(trained):
 def test_scaled_features_give_the_same_logits(trained, tmp_path):
   classifier, params, images, labels = trained
   scaled = scale_features(classifier, params, images, 20.0)
-  path = tmp_path / "ruler.npz"
-  save_classifier(path, "ruler", classifier, scaled, (8, 8, 1), note="mine")
-  ruler = load_classifier(path)
-  features, logits, _ = ruler(images)
+  path = tmp_path / "extractor.npz"
+  save_classifier(path, "extractor", classifier, scaled, (8, 8, 1), note="mine")
+  extractor = load_classifier(path)
+  features, logits, _ = extractor(images)
   distance = np.sqrt(2 * np.var(features, axis=0).sum())
   np.testing.assert_allclose(distance, 20, rtol=0.01)
   wanted = accuracy(classifier, as_stored(scaled), images, labels)

@@ -236,7 +236,7 @@ def test_presets_and_protocol(tmp_path, pictures, capsys):
     evaluation.Result({"fid[corner]": fid, "kid[corner]": 1}, protocol)
     for fid in (3.0, 2.0, 4.0)
   ]
-  best = evaluation.least(results)
+  best = evaluation.lowest_fid(results)
   assert best.scores["fid[corner]"] == 2.0
   assert best.protocol.preset.startswith("edm: minimum of 3 FIDs (3.0000, 2.")
   best.print()

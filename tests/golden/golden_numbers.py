@@ -2,9 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
-from quick import quick_jit, sample_together
+from quick import fast_compile_jit, sample_together
 
-__all__ = ["nhwc", "quick_jit", "relative", "replay", "sample_together"]
+__all__ = ["fast_compile_jit", "nhwc", "relative", "replay", "sample_together"]
 
 
 def nhwc(x):

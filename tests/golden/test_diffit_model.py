@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_numbers import nhwc, quick_jit, relative, replay
+from golden_numbers import fast_compile_jit, nhwc, relative, replay
 
 from get_jax.diffusion import Guidance, create_process, create_sampler
 from get_jax.interop import names
@@ -81,7 +81,7 @@ def test_block(block_case):
   x, c = data.arrays["in/x"], data.arrays["in/c"]
   heads, side = block.num_heads, block.window[0]
 
-  @quick_jit
+  @fast_compile_jit
   def run(params, x, c):
     def loss(params, x, c):
       out, kept = block.apply(
@@ -124,7 +124,7 @@ def test_block(block_case):
   assert relative(grad_x, data.arrays["grad_in/x"]) < tolerance["grad"]
   assert relative(grad_c, data.arrays["grad_in/c"]) < tolerance["grad"]
 
-  attention = quick_jit(TMSA(heads, window=block.window).apply)
+  attention = fast_compile_jit(TMSA(heads, window=block.window).apply)
   for name, time in {"": c, "_zero_c": 0 * c}.items():
     got = attention({"params": params["attn"]}, x, time)
     theirs = expected[f"attention_of_x{name}"]
@@ -134,7 +134,9 @@ def test_block(block_case):
 def test_small_activations(block_case):
   data, block, _, params = block_case("small_activations")
   given, out = data.under("in"), data.under("out")
-  got = quick_jit(block.apply)({"params": params}, given["x"], given["c"])
+  got = fast_compile_jit(block.apply)(
+    {"params": params}, given["x"], given["c"]
+  )
   assert relative(got, out["block"]) < data.meta["tolerance"]
   weight = data.arrays["param/final_layer.linear.weight"].astype(np.float32)
   bias = data.arrays["param/final_layer.linear.bias"].astype(np.float32)
@@ -151,7 +153,7 @@ def test_block_in_windows(block_case):
     *x.shape[1:3], data.meta["cfg"]["window_size"]
   )
 
-  @quick_jit
+  @fast_compile_jit
   def run(x, c):
     def loss(x, c):
       tokens = block.apply({"params": params}, windows.split(x, window), c)
@@ -209,7 +211,7 @@ def test_forward_and_gradients(golden, name):
   x = nhwc(data.arrays["in/x"])
   t, y = (jnp.asarray(data.arrays[f"in/{k}"]) for k in "ty")
 
-  @quick_jit
+  @fast_compile_jit
   def run(params, x):
     def loss(params, x):
       out, kept = model.apply(
@@ -254,7 +256,7 @@ def test_forward_and_gradients(golden, name):
 def test_guidance(golden, schedule):
   data, model, params = case(golden, f"guidance_{schedule}")
 
-  @quick_jit
+  @fast_compile_jit
   def net(x, t, y):
     return model.apply({"params": params}, x, t, y)
 
@@ -322,7 +324,7 @@ def test_trajectories(golden, name):
     )
   noise = replay(arrays["in/z"], arrays["in/noise"])
 
-  @quick_jit
+  @fast_compile_jit
   def run():
     def net(x, t, y):
       return model.apply({"params": params}, x, t, y)
@@ -339,7 +341,7 @@ def test_initialisation(golden):
   data = golden("diffit/init_stats")
   model = module(data.meta["cfg"])
   inputs = jax.tree.map(jnp.zeros_like, model.inputs(1))
-  start = quick_jit(model.init)(jax.random.key(0), *inputs)["params"]
+  start = fast_compile_jit(model.init)(jax.random.key(0), *inputs)["params"]
   tensors = export_official(model, start)
   for name, stat in data.meta["stats"].items():
     tensor = tensors[name]

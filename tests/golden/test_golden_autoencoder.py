@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from golden_numbers import nhwc, quick_jit, relative
+from golden_numbers import fast_compile_jit, nhwc, relative
 
 from get_jax.autoencoder import (
   AutoencoderKL,
@@ -27,7 +27,7 @@ def module(config):
 
 
 def method(model, params, name):
-  return quick_jit(
+  return fast_compile_jit(
     functools.partial(model.apply, {"params": params}, method=name)
   )
 
@@ -83,9 +83,9 @@ def test_names_of_latent_diffusion_alone_and_in_a_single_file(golden):
   found = load_official(model, single)
   jax.tree.map(np.testing.assert_array_equal, found, expected)
   latent = nhwc(case.arrays["in/latent"])
-  decoded = quick_jit(lambda z: decode_in_parts(model, plain, z, part=1))(
-    latent
-  )
+  decoded = fast_compile_jit(
+    lambda z: decode_in_parts(model, plain, z, part=1)
+  )(latent)
   assert relative(decoded, nhwc(case.arrays["out/decode_scaled"])) < 1e-5
 
 

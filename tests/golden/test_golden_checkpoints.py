@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from golden_numbers import nhwc, quick_jit, relative
+from golden_numbers import fast_compile_jit, nhwc, relative
 
 from get_jax.diffusion import create_process
 from get_jax.interop import read_checkpoint
@@ -46,7 +46,9 @@ def test_training_checkpoint_of_get(golden, golden_dir):
   assert_same(export_official(model, params), expected.under("ema"))
   x, y = nhwc(expected.arrays["in/x"]), expected.arrays["in/y"]
   z0 = expected.arrays["in/z0"]
-  images = quick_jit(lambda p: model.apply({"params": p}, x, y, z0=z0))(params)
+  images = fast_compile_jit(lambda p: model.apply({"params": p}, x, y, z0=z0))(
+    params
+  )
   assert relative(images, nhwc(expected.arrays["out/ema_eval6"])) < 1e-5
 
 
@@ -57,7 +59,7 @@ def test_released_layout_of_diffit(golden, golden_dir):
   params = import_checkpoint(path, model)
   assert_same(export_official(model, params), read_checkpoint(path))
   x, t, y = (expected.arrays[f"in/{name}"] for name in "xty")
-  out = quick_jit(model.apply)({"params": params}, nhwc(x), t, y)
+  out = fast_compile_jit(model.apply)({"params": params}, nhwc(x), t, y)
   assert relative(out, nhwc(expected.arrays["out/model"])) < 1e-5
 
 
@@ -137,7 +139,7 @@ def test_snapshots_of_edm(golden, golden_dir, name):
   given = expected.under("in")
   x, sigma, y = nhwc(given["x"]), given["sigma"], given.get("class_labels")
 
-  @quick_jit
+  @fast_compile_jit
   def denoise(params):
     def net(x, t):
       return model.apply({"params": params}, x, t, y)

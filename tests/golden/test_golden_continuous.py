@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden_numbers import (
+  fast_compile_jit,
   nhwc,
-  quick_jit,
   relative,
   replay,
   sample_together,
@@ -34,7 +34,7 @@ def test_losses(golden):
       process = create_process("vp", prediction=prediction, target=target)
       x = nhwc(data.arrays["mid/vp_xt"])
 
-      @quick_jit
+      @fast_compile_jit
       def run(process=process, x=x):
         loss, _ = process.loss_at(fake_network, x0, t, noise)
         return loss, process.score(fake_network)(x, t)
@@ -74,7 +74,7 @@ def test_sde(golden, xp, rtol):
         schedule.lam(inner, xp),
       )
 
-    values = quick_jit(values) if xp is jnp else values
+    values = fast_compile_jit(values) if xp is jnp else values
     alpha, sigma, beta, lam = map(np.asarray, values(t, t[inner]))
     got = {
       "cum_alpha": alpha**2,
@@ -144,7 +144,7 @@ def test_noise_schedules(golden, xp, rtol):
         "inverse_lambda": schedule.time(lam, xp),
       }
 
-    values = quick_jit(values) if xp is jnp else values
+    values = fast_compile_jit(values) if xp is jnp else values
     for key, value in values(t, lam.astype(dtype)).items():
       assert relative(value, expected[key]) < rtol, (name, key)
     assert schedule.t_first == pytest.approx(float(expected["T"]))
@@ -171,7 +171,9 @@ def toy_network(process, data):
 def sample(sampler, data, noise=()):
   start = replay(data.arrays["in/x_init"], noise)
   net = toy_network(sampler.process, data)
-  run = quick_jit(lambda: sampler(net, start, (3, 3, 2), trajectory=True))
+  run = fast_compile_jit(
+    lambda: sampler(net, start, (3, 3, 2), trajectory=True)
+  )
   return run()
 
 
@@ -303,7 +305,9 @@ def test_adaptive_dpm_solver(golden, toy):
   )
   noise = replay(data.arrays["in/x_init"])
   net = toy_network(sampler.process, data)
-  x, evaluations = quick_jit(lambda: sampler.solve(net, noise, (3, 3, 2)))()
+  x, evaluations = fast_compile_jit(
+    lambda: sampler.solve(net, noise, (3, 3, 2))
+  )()
   assert relative(x, nhwc(data.arrays["out/adaptive_3"])) < 1e-2
   # The first, tiny steps have errors of rounding size, which shift the rest.
   assert abs(evaluations - data.arrays["mid/adaptive_3_nfe_calls"]) <= 6

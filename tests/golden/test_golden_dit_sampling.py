@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_numbers import nhwc, quick_jit, relative, replay
+from golden_numbers import fast_compile_jit, nhwc, relative, replay
 
 from get_jax.diffusion import Guidance, create_process, create_sampler
 from get_jax.interop.official import load_official
@@ -28,7 +28,7 @@ def test_guidance(golden):
   given, out = data.under("in"), data.under("out")
   half = len(given["x"]) // 2
   x, t, y = (jnp.asarray(given[k])[:half] for k in "xty")
-  net = quick_jit(net(params))
+  net = fast_compile_jit(net(params))
   for name, channels in {"out": 3, "all_channels": None}.items():
     guidance = Guidance(float(given["cfg_scale"]), channels)
     got = guidance(net, y, model.num_classes)(nhwc(x), t)
@@ -71,8 +71,10 @@ def test_trajectories(golden, guided):
       return sampler(net, noise, (8, 8, 4), trajectory=True)[1][1:]
 
     expected = nhwc(out[f"{word}_{guided}/samples"])[:, :count]
-    assert relative(quick_jit(lambda r=run: r(steady))(), expected) < 2e-5
+    assert (
+      relative(fast_compile_jit(lambda r=run: r(steady))(), expected) < 2e-5
+    )
     if word == "ddpm":
-      final = quick_jit(lambda r=run: r(raw))()[-1]
+      final = fast_compile_jit(lambda r=run: r(raw))()[-1]
       expected = nhwc(out[f"raw_ddpm_{guided}/final"])[:count]
       assert relative(final, expected) < 2e-5

@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 import optax
-from golden_numbers import nhwc, quick_jit, relative
+from golden_numbers import fast_compile_jit, nhwc, relative
 
 from configs import dit_s2
+from get_jax.builders.process import build_process
 from get_jax.interop.official import export_official, load_official
 from get_jax.models import create_model
-from get_jax.builders.build import build_process
 from get_jax.training.optimizer import create_optimizer
 
 
@@ -23,7 +23,7 @@ def test_training_steps(golden):
   optimizer = create_optimizer(config.optimizer, config.num_steps)
   process = build_process(config)
 
-  @quick_jit
+  @fast_compile_jit
   def step(params, ema, state, x0, noise, t, y):
     def loss(params):
       losses, metrics = process.loss_at(

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_numbers import nhwc, quick_jit, relative
+from golden_numbers import fast_compile_jit, nhwc, relative
 
 from get_jax.interop import names
 from get_jax.interop.edm import FAMILIES
@@ -57,7 +57,7 @@ def test_networks(golden, case):
   x, weights = nhwc(given["x"]), nhwc(given["cotangent"])
   t = given["noise_labels"]
 
-  @quick_jit
+  @fast_compile_jit
   def run(params, x, y, told, t):
     def loss(params, x):
       out, kept = model.apply(
@@ -127,7 +127,7 @@ def test_blocks(golden, case):
   rules = [names.Rule(layer, layer) for layer in like]
   params = names.load(names.entries(rules, like), data.under("param"))
 
-  @quick_jit
+  @fast_compile_jit
   def run(params, x, embedding):
     def loss(*inputs):
       out = block.apply({"params": inputs[0]}, *inputs[1:])
@@ -158,7 +158,7 @@ def test_layers(golden):
 
   results = {}
 
-  @quick_jit
+  @fast_compile_jit
   def run():
     for name, ctor in data.meta["convs"].items():
       layer = Conv(

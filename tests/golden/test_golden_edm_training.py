@@ -7,7 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from golden_numbers import nhwc, quick_jit, relative, replay, sample_together
+from golden_numbers import (
+  fast_compile_jit,
+  nhwc,
+  relative,
+  replay,
+  sample_together,
+)
 from test_golden_edm_networks import network, official
 
 from get_jax.diffusion import create_process, create_sampler
@@ -48,7 +54,7 @@ def test_preconditioning(golden, word):
   x, sigma = nhwc(given["x"]), jnp.asarray(given["sigma"], jnp.float32)
   told = given.get("augment_labels")
 
-  @quick_jit
+  @fast_compile_jit
   def run(params, y, sigma):
     seen = {}
 
@@ -106,7 +112,7 @@ def test_losses(golden, word):
   images = nhwc(given.get("images_augmented", given["images"]))
   y, told = given.get("class_labels"), given.get("augment_labels")
 
-  @quick_jit
+  @fast_compile_jit
   def run(params):
     def loss(params):
       model = net(params, y, told)
@@ -164,7 +170,7 @@ def test_training_steps(golden):
     recipe["ema_halflife_nimg"], batch, recipe["ema_rampup_ratio"]
   )
 
-  @functools.partial(quick_jit, static_argnums=4)
+  @functools.partial(fast_compile_jit, static_argnums=4)
   def step(params, ema, state, i, rounds):
     def loss(params, j):
       model = net(params, labels[j])

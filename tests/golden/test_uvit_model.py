@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from golden_numbers import nhwc, quick_jit, relative, replay
+from golden_numbers import fast_compile_jit, nhwc, relative, replay
 from ml_collections import ConfigDict
 
 from get_jax.diffusion import Guidance, create_process, create_sampler
@@ -66,7 +66,7 @@ def test_forward_and_gradients(golden, name):
   x, t = nhwc(data.arrays["in/x"]), data.arrays["in/timesteps"]
   y, weights = condition(data), nhwc(data.arrays["in/cotangent"])
 
-  @quick_jit
+  @fast_compile_jit
   def run(params, x):
     def loss(params, x):
       out, kept = model.apply(
@@ -133,7 +133,7 @@ def test_training_steps(golden, name, process):
     meta["n_steps"],
   )
 
-  @quick_jit
+  @fast_compile_jit
   def step(params, ema, state, x0, noise, y, time):
     def loss(params):
       losses, _ = process.loss_at(
@@ -182,7 +182,7 @@ def test_guidance(golden, name):
   x, t = nhwc(data.arrays["in/x"]), jnp.asarray(data.arrays["in/timesteps"])
   null = data.arrays.get("in/empty_context", model.num_classes - 1)
 
-  @quick_jit
+  @fast_compile_jit
   def net(x, t, y):
     return model.apply({"params": params}, x, t, y)
 
@@ -209,7 +209,7 @@ def test_sampling_end_to_end(golden, name, process, sampler):
   y = condition(data)
   guidance = Guidance(data.meta["cfg_scale"], convention="u-vit")
 
-  @quick_jit
+  @fast_compile_jit
   def run():
     def net(x, t, y):
       return model.apply({"params": params}, x, t, y)

@@ -27,7 +27,7 @@ def random_params():
 
 
 @pytest.fixture(scope="session")
-def quick_jit():
+def fast_compile_jit():
   """`jax.jit` for programs that run once or twice: compiled carelessly."""
   options = {"xla_backend_optimization_level": 0}
   return functools.partial(jax.jit, compiler_options=options)

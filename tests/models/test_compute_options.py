@@ -65,23 +65,25 @@ def loss_of(model):
 
 
 @pytest.fixture(scope="module")
-def plain(random_params, quick_jit):
+def plain(random_params, fast_compile_jit):
   """`plain(name)`: parameters, gradients and output without options."""
 
   @functools.cache
   def compute(name):
     model = build(name)
     params = random_params(model, 0.3)
-    return params, *quick_jit(jax.grad(loss_of(model), has_aux=True))(params)
+    return params, *fast_compile_jit(jax.grad(loss_of(model), has_aux=True))(
+      params
+    )
 
   return compute
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
-def test_same_numbers(plain, quick_jit, name, options):
+def test_same_numbers(plain, fast_compile_jit, name, options):
   params, expected_grads, expected = plain(name)
   loss = loss_of(build(name, **options))
-  grads, out = quick_jit(jax.grad(loss, has_aux=True))(params)
+  grads, out = fast_compile_jit(jax.grad(loss, has_aux=True))(params)
   np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
   largest = max(np.abs(g).max() for g in jax.tree.leaves(expected_grads))
   tolerance = dict(rtol=1e-3, atol=1e-5 * largest)
@@ -93,10 +95,10 @@ def test_same_numbers(plain, quick_jit, name, options):
 
 
 @pytest.mark.parametrize("name", ["DiT", "DiffiT-image", "U-ViT", "GET"])
-def test_bfloat16_is_close(plain, quick_jit, name):
+def test_bfloat16_is_close(plain, fast_compile_jit, name):
   params, _, expected = plain(name)
   model = build(name, dtype=jnp.bfloat16)
-  out = quick_jit(loss_of(model))(params)[1]
+  out = fast_compile_jit(loss_of(model))(params)[1]
   assert out.dtype == jnp.float32
   error = np.linalg.norm(out - expected) / np.linalg.norm(expected)
   assert 1e-5 < error < 0.05

@@ -32,9 +32,9 @@ def count(model):
 
 
 @pytest.fixture
-def run(quick_jit):
+def run(fast_compile_jit):
   """`run(model, params)(t)`: outputs at two times."""
-  return functools.partial(_run, quick_jit)
+  return functools.partial(_run, fast_compile_jit)
 
 
 def _run(jit, model, params, train=False, **call):

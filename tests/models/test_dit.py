@@ -26,9 +26,11 @@ def run(model, params, jit):
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_blocks_listen_to_time_and_label(block, random_params, quick_jit):
+def test_blocks_listen_to_time_and_label(
+  block, random_params, fast_compile_jit
+):
   model = tiny(block=block)
-  out, apply, y = run(model, random_params(model), quick_jit)
+  out, apply, y = run(model, random_params(model), fast_compile_jit)
   assert out.shape == (2, 4, 4, 8) and out.dtype == jnp.float32
   assert np.isfinite(out).all()
   later = apply(jnp.array([6.0, 900.0]), y)
@@ -40,7 +42,7 @@ def test_blocks_listen_to_time_and_label(block, random_params, quick_jit):
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_unconditional_in_pixels_and_not_square(
-  block, random_params, quick_jit
+  block, random_params, fast_compile_jit
 ):
   model = create_model(
     "DiT",
@@ -51,7 +53,7 @@ def test_unconditional_in_pixels_and_not_square(
     **{**TINY, "num_classes": 0, "block": block},
   )
   assert model.input_size == (8, 4)
-  out, _, _ = run(model, random_params(model), quick_jit)
+  out, _, _ = run(model, random_params(model), fast_compile_jit)
   assert out.shape == (2, 8, 4, 3)
 
 

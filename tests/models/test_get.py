@@ -38,10 +38,10 @@ def setting(random_params):
 
 
 @pytest.fixture(scope="module")
-def generate(setting, quick_jit):
+def generate(setting, fast_compile_jit):
   model, params, noise, _, _ = setting
 
-  @functools.partial(quick_jit, static_argnums=2)
+  @functools.partial(fast_compile_jit, static_argnums=2)
   def call(y, z0, iterations):
     return model.apply({"params": params}, noise, y, z0, iterations)
 
@@ -69,10 +69,10 @@ def test_a_label_changes_its_sample_only(setting, generate):
   assert np.abs(out[0] - other[0]).max() > 1e-3
 
 
-def test_outputs_are_the_plain_iterates(setting, quick_jit):
+def test_outputs_are_the_plain_iterates(setting, fast_compile_jit):
   model, params, noise, y, z0 = setting
 
-  @quick_jit
+  @fast_compile_jit
   def run(params):
     variables = {"params": params}
     outputs = model.apply(variables, noise, y, z0, 3, method="outputs")
@@ -86,7 +86,7 @@ def test_outputs_are_the_plain_iterates(setting, quick_jit):
   assert solution.trace.shape == (3, 2)
   assert np.all(solution.residual == solution.trace.min(axis=0))
   last = tiny(gradient=Unrolled(steps=1))
-  out = quick_jit(
+  out = fast_compile_jit(
     lambda p: last.apply({"params": p}, noise, y, z0, 3, method="outputs")
   )(params)
   np.testing.assert_allclose(out, outputs[-1:], atol=1e-6)
@@ -116,7 +116,7 @@ def test_labels_must_be_there():
     )
 
 
-def test_weight_norm_begins_without_effect(setting, generate, quick_jit):
+def test_weight_norm_begins_without_effect(setting, generate, fast_compile_jit):
   _, params, noise, y, z0 = setting
   model = tiny(weight_norm=True)
   added = {
@@ -132,7 +132,9 @@ def test_weight_norm_begins_without_effect(setting, generate, quick_jit):
   params = {**params, **added}
   shapes = jax.tree.map(jnp.shape, params)
   assert shapes == jax.tree.map(jnp.shape, abstract_params(model))
-  out = quick_jit(lambda p: model.apply({"params": p}, noise, y, z0))(params)
+  out = fast_compile_jit(lambda p: model.apply({"params": p}, noise, y, z0))(
+    params
+  )
   np.testing.assert_allclose(out, generate(y, z0, 6), atol=1e-5)
 
 

@@ -25,7 +25,7 @@ X = jax.random.normal(jax.random.key(0), (2, 8, 16, 3))
 T = jnp.array([-0.4, 0.2])
 
 
-def calls(model, params, quick_jit, **fixed):
+def calls(model, params, fast_compile_jit, **fixed):
   """A jitted forward pass; arguments are labels and augmentation labels."""
 
   def call(y, told):
@@ -33,14 +33,14 @@ def calls(model, params, quick_jit, **fixed):
       {"params": params}, X, T, y, augment_labels=told, **fixed
     )
 
-  return quick_jit(call)
+  return fast_compile_jit(call)
 
 
 @pytest.mark.parametrize("name, fields", [SONG, ADM])
-def test_conditions(name, fields, random_params, quick_jit):
+def test_conditions(name, fields, random_params, fast_compile_jit):
   model = create_model(name, null_class=True, **fields)
   params = random_params(model, scale=0.3)
-  call = calls(model, params, quick_jit)
+  call = calls(model, params, fast_compile_jit)
   plain = call(jnp.array([0, 1]), jnp.zeros((2, 9)))
   assert plain.shape == X.shape and plain.dtype == jnp.float32
   other = call(jnp.array([0, 2]), jnp.zeros((2, 9)))
@@ -50,11 +50,11 @@ def test_conditions(name, fields, random_params, quick_jit):
   assert np.abs(told - plain).max() > 1e-3
   # The null class has no parameters: it is a condition of zeros.
   null = call(jnp.array([3, 3]), jnp.zeros((2, 9)))
-  none = calls(model, params, quick_jit)(None, None)
+  none = calls(model, params, fast_compile_jit)(None, None)
   np.testing.assert_allclose(null, none, rtol=1e-5, atol=1e-6)
 
 
-def test_recomputation_changes_nothing(random_params, quick_jit):
+def test_recomputation_changes_nothing(random_params, fast_compile_jit):
   model = create_model("SongUNet", **{**TINY, "channel_mult": (1,)})
   params = random_params(model)
   results = []
@@ -67,16 +67,16 @@ def test_recomputation_changes_nothing(random_params, quick_jit):
       out = other.apply({"params": params}, X, T, jnp.array([0, 1]))
       return (out**2).sum()
 
-    results.append(quick_jit(jax.value_and_grad(loss))(params))
+    results.append(fast_compile_jit(jax.value_and_grad(loss))(params))
   for ours, theirs in zip(*map(jax.tree.leaves, results), strict=True):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_dropout_is_for_training(random_params, quick_jit):
+def test_dropout_is_for_training(random_params, fast_compile_jit):
   model = create_model("SongUNet", **{**TINY, "dropout": 0.5})
   params = random_params(model)
 
-  @quick_jit
+  @fast_compile_jit
   def drop(key):
     rngs = {"dropout": key}
     y = jnp.array([0, 1])
@@ -87,13 +87,13 @@ def test_dropout_is_for_training(random_params, quick_jit):
   np.testing.assert_array_equal(first, drop(jax.random.key(1)))
 
 
-def test_time_dependent_attention(random_params, quick_jit):
+def test_time_dependent_attention(random_params, fast_compile_jit):
   model = create_model("SongUNet", tmsa=True, **TINY)
   params = random_params(model)
   block = params["dec_4x8_in0"]
   assert block["time_qkv"]["kernel"].shape == (32, 48)
   assert block["position_bias"].shape == (7 * 15, 1)
-  out = calls(model, params, quick_jit)(jnp.array([0, 1]), None)
+  out = calls(model, params, fast_compile_jit)(jnp.array([0, 1]), None)
   assert np.isfinite(out).all()
   # DiffiT's Table 5 exchanges the attention of DDPM++ and nothing else.
   plain = abstract_params(create_model("DDPM++-32"))
@@ -106,12 +106,12 @@ def test_time_dependent_attention(random_params, quick_jit):
   assert new - old == (len(attends) - low) * added[0] + low * added[1]
 
 
-def test_half_precision_is_close(random_params, quick_jit):
+def test_half_precision_is_close(random_params, fast_compile_jit):
   model = create_model("SongUNet", **TINY)
   params, y = random_params(model), jnp.array([0, 1])
-  exact = calls(model, params, quick_jit)(y, None)
+  exact = calls(model, params, fast_compile_jit)(y, None)
   half = model.clone(dtype=jnp.bfloat16)
-  rough = calls(half, params, quick_jit)(y, None)
+  rough = calls(half, params, fast_compile_jit)(y, None)
   assert rough.dtype == jnp.float32
   gap = np.linalg.norm(rough - exact) / np.linalg.norm(exact)
   assert 0 < gap < 0.05

@@ -36,10 +36,10 @@ def inputs(model):
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_conditions(condition, random_params, quick_jit):
+def test_conditions(condition, random_params, fast_compile_jit):
   model = tiny(**CONDITIONS[condition])
   params = random_params(model, 0.3)
-  apply = quick_jit(lambda *args: model.apply({"params": params}, *args))
+  apply = fast_compile_jit(lambda *args: model.apply({"params": params}, *args))
   x, t, y = inputs(model)
   out = apply(x, t, y)
   assert out.shape == x.shape and out.dtype == jnp.float32
@@ -53,11 +53,11 @@ def test_conditions(condition, random_params, quick_jit):
 
 
 @pytest.mark.parametrize("scan", [False, True])
-def test_hidden_states_of_all_blocks(scan, random_params, quick_jit):
+def test_hidden_states_of_all_blocks(scan, random_params, fast_compile_jit):
   model = tiny(scan=scan, image_size=(8, 4), **CONDITIONS["class"])
   params = random_params(model, 0.3)
 
-  @quick_jit
+  @fast_compile_jit
   def states(x, t, y):
     return model.apply({"params": params}, x, t, y, method="hidden_states")
 

@@ -14,12 +14,12 @@ TINY = dict(image_size=(8, 4), hidden_size=16, depth=2, num_heads=2)
 
 @pytest.mark.parametrize("conditioning", ["injection", "adaLN-Zero"])
 def test_a_label_changes_its_sample_only(
-  conditioning, random_params, quick_jit
+  conditioning, random_params, fast_compile_jit
 ):
   model = create_model("ViT", num_classes=3, conditioning=conditioning, **TINY)
   params = random_params(model)
   noise = jax.random.normal(jax.random.key(0), (2, 8, 4, 3))
-  call = quick_jit(lambda y: model.apply({"params": params}, noise, y))
+  call = fast_compile_jit(lambda y: model.apply({"params": params}, noise, y))
   out, other = call(jnp.array([0, 2])), call(jnp.array([1, 2]))
   assert out.shape == (2, 8, 4, 3)
   np.testing.assert_array_equal(out[1], other[1])

@@ -18,12 +18,12 @@ from configs import (
   uvit_h2_imagenet256,
   vit_base_cifar10,
 )
-from get_jax.builders.build import build_init, build_model
-from get_jax.builders.training_step import batch_shapes, build_learner
+from get_jax.builders.model import build_init, build_model
+from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.training.optimizer import create_optimizer
 from get_jax.training.sharding import batch_sharding, make_mesh, state_sharding
 from get_jax.training.state import state_maker
-from tests.quick import quick_jit
+from tests.fast_compile import fast_compile_jit
 
 STEPS = 20
 FAMILIES = {
@@ -62,11 +62,11 @@ class Run:
     model = build_model(config)
     self.batch = batch_shapes(config, model)
     seed = config.pairs.seed if config.task == "distillation" else None
-    self.learner = build_learner(config, model, self.batch, seed)
+    self.learner = build_training_step(config, model, self.batch, seed)
     key = self.learner.init_key
     self.shapes = jax.eval_shape(self.learner.make_state, key)
     self.placing = state_sharding(self.shapes, self.mesh)
-    step = quick_jit(
+    step = fast_compile_jit(
       self.learner.step,
       in_shardings=(self.placing, batch_sharding(self.mesh)),
       out_shardings=(self.placing, None),
@@ -95,7 +95,7 @@ def alone(name):
     return rng.integers(0, 10, shape.shape).astype(shape.dtype)
 
   start = jax.tree.map(
-    np.asarray, quick_jit(run.learner.make_state)(run.learner.init_key)
+    np.asarray, fast_compile_jit(run.learner.make_state)(run.learner.init_key)
   )
   batches = [jax.tree.map(record, run.batch) for _ in range(STEPS)]
   return start, batches, list(run.losses(start, batches))

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from get_jax.builders.data import build_source
+from get_jax.builders.model import build_model
+from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.data import Pipeline
 from get_jax.nn import sharding as nn_sharding
-from get_jax.builders.build import build_model, build_source
-from get_jax.builders.training_step import batch_shapes, build_learner
 from get_jax.training import sharding
 from get_jax.training.checkpoints import Checkpoints, load_params
 from get_jax.training.loop import Schedule, fit
@@ -28,12 +29,14 @@ def parts():
   config = tiny_config(log_every=1, model__hidden_size=64)
   pipeline = Pipeline(build_source(config), config.batch_size, config.seed)
   model = build_model(config)
-  learner = build_learner(config, model, batch_shapes(config, model))
+  training_step = build_training_step(
+    config, model, batch_shapes(config, model)
+  )
 
   def fresh(mesh):
-    return create_state(learner.make_state, learner.init_key, mesh)
+    return create_state(training_step.init_state, training_step.init_key, mesh)
 
-  return fresh, learner.step, pipeline
+  return fresh, training_step.step, pipeline
 
 
 def train(parts, workdir, sizes, num_steps):

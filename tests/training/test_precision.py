@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from get_jax.builders.model import build_model
+from get_jax.builders.objective import build_objective
+from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.models.parameters import abstract_params
-from get_jax.builders.build import build_model, build_objective
-from get_jax.builders.training_step import batch_shapes, build_learner
-from get_jax.training.rng import purpose_key
+from get_jax.training.rng import named_key
 
 # One experiment of each network, smoke-sized.
 EXPERIMENTS = (
@@ -56,16 +57,16 @@ def test_two_steps_in_bfloat16(name):
     lambda a: 0.1 * rng.standard_normal(a.shape, np.float32),
     abstract_params(model),
   )
-  learner = build_learner(config, model, shapes, pairs_seed=0)
-  state = jax.eval_shape(learner.make_state, learner.init_key)
+  training_step = build_training_step(config, model, shapes, pairs_seed=0)
+  state = jax.eval_shape(training_step.init_state, training_step.init_key)
   state = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), state)
   state = state.replace(params=params, bad_step=jnp.int32(-1))
-  step = jax.jit(learner.step)
+  step = jax.jit(training_step.step)
   first, _ = step(state, batch)
   second, bad_step = step(first, batch)
 
   objective = build_objective(config, single, pairs_seed=0)
-  key = jax.random.fold_in(purpose_key(config.seed, "step"), 0)
+  key = jax.random.fold_in(named_key(config.seed, "step"), 0)
   expected = float(jax.jit(objective)(params, batch, key)[0])
   found = float(first.window["loss"])
   assert 0 < abs(found / expected - 1) < 0.02

@@ -57,7 +57,7 @@ def group(monkeypatch):
   def start(count, stuck_after=900.0):
     store = Store()
     for index in range(count):
-      groups.append(processes.Group(store, index, count, stuck_after))
+      groups.append(processes.ProcessGroup(store, index, count, stuck_after))
     return groups, sentences, told
 
   yield start
@@ -92,7 +92,7 @@ def test_the_first_decides_and_all_share(group):
     def refuse():
       raise UsageError("no such folder")
 
-    found = each.decide(choose), each.meet(f"word {each.index}")
+    found = each.decide(choose), each.allgather(f"word {each.index}")
     with pytest.raises(UsageError, match="no such folder"):
       each.decide(refuse)
     return found
@@ -109,8 +109,8 @@ def test_all_stop_at_the_same_moment(group):
   def work(each):
     for step in range(1, 10_000):
       if each.index == 2 and step == 20:
-        each.want_stop()
-      if each.stop_at(f"step {step}"):
+        each.request_stop()
+      if each.should_stop(f"step {step}"):
         return step
       time.sleep(paces[each.index])
     return None
@@ -122,10 +122,10 @@ def test_all_stop_at_the_same_moment(group):
 
 def test_apart_each_stops_at_its_next_moment(group):
   groups, _, _ = group(2)
-  groups[1].want_stop()
-  assert groups[1].stop_apart("shard 3")
+  groups[1].request_stop()
+  assert groups[1].should_stop_independently("shard 3")
   for _ in range(200):
-    if groups[0].stop_apart("shard 2"):
+    if groups[0].should_stop_independently("shard 2"):
       break
     time.sleep(0.05)
   else:
@@ -136,9 +136,9 @@ def test_a_stuck_process_is_named_with_its_place(group):
   groups, sentences, told = group(3, stuck_after=2.0)
   for step in range(3):
     for each in groups:
-      assert not each.stop_at(f"step {step}")
+      assert not each.should_stop(f"step {step}")
   for each in groups[:2]:
-    each.stop_at("step 3")
+    each.should_stop("step 3")
   assert told.wait(60)
   assert sentences[0].startswith("process 2 is stuck: it has not moved for ")
   assert sentences[0].endswith("it is at: step 2")
@@ -149,10 +149,10 @@ def test_who_waits_for_a_long_work_of_one_is_not_stuck(group):
   waiting = threading.Thread(target=groups[1].meet, daemon=True)
   waiting.start()
   for batch in range(40):
-    groups[0].stop_apart(f"batch {batch}")
+    groups[0].should_stop_independently(f"batch {batch}")
     time.sleep(0.1)
   assert not told.is_set() and not sentences
-  groups[0].meet()
+  groups[0].allgather()
   waiting.join(60)
   assert not waiting.is_alive()
 
@@ -160,7 +160,7 @@ def test_who_waits_for_a_long_work_of_one_is_not_stuck(group):
 def test_a_silent_process_is_named_with_its_place(group):
   groups, sentences, told = group(2, stuck_after=1.0)
   for each in groups:
-    each.stop_at("step 7")
+    each.should_stop("step 7")
   time.sleep(0.5)
   # Its threads end without a farewell.
   groups[1]._exchange = lambda: None
@@ -173,7 +173,7 @@ def test_a_silent_process_is_named_with_its_place(group):
 def test_the_reason_of_one_ends_the_others(group):
   groups, sentences, told = group(2)
   with pytest.raises(SystemExit):
-    groups[1].leave(2, "process 1: the disk is full")
+    groups[1].abort(2, "process 1: the disk is full")
   for _ in range(200):
     if sentences:
       break

@@ -9,10 +9,14 @@ import pytest
 from get_jax.data import Pipeline
 from get_jax.data.sources import ArraySource
 from get_jax.errors import UsageError
-from get_jax.training import profiling as instruments
-from get_jax.training.profiling import TIMINGS, Instruments, Profile
+from get_jax.training import profiling
 from get_jax.training.loop import Schedule, fit
 from get_jax.training.metrics import read_metrics
+from get_jax.training.profiling import (
+  PERFORMANCE_KEYS,
+  PerformanceMetrics,
+  Profile,
+)
 from get_jax.training.sharding import make_mesh
 from get_jax.training.state import create_state, state_maker
 from get_jax.training.step import make_train_step
@@ -29,7 +33,7 @@ def clock(monkeypatch):
       self.now += seconds
 
   clock = Clock()
-  monkeypatch.setattr(instruments.time, "perf_counter", lambda: clock.now)
+  monkeypatch.setattr(profiling.time, "perf_counter", lambda: clock.now)
   return clock
 
 
@@ -39,7 +43,7 @@ def test_figures_of_an_interval(clock):
       clock.pass_by(1.0)
       yield None
 
-  measured = Instruments(batch_size=8, operations=10**9, peak=2e9)
+  measured = PerformanceMetrics(batch_size=8, operations=10**9, peak=2e9)
   for step, _ in enumerate(measured.watch(batches()), 1):
     clock.pass_by(3.0)
     if step % 3 == 0:
@@ -60,7 +64,7 @@ def test_compiling_is_told_once_and_not_counted(clock):
       clock.pass_by(5.0)
       return "program"
 
-  measured = Instruments(batch_size=4)
+  measured = PerformanceMetrics(batch_size=4)
   for _ in measured.watch([None]):
     assert measured.compile(Lowering()) == "program"
     clock.pass_by(2.0)
@@ -81,9 +85,9 @@ def test_memory_is_of_the_devices_where_they_say_it(monkeypatch):
       return self.peak and {"peak_bytes_in_use": self.peak * 2**30}
 
   monkeypatch.setattr(jax, "local_devices", lambda: [Device(2), Device(3)])
-  assert instruments.peak_memory() == {"device_peak_gib": 3}
+  assert profiling.peak_memory() == {"device_peak_gib": 3}
   monkeypatch.setattr(jax, "local_devices", lambda: [Device(None)])
-  ((name, gib),) = instruments.peak_memory().items()
+  ((name, gib),) = profiling.peak_memory().items()
   assert name == "host_peak_gib"
   assert 0.1 < gib < 100
 
@@ -128,5 +132,5 @@ def test_a_run_leaves_figures_and_a_trace(tmp_path, stop):
     "host_peak_gib",
     "compile_seconds",
   }
-  assert first.keys() - learnt <= set(TIMINGS)
+  assert first.keys() - learnt <= set(PERFORMANCE_KEYS)
   assert last.keys() == first.keys() - {"compile_seconds"}

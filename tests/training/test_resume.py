@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from get_jax.training.checkpoints import latest_step
-from get_jax.training.profiling import TIMINGS
 from get_jax.training.metrics import read_metrics
+from get_jax.training.profiling import PERFORMANCE_KEYS
 from tests.helpers import ROOT, arguments, environment, run_main
 
 
@@ -34,7 +34,7 @@ def checkpoint_arrays(workdir):
 
 def lines(workdir):
   return [
-    {k: v for k, v in record.items() if k not in TIMINGS}
+    {k: v for k, v in record.items() if k not in PERFORMANCE_KEYS}
     for record in read_metrics(workdir)
   ]
 

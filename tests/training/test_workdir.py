@@ -5,7 +5,7 @@ import json
 import pytest
 
 from configs import get_digits
-from get_jax.programs import pairs
+from get_jax.modes import pairs
 from get_jax.training.workdir import locked, open_workdir
 from tests.helpers import tiny_config
 

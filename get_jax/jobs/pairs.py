@@ -1,0 +1,91 @@
+"""Makes the noise/image pairs of a distillation with its teacher."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from get_jax.builders.decoder import is_latent
+from get_jax.builders.generator import build_generator
+from get_jax.builders.mesh import build_sampling_mesh
+from get_jax.builders.model import build_model, image_shape
+from get_jax.distillation.store import PairsInfo, PairsWriter, noise_digest
+from get_jax.errors import UsageError
+from get_jax.generation.conditioning import Captions
+from get_jax.generation.image_sampler import ImageSampler
+from get_jax.training.checkpoints import load_params, params_digest
+from get_jax.training.rng import named_key
+from get_jax.training.work import assign_shards
+from get_jax.training.workdir import write_results
+
+
+def check_teacher(config) -> None:
+  """Refuses a student that cannot learn from its teacher.
+
+  Raises:
+    UsageError: they see other shapes or classes, or the pairs cannot hold what
+      the teacher makes.
+  """
+  models = build_model(config.teacher), build_model(config)
+  teacher, student = (
+    {"shape": image_shape(model), "num_classes": model.num_classes}
+    for model in models
+  )
+  for key, expected in teacher.items():
+    # A student may leave the labels aside.
+    if student[key] not in (expected, 0):
+      raise UsageError(
+        f"the student's {key} is {student[key]}; its teacher's is {expected}"
+      )
+  if is_latent(config.teacher) and config.pairs.dtype == "uint8":
+    raise UsageError(
+      "pairs.dtype is 'uint8', which holds images, and the teacher makes "
+      "latents; expected 'float16' or 'float32'"
+    )
+
+
+def teacher_workdir(config, workdir: pathlib.Path) -> pathlib.Path:
+  """The folder of the teacher's run."""
+  return pathlib.Path(config.pairs.teacher_workdir or workdir / "teacher")
+
+
+def make_pairs(config, workdir: pathlib.Path) -> None:
+  """Makes the shards that `<workdir>/pairs` lacks, one after the other."""
+  teacher, pairs = config.teacher, config.pairs
+  params = load_params(teacher_workdir(config, workdir))
+  # A student of a latent teacher learns its latents.
+  generator = build_generator(teacher).with_decoder(None)
+  if isinstance(generator.conditioning, Captions):
+    raise UsageError(
+      f"pairs keep classes, and {teacher.model.name} is told texts; expected a "
+      "teacher of classes or none"
+    )
+  key = named_key(pairs.seed, "pairs")
+  info = PairsInfo(
+    count=pairs.count,
+    seed=pairs.seed,
+    image_shape=generator.image_shape,
+    dtype=pairs.dtype,
+    num_classes=generator.conditioning.num_classes or None,
+    teacher=params_digest(params),
+    sampler=generator.settings,
+    shard_size=pairs.shard_size,
+    noise=noise_digest(key, generator.image_shape),
+  )
+  writer = PairsWriter(workdir / "pairs", info, jax.process_index())
+  writer.lock()
+  size = teacher.sampling.batch_size
+  image_sampler = ImageSampler(
+    generator, key, size, build_sampling_mesh(config)
+  )
+  with assign_shards(writer.missing) as shards:
+    if not shards:
+      print(f"pairs: all {info.count} are already in {writer.directory}")
+    parts = [np.asarray(info.shard_range(shard)) for shard in shards]
+    made = image_sampler.parts(params, parts, description="pairs")
+    for shard, (images, labels) in zip(shards, made, strict=True):
+      writer.write(shard, images, labels)
+  evaluations = generator.evaluations * info.count
+  write_results(
+    workdir, "pairs", {**info.to_json(), "evaluations": evaluations}
+  )

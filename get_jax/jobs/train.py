@@ -1,0 +1,136 @@
+"""Trains one network of an experiment."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from get_jax.builders.conditioning import build_conditioning
+from get_jax.builders.data import build_source
+from get_jax.builders.generator import build_generator
+from get_jax.builders.mesh import build_mesh
+from get_jax.builders.model import build_model, image_shape
+from get_jax.builders.training_step import build_training_step
+from get_jax.data import Pipeline
+from get_jax.distillation.store import PairsSource, check_noise
+from get_jax.errors import UsageError
+from get_jax.generation.conditioning import Captions
+from get_jax.generation.grids import save_grid
+from get_jax.generation.image_sampler import ImageSampler
+from get_jax.jobs.run_info import build_performance_metrics, log_run_info
+from get_jax.training.checkpoints import latest_step
+from get_jax.training.loop import Schedule, fit
+from get_jax.training.plots import plot_losses
+from get_jax.training.processes import run_on_main
+from get_jax.training.profiling import Profile
+from get_jax.training.rng import named_key
+from get_jax.training.sharding import check_batch_size, local_rows
+from get_jax.training.state import create_state
+
+
+def train(
+  config,
+  workdir: pathlib.Path,
+  name: str = "train",
+  profile: Profile | None = None,
+) -> None:
+  """Trains one network up to `config.num_steps`; done is done."""
+  if (run_on_main(lambda: latest_step(workdir)) or 0) >= config.num_steps:
+    print(f"{name}: {config.num_steps} steps are already in {workdir}")
+    return
+  mesh = build_mesh(config)
+  check_batch_size(config.batch_size, mesh, accumulation=config.accumulation)
+  model = build_model(config)
+  source, pairs_seed = _source(config, workdir)
+  _check_data(config, model, source)
+  pipeline = Pipeline(
+    source,
+    config.batch_size,
+    config.seed,
+    local_rows(config.batch_size, mesh),
+    config.loader.threads,
+    config.loader.workers,
+  )
+  batch = jax.eval_shape(lambda: pipeline.batch(0))
+  conditioning = _conditioning(config, model, source)
+  training_step = build_training_step(
+    config, model, batch, pairs_seed, conditioning
+  )
+  state = create_state(training_step.init_state, training_step.init_key, mesh)
+  schedule = Schedule(
+    config.num_steps,
+    config.log_every,
+    config.checkpoint_every,
+    config.preview_every,
+  )
+  log_run_info(config, model, mesh, workdir, name)
+  preview = _previewer(config, workdir, mesh) if config.preview_every else None
+  fit(
+    workdir,
+    state,
+    training_step.step,
+    pipeline,
+    mesh,
+    schedule,
+    config.keep_checkpoints,
+    preview,
+    name,
+    build_performance_metrics(config, mesh),
+    profile,
+  )
+  if jax.process_index() == 0:
+    plot_losses(workdir, name)
+
+
+def _source(config, workdir: pathlib.Path):
+  if config.task == "denoising":
+    return build_source(config), None
+  source = PairsSource(config.pairs.directory or workdir / "pairs")
+  seed = source.info.seed
+  if seed is not None:
+    check_noise(source.info, named_key(seed, "pairs"))
+  return source, seed
+
+
+def _check_data(config, model, source) -> None:
+  found, expected = tuple(source.image_shape), image_shape(model)
+  if found != expected:
+    raise UsageError(
+      f"data {config.data.name!r} has images of shape {found}; "
+      f"{config.model.name} with these settings expects {expected}"
+    )
+  if model.num_classes and source.num_classes != model.num_classes:
+    raise UsageError(
+      f"data {config.data.name!r} has {source.num_classes} classes; "
+      f"model.num_classes is {model.num_classes}"
+    )
+
+
+def _conditioning(config, model, source):
+  """What the data tells the network; samples must be told the like."""
+  learnt = build_conditioning(config, model, source)
+  if isinstance(learnt, Captions) and config.sampling.get("captions"):
+    data, shown = learnt.texts, build_conditioning(config, model).texts
+    if data.encoder != shown.encoder:
+      raise UsageError(
+        "the texts of data and of sampling.captions were encoded by different "
+        f"encoders, {data.encoder} and {shown.encoder}; expected the same"
+      )
+  return learnt
+
+
+def _previewer(config, workdir: pathlib.Path, mesh):
+  """A function that leaves a grid of EMA samples in samples/."""
+  key = named_key(config.sampling.seed, "sample")
+  image_sampler = ImageSampler(
+    build_generator(config), key, config.sampling.batch_size, mesh
+  )
+
+  def preview(state, step):
+    images, chosen = image_sampler.all(
+      state.ema, np.arange(config.sampling.count)
+    )
+    names = image_sampler.generator.conditioning.names(chosen)
+    save_grid(workdir / "samples" / f"{step:08d}.png", images, names)
+
+  return preview

@@ -1,0 +1,59 @@
+"""--mode=summary: the size of a network; needs neither data nor accelerator."""
+
+import pathlib
+
+from rich.console import Console
+from rich.table import Table
+
+from get_jax.builders.model import build_model, build_student
+from get_jax.builders.sections import check_task
+from get_jax.models.counting import measure
+from get_jax.training.workdir import open_workdir, write_results
+
+COPIES = 4  # parameters, their average, two moments
+
+
+def run(config, workdir: str | None) -> None:
+  """Prints exact parameters, multiply-adds and memory of the state.
+
+  With a workdir the figures are left in results/summary.json too.
+  """
+  check_task(config)
+  model = build_model(config)
+  call = {}
+  if config.task == "distillation":
+    if build_student(config, model).has_equilibrium:
+      call["iterations"] = config.sampling.iterations
+  size = measure(model, **call)
+  every = size.params + size.position_table
+  figures = {
+    "model": config.model.name,
+    "params": size.params,
+    "params_position_table": size.position_table,
+    "macs": size.macs,
+    **call,
+    "state_bytes": 4 * COPIES * every,
+    "gradient_bytes": 4 * every,
+  }
+  table = Table("figure", "value", title=config.model.name)
+  for column in table.columns[1:]:
+    column.justify = "right"
+  table.add_row("parameters", f"{size.params:,}")
+  table.add_row("entries of the position table", f"{size.position_table:,}")
+  note = "".join(f" ({v} {k})" for k, v in call.items())
+  table.add_row(
+    f"multiply-adds of one forward pass{note}", f"{size.macs / 1e9:.4g} G"
+  )
+  table.add_row(
+    "float32 state: parameters, average, two moments",
+    f"{figures['state_bytes'] / 2**30:.3g} GiB",
+  )
+  table.add_row(
+    "gradients in a training step",
+    f"{figures['gradient_bytes'] / 2**30:.3g} GiB",
+  )
+  Console().print(table)
+  if workdir is not None:
+    write_results(
+      open_workdir(pathlib.Path(workdir), config), "summary", figures
+    )

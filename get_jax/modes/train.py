@@ -1,0 +1,72 @@
+"""--mode=train: trains an experiment, resuming what the workdir holds."""
+
+import pathlib
+
+import jax
+
+from get_jax.builders.evaluator import build_evaluator
+from get_jax.builders.generator import build_generator
+from get_jax.builders.mesh import build_mesh
+from get_jax.builders.model import build_init, build_model
+from get_jax.builders.sections import check_task
+from get_jax.jobs.pairs import check_teacher, make_pairs
+from get_jax.jobs.report import make_report
+from get_jax.jobs.run_info import enable_compilation_cache
+from get_jax.jobs.train import train
+from get_jax.training.profiling import Profile
+from get_jax.training.sharding import check_batch_size
+from get_jax.training.workdir import locked, open_workdir
+
+
+def run(config, workdir: str, profile: str | None = None) -> None:
+  """Trains the experiment; a distillation first makes what it learns from.
+
+  Args:
+    config: the experiment.
+    workdir: folder of the run.
+    profile: steps to trace, "START:STOP"; not those of a teacher.
+  """
+
+  steps = None if profile is None else Profile.of(profile)
+  check_experiment(config)
+  folder = open_workdir(workdir, config)
+  enable_compilation_cache(folder)
+  with locked(folder):
+    if config.task == "distillation" and not config.pairs.directory:
+      _train_teacher(config, folder)
+      make_pairs(config, folder)
+    train(config, folder, profile=steps)
+    if "report" in config and config.report.enabled:
+      make_report(config, folder)
+
+
+def check_experiment(config) -> None:
+  """Refuses what could only fail after hours, for instance of the teacher.
+
+  Raises:
+    UsageError: the network, its teacher, its generator, the mesh or the
+      report's scores do not go together.
+  """
+  check_task(config)
+  parts = [config]
+  if config.task == "distillation" and "teacher" in config:
+    parts.append(config.teacher)
+    if not config.pairs.directory:
+      check_teacher(config)
+  for part in parts:
+    model, mesh = build_model(part), build_mesh(config)
+    jax.eval_shape(build_init(model), jax.random.key(0))
+    check_batch_size(part.batch_size, mesh, accumulation=part.accumulation)
+    if part.sampler or part.task == "distillation":
+      build_generator(part)
+      check_batch_size(part.sampling.batch_size, mesh, "sampling.batch_size")
+  if "report" in config and config.report.enabled:
+    build_evaluator(config)
+
+
+def _train_teacher(config, workdir: pathlib.Path) -> None:
+  """Trains the teacher in `<workdir>/teacher` unless it is given."""
+  if config.pairs.teacher_workdir:
+    return
+  folder = open_workdir(workdir / "teacher", config.teacher)
+  train(config.teacher, folder, "teacher")

@@ -1,0 +1,33 @@
+"""Plots the metrics of a training run."""
+
+import pathlib
+
+import matplotlib
+
+from get_jax.training.metrics import read_metrics
+from get_jax.training.profiling import PERFORMANCE_KEYS
+
+matplotlib.use("Agg")
+
+
+def plot_losses(workdir: pathlib.Path, title: str) -> None:
+  """Draws metrics.jsonl as samples/loss.png, one panel a metric."""
+  from matplotlib import pyplot as plt
+
+  records = read_metrics(workdir)
+  if not records:
+    return
+  names = [n for n in records[0] if n not in ("step", *PERFORMANCE_KEYS)]
+  figure, axes = plt.subplots(
+    1, len(names), figsize=(4.2 * len(names), 3.2), squeeze=False
+  )
+  for axis, name in zip(axes[0], names, strict=True):
+    axis.plot([r["step"] for r in records], [r[name] for r in records])
+    axis.set(xlabel="step", ylabel=name, yscale="log")
+    axis.grid(alpha=0.3)
+  axes[0][0].set_title(title)
+  path = workdir / "samples" / "loss.png"
+  path.parent.mkdir(parents=True, exist_ok=True)
+  figure.tight_layout()
+  figure.savefig(path, dpi=110)
+  plt.close(figure)

@@ -1,0 +1,52 @@
+"""Programs that run for a moment and would compile for long."""
+
+import functools
+
+import jax
+import numpy as np
+
+from get_jax.diffusion.scheme import Scheme, integrate
+
+_OPTIONS = {"xla_backend_optimization_level": 0}
+if jax.__version_info__ < (0, 11):
+  _OPTIONS["xla_cpu_use_fusion_emitters"] = False
+fast_compile_jit = functools.partial(jax.jit, compiler_options=_OPTIONS)
+
+
+def sample_together(samplers, net, noise, shape):
+  """Samples of many schemes from one program, idle rows behind the short.
+
+  The samplers combine predictions of the same kind, as the first does.
+  """
+  length = max(s.evaluations for s in samplers)
+  noisy = any(s.scheme.kick is not None for s in samplers)
+
+  def filled(scheme):
+    count = length - scheme.evaluations
+
+    def fill(column, value):
+      idle = np.full((count, *column.shape[1:]), value, column.dtype)
+      return np.concatenate([column, idle])
+
+    columns = {
+      "start": np.float32(scheme.start),
+      "time": fill(scheme.time, scheme.time[-1]).astype(np.float32),
+      "begins": fill(scheme.begins, True),
+      "base_weight": fill(scheme.base_weight, 1.0).astype(np.float32),
+      "weights": fill(scheme.weights, 0.0).astype(np.float32),
+    }
+    if noisy:
+      still = np.zeros(scheme.evaluations)
+      kick = still if scheme.kick is None else scheme.kick
+      stream = still if scheme.stream is None else scheme.stream
+      columns["kick"] = fill(kick, 0.0).astype(np.float32)
+      columns["stream"] = fill(stream, 0).astype(np.int32)
+    return columns
+
+  def run(columns):
+    scheme, predict = Scheme(**columns), samplers[0].predict(net)
+    return integrate(scheme, predict, noise, shape, denoised=None)
+
+  tables = [filled(s.scheme) for s in samplers]
+  stacked = jax.tree.map(lambda *columns: np.stack(columns), *tables)
+  return fast_compile_jit(jax.vmap(run))(stacked)

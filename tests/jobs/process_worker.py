@@ -1,0 +1,101 @@
+"""A process of a group that runs several programs one after the other.
+
+python -m tests.jobs.process_worker PROCESS COUNT PORT JOBS
+
+JOBS is a JSON list of [name, argument, ...]; see the functions below.
+"""
+
+import hashlib
+import json
+import pathlib
+import shutil
+import sys
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from get_jax.cli import launch
+from get_jax.data import Pipeline, create_source
+from get_jax.modes import evaluate, pairs, sample, train
+from get_jax.modes import latents as latents_mode
+from get_jax.training.processes import run_on_main
+from get_jax.training.sharding import local_rows, make_mesh, to_mesh
+from tests.helpers import tiny_job
+
+BATCH = 48
+
+
+def config_of_job():
+  return tiny_job(
+    teacher__log_every=1,
+    teacher__preview_every=4,
+    teacher__sampling__count=10,
+    sampling__batch_size=48,
+    log_every=1,
+    checkpoint_every=4,
+  )
+
+
+def job(workdir, report):
+  """Teacher with previews, pairs, student, and maybe a report."""
+  config = config_of_job()
+  config.report.enabled = report
+  train.run(config, workdir)
+
+
+def again(source, workdir):
+  """The same from a teacher and a student that are there."""
+  run_on_main(lambda: take_over(pathlib.Path(source), pathlib.Path(workdir)))
+  config = config_of_job()
+  pairs.run(config, workdir)
+  sample.run(config, workdir)
+  evaluate.run(config, workdir)
+
+
+def take_over(source, workdir):
+  for name in ("teacher", "checkpoints"):
+    shutil.copytree(source / name, workdir / name)
+
+
+def latents(workdir, autoencoder):
+  """Latents of a few images."""
+  from tests.modes.test_latents import config_of
+
+  path = pathlib.Path(workdir) / "latents"
+  latents_mode.run(config_of(autoencoder, path), workdir)
+
+
+def hashes(start, stop):
+  """Prints a hash of each global batch of some steps."""
+  mesh = make_mesh((-1, 1, 1))
+  source = create_source("digits")
+  rows = local_rows(BATCH, mesh)
+  pipeline = Pipeline(source, BATCH, 3, rows)
+  for step, batch in enumerate(pipeline.batches(start, stop), start):
+    batch = to_mesh(batch, mesh)
+    whole = multihost_utils.process_allgather(batch, tiled=True)
+    found = hashlib.sha256()
+    for name in sorted(whole):
+      found.update(np.ascontiguousarray(whole[name]).tobytes())
+    print(f"step {step}: {found.hexdigest()}")
+
+
+def main(process, count, port, jobs):
+  jobs = json.loads(jobs)
+  flags = (None, None, None)
+  if int(count) > 1:
+    flags = (f"127.0.0.1:{port}", int(count), int(process))
+
+  def refuse(sentence):
+    print(sentence, file=sys.stderr)
+    sys.exit(2)
+
+  with launch.ending(refuse), launch.joined("train", *flags, 900.0, jobs[0][1]):
+    assert jax.device_count() == 2 * int(count)
+    for name, *given in jobs:
+      globals()[name](*given)
+
+
+if __name__ == "__main__":
+  main(*sys.argv[1:])

@@ -1,0 +1,160 @@
+"""Several processes on this machine do what one does."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from get_jax.training.metrics import read_metrics
+from tests.helpers import ROOT, UNOPTIMIZED, environment, free_port
+
+SEGMENTS = ((0, 40), (40, 80), (80, 113))  # of 3 epochs
+
+
+def run_group(count, jobs):
+  """The output of each process."""
+  command = [sys.executable, "-m", "tests.jobs.process_worker"]
+  group = [str(count), str(free_port()), json.dumps(jobs)]
+  processes = [
+    subprocess.Popen(
+      [*command, str(i), *group],
+      cwd=ROOT,
+      env=environment(devices=2) | UNOPTIMIZED,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for i in range(count)
+  ]
+  outputs = [process.communicate(timeout=900) for process in processes]
+  for process, (_, stderr) in zip(processes, outputs, strict=True):
+    assert process.returncode == 0, stderr
+  return [stdout for stdout, _ in outputs]
+
+
+def every_batch():
+  return [["hashes", *segment] for segment in SEGMENTS]
+
+
+def digests(output):
+  found = dict(re.findall(r"step (\d+): (\w{64})", output))
+  assert list(found) == [str(step) for step in range(113)]
+  return found
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tiny_autoencoder):
+  return str(tiny_autoencoder(latent_channels=2)[0])
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory, autoencoder):
+  """A process of two devices: its folder and output."""
+  folder = tmp_path_factory.mktemp("one")
+  jobs = [
+    ["job", f"{folder}/job", True],
+    ["again", f"{folder}/job", f"{folder}/again"],
+    ["latents", str(folder), autoencoder],
+    *every_batch(),
+  ]
+  return folder, run_group(1, jobs)[0]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory, autoencoder, one):
+  """Two of them; generating takes over what the one has learnt."""
+  folder = tmp_path_factory.mktemp("two")
+  jobs = [
+    ["job", f"{folder}/job", True],
+    ["again", f"{one[0]}/job", f"{folder}/again"],
+    ["latents", str(folder), autoencoder],
+    *every_batch(),
+  ]
+  return folder, run_group(2, jobs)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory, one):
+  """Four of them, which go on where the one was after half of the steps."""
+  folder = tmp_path_factory.mktemp("four")
+  shutil.copytree(one[0] / "job", folder / "job")
+  for name in ("features", "results", "samples"):
+    shutil.rmtree(folder / "job" / name)
+  shutil.rmtree(folder / "job" / "checkpoints" / "8")
+  jobs = [
+    ["job", f"{folder}/job", False],
+    ["again", f"{one[0]}/job", f"{folder}/again"],
+    *every_batch(),
+  ]
+  return folder, run_group(4, jobs)
+
+
+def same_files(one, other, pattern):
+  names = sorted(path.name for path in one.glob(pattern))
+  assert names == sorted(path.name for path in other.glob(pattern))
+  assert len(names) >= 3
+  for name in names:
+    assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def same_losses(one, other):
+  ours, theirs = read_metrics(one), read_metrics(other)
+  assert [r["step"] for r in ours] == list(range(1, 9))
+  assert [r["step"] for r in theirs] == list(range(1, 9))
+  np.testing.assert_allclose(
+    [r["loss"] for r in theirs], [r["loss"] for r in ours], rtol=1e-5
+  )
+
+
+def scores(folder, name):
+  found = json.loads((folder / "results" / f"{name}.json").read_text("utf-8"))
+  return found["scores"] if name == "evaluate" else found["GET"]["scores"]
+
+
+def same_generation(one, other):
+  """Pairs, samples and scores of the same parameters."""
+  same_files(one / "pairs", other / "pairs", "0*")
+  with (
+    np.load(one / "samples" / "samples.npz") as ours,
+    np.load(other / "samples" / "samples.npz") as theirs,
+  ):
+    assert len(ours["arr_0"]) == 100
+    for name in ("arr_0", "arr_1"):
+      np.testing.assert_array_equal(ours[name], theirs[name])
+  assert not list(other.glob("samples/parts-*"))
+  assert scores(one, "evaluate") == scores(other, "evaluate")
+
+
+def test_two_processes_train_as_one(one, two):
+  folder, (first, second) = two
+  same_losses(one[0] / "job" / "teacher", folder / "job" / "teacher")
+  same_losses(one[0] / "job", folder / "job")
+  assert (folder / "job" / "teacher" / "samples" / "00000008.png").is_file()
+  ours, theirs = (scores(f / "job", "report") for f in (one[0], folder))
+  assert ours.keys() == theirs.keys()
+  for name, score in ours.items():
+    np.testing.assert_allclose(theirs[name], score, rtol=1e-3)
+  assert "Quality" in first
+  assert "Quality" not in second
+
+
+def test_two_processes_generate_as_one(one, two):
+  same_generation(one[0] / "again", two[0] / "again")
+  same_files(one[0] / "latents", two[0] / "latents", "0*")
+
+
+def test_four_processes_go_on_where_one_was(one, four):
+  folder, _ = four
+  same_losses(one[0] / "job", folder / "job")
+  same_generation(one[0] / "again", folder / "again")
+
+
+def test_global_batches_are_the_same(one, two, four):
+  expected = digests(one[1])
+  assert len(set(expected.values())) == 113
+  assert digests(two[1][0]) == expected
+  assert digests(four[1][0]) == expected

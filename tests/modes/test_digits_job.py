@@ -1,0 +1,109 @@
+"""The whole job of the README's first command, made tiny."""
+
+import json
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from get_jax.errors import UsageError
+from get_jax.modes import pairs
+from get_jax.training.workdir import locked
+from tests.helpers import (
+  ROOT,
+  TINY_JOB,
+  arguments_of,
+  environment,
+  run_main,
+  tiny_job,
+)
+
+
+def command(workdir, **overrides):
+  return arguments_of("configs/get_digits.py", workdir, TINY_JOB, **overrides)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+  """Killed while pairs are made, then run to its end."""
+  workdir = tmp_path_factory.mktemp("job")
+  process = subprocess.Popen(
+    command(workdir),
+    cwd=ROOT,
+    env=environment(),
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
+  while not list(workdir.glob("pairs/0000[0-9].json")):
+    assert process.poll() is None
+    time.sleep(0.005)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  before = {
+    path: path.stat().st_mtime_ns for path in workdir.glob("pairs/*.json")
+  }
+  done = run_main(*command(workdir))
+  assert done.returncode == 0, done.stderr
+  return workdir, before
+
+
+def test_finished_shards_are_kept(interrupted):
+  workdir, before = interrupted
+  assert before
+  for path, modified in before.items():
+    assert path.stat().st_mtime_ns == modified
+  assert len(list(workdir.glob("pairs/0*.json"))) == 6
+
+
+def test_killed_pairs_equal_those_of_a_run_without_kill(interrupted, tmp_path):
+  workdir, _ = interrupted
+  whole = {
+    "pairs.teacher_workdir": workdir / "teacher",
+    "pairs.shard_size": 96,
+  }
+  done = run_main(
+    *arguments_of("configs/get_digits.py", tmp_path, {**TINY_JOB, **whole}),
+    "--mode=pairs",
+  )
+  assert done.returncode == 0, done.stderr
+  for name in ("image", "label"):
+    pieces = sorted(workdir.glob(f"pairs/*.{name}.npy"))
+    joined = np.concatenate([np.load(piece) for piece in pieces])
+    alone = np.load(tmp_path / "pairs" / f"00000.{name}.npy")
+    np.testing.assert_array_equal(joined, alone)
+
+
+def test_a_second_generator_is_refused(interrupted):
+  workdir, _ = interrupted
+  taken = "another process is at work in .*; expected to be alone there"
+  with locked(workdir), pytest.raises(UsageError, match=taken):
+    pairs.run(tiny_job(), workdir)
+
+
+def test_the_report(interrupted):
+  workdir, _ = interrupted
+  for name in ("comparison", "get", "teacher", "real", "loss", "iterations"):
+    with Image.open(workdir / "samples" / f"{name}.png") as picture:
+      assert min(picture.size) > 100
+  report = json.loads((workdir / "results" / "report.json").read_text())
+  assert report["GET"]["protocol"]["evaluations"] == 1
+  assert report["teacher"]["protocol"]["evaluations"] == 7
+  assert report["GET"]["protocol"]["samples"] == 100
+  assert set(report["iterations"]) == {"1", "2"}
+  assert report["GET"]["scores"]["fid[digits-v1]"] > 0
+  assert 0 <= report["teacher"]["scores"]["class_accuracy[digits-v1]"] <= 1
+
+
+def test_a_second_run_does_nothing_again(interrupted):
+  workdir, _ = interrupted
+  files = [p for p in workdir.rglob("*") if p.is_file()]
+  kept = [p for p in files if p.suffix in (".npy", ".png", ".jsonl")]
+  before = {path: path.stat().st_mtime_ns for path in kept}
+  done = run_main(*command(workdir))
+  assert done.returncode == 0, done.stderr
+  assert done.stdout.count("already in") == 4
+  assert "fid[digits-v1]" in done.stdout
+  assert before == {path: path.stat().st_mtime_ns for path in before}
