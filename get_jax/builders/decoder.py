@@ -5,7 +5,7 @@ import pathlib
 from get_jax.autoencoder import AutoencoderKL
 from get_jax.errors import UsageError
 from get_jax.generation.decoder import Decoder
-from get_jax.interop.autoencoder import load_autoencoder
+from get_jax.interop.folders import load_autoencoder
 from get_jax.training.checkpoints import params_digest
 
 _HALF = ("post_quant_conv", "decoder")

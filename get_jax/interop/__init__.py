@@ -2,4 +2,4 @@
 
 from get_jax.interop.convert import export_checkpoint as export_checkpoint
 from get_jax.interop.convert import import_checkpoint as import_checkpoint
-from get_jax.interop.read import read_checkpoint as read_checkpoint
+from get_jax.interop.formats.read import read_checkpoint as read_checkpoint

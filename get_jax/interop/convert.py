@@ -9,9 +9,9 @@ import safetensors.numpy
 
 import get_jax
 from get_jax.errors import UsageError
+from get_jax.interop.formats.read import read_checkpoint
 from get_jax.interop.official import export_official, load_official
-from get_jax.interop.read import read_checkpoint
-from get_jax.interop.wrappers import tensors_of
+from get_jax.interop.state_dicts import tensors_of
 
 
 def import_checkpoint(

@@ -1,4 +1,4 @@
-"""Official tensors in, our parameters out, and the way back."""
+"""Loads parameters from official tensors, and exports them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,43 +6,11 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from get_jax.autoencoder import AutoencoderKL
 from get_jax.errors import UsageError
-from get_jax.interop import (
-  autoencoder,
-  clip,
-  diagnosis,
-  diffit,
-  dit,
-  edm,
-  get,
-  names,
-  unreleased,
-  uvit,
-)
-from get_jax.interop.family import Family, Tensors
-from get_jax.models.diffit import DiffiT
-from get_jax.models.diffit_image import ImageDiffiT
-from get_jax.models.dit import DiT
-from get_jax.models.get import GET
+from get_jax.interop import mismatch, names
+from get_jax.interop.families import FAMILIES
+from get_jax.interop.families.family import Family, Tensors
 from get_jax.models.parameters import abstract_params
-from get_jax.models.unet import DhariwalUNet, SongUNet
-from get_jax.models.uvit import UViT
-from get_jax.models.vit import ViT
-from get_jax.text.encoder import CLIPTextEncoder
-
-FAMILIES: dict[type[nn.Module], Family] = {
-  AutoencoderKL: autoencoder.FAMILY,
-  CLIPTextEncoder: clip.FAMILY,
-  DhariwalUNet: edm.FAMILIES["DhariwalUNet"],
-  DiT: dit.FAMILY,
-  DiffiT: diffit.FAMILY,
-  GET: get.GET_FAMILY,
-  ImageDiffiT: unreleased.IMAGE_DIFFIT,
-  SongUNet: edm.FAMILIES["SongUNet"],
-  UViT: uvit.FAMILY,
-  ViT: get.VIT_FAMILY,
-}
 
 
 def load_official(
@@ -68,8 +36,8 @@ def load_official(
   expected = {name: entry.shape for name, entry in found.items()}
   shapes = {name: tensor.shape for name, tensor in tensors.items()}
   optional = {n: c.shape for n, c in constants.items() if n in tensors}
-  if phrases := diagnosis.misfits(shapes, expected | optional):
-    advice = diagnosis.remedy(family, FAMILIES.values(), shapes, model)
+  if phrases := mismatch.misfits(shapes, expected | optional):
+    advice = mismatch.suggest_change(family, FAMILIES.values(), shapes, model)
     raise UsageError(
       f"the checkpoint does not fit the {family.name} of the config"
       + (f" ({advice}): " if advice else ": ")

@@ -21,7 +21,7 @@ from get_jax.builders.data import build_source
 from get_jax.data.captions import of_images, read_captions
 from get_jax.data.texts import NO_IMAGE, texts_layout
 from get_jax.errors import UsageError
-from get_jax.interop.clip import load_text_encoder
+from get_jax.interop.folders import load_text_encoder
 from get_jax.storage.shards import ShardWriter
 from get_jax.text import Tokenizer
 from get_jax.training.checkpoints import params_digest

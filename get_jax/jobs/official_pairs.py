@@ -22,7 +22,7 @@ from tqdm import tqdm
 from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
 from get_jax.errors import UsageError
-from get_jax.interop.read import read_checkpoint
+from get_jax.interop.formats.read import read_checkpoint
 from get_jax.training.rng import named_key
 
 

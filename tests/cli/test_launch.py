@@ -82,7 +82,7 @@ def test_one_process_needs_no_coordinator(monkeypatch, num_processes, tmp_path):
 
 
 def test_a_folder_that_others_do_not_see_is_refused(monkeypatch, tmp_path):
-  monkeypatch.setattr(launch.processes, "share", lambda word: [word, ""])
+  monkeypatch.setattr(launch.processes, "allgather", lambda word: [word, ""])
   with pytest.raises(UsageError, match="process 1 does not see what process 0"):
     launch._check_shared(tmp_path)
   assert not list(tmp_path.iterdir())

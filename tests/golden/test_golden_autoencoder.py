@@ -13,7 +13,7 @@ from get_jax.autoencoder import (
   decode_in_parts,
   posterior,
 )
-from get_jax.interop.autoencoder import load_autoencoder
+from get_jax.interop.folders import load_autoencoder
 from get_jax.interop.official import export_official, load_official
 
 IGNORED = ("down_block_types", "up_block_types", "act_fn", "sample_size")

@@ -8,7 +8,7 @@ from get_jax.diffusion import create_process
 from get_jax.interop import read_checkpoint
 from get_jax.interop.convert import import_checkpoint
 from get_jax.interop.official import export_official, load_official
-from get_jax.interop.wrappers import tensors_of
+from get_jax.interop.state_dicts import tensors_of
 from get_jax.models import create_model
 
 

@@ -8,7 +8,7 @@ import pytest
 from golden_numbers import fast_compile_jit, nhwc, relative
 
 from get_jax.interop import names
-from get_jax.interop.edm import FAMILIES
+from get_jax.interop.families.edm import FAMILIES
 from get_jax.interop.official import load_official
 from get_jax.models.unet import DhariwalUNet, SongUNet
 from get_jax.nn.noise_embed import FourierEmbed, noise_sinusoid

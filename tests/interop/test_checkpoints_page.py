@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from get_jax.interop.official import FAMILIES
+from get_jax.interop.families import FAMILIES
 from get_jax.models import create_model
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "checkpoints.md"

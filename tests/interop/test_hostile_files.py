@@ -19,7 +19,7 @@ import torch_writer as tw
 
 from get_jax.errors import UsageError
 from get_jax.interop import read_checkpoint
-from get_jax.interop.pickled import Refusal, read_pickle
+from get_jax.interop.formats.safe_pickle import Refusal, read_pickle
 
 ONES = np.ones(4, np.float32)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from get_jax.interop import names
-from get_jax.interop.diagnosis import misfits
+from get_jax.interop.mismatch import misfits
 
 TRANSFORMS = {
   "same": (names.SAME, 3),

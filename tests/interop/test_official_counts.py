@@ -5,7 +5,7 @@ import math
 import pytest
 
 from get_jax.interop import names
-from get_jax.interop.official import FAMILIES
+from get_jax.interop.families import FAMILIES
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
 

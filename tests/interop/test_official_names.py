@@ -17,7 +17,7 @@ from get_jax.interop.official import (
   export_official,
   load_official,
 )
-from get_jax.interop.wrappers import tensors_of
+from get_jax.interop.state_dicts import tensors_of
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
 from get_jax.nn.positions import sincos_2d

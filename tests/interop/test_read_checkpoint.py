@@ -15,7 +15,7 @@ import torch_writer as tw
 
 from get_jax.errors import UsageError
 from get_jax.interop import read_checkpoint
-from get_jax.interop.edm_pickle import Module
+from get_jax.interop.formats.edm_pickle import Module
 
 
 def save_legacy(path, obj):

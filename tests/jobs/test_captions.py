@@ -19,7 +19,7 @@ from get_jax.data import Pipeline, check, create_source
 from get_jax.data.captions import read_captions
 from get_jax.data.texts import StoredTexts, texts_layout
 from get_jax.generation.image_sampler import ImageSampler
-from get_jax.interop.clip import load_text_encoder
+from get_jax.interop.folders import load_text_encoder
 from get_jax.interop.official import export_official
 from get_jax.jobs import captions
 from get_jax.models.parameters import abstract_params

@@ -10,6 +10,8 @@ import pytest
 
 from get_jax.autoencoder import posterior
 from get_jax.data import create_source
+from get_jax.jobs import latents as jobs_latents
+from get_jax.jobs.latents import encode_latents
 from get_jax.modes import latents
 from get_jax.training.preemption import Stopped, handle_stop_signals
 
@@ -71,12 +73,12 @@ def test_encoding_resuming_and_reading(autoencoder, tmp_path):
 
   other = config_of(folder, tmp_path / "latents", dtype="float16")
   with pytest.raises(ValueError, match="holds latents made otherwise"):
-    latents.encode(other.latents, other.autoencoder, other.data.path)
+    encode_latents(other.latents, other.autoencoder, other.data.path)
 
 
 def test_a_signal_stops_behind_a_shard(autoencoder, tmp_path, monkeypatch):
   config = config_of(autoencoder[0], tmp_path / "latents")
-  made, shard = [], latents._Encoder.shard
+  made, shard = [], jobs_latents._Encoder.shard
 
   def interrupted(self, source, indices, bar):
     made.append(indices[0])
@@ -84,7 +86,7 @@ def test_a_signal_stops_behind_a_shard(autoencoder, tmp_path, monkeypatch):
       signal.raise_signal(signal.SIGINT)
     return shard(self, source, indices, bar)
 
-  monkeypatch.setattr(latents._Encoder, "shard", interrupted)
+  monkeypatch.setattr(jobs_latents._Encoder, "shard", interrupted)
   with handle_stop_signals(), pytest.raises(Stopped, match="before shard 2"):
     latents.run(config, str(tmp_path / "run"))
   latents.run(config, str(tmp_path / "run"))
@@ -97,10 +99,10 @@ def test_what_does_not_fit_is_named(autoencoder, tmp_path):
   with config.latents.unlocked():
     config.latents.data.image_size = 9
   with pytest.raises(ValueError, match="images of 9x9; expected multiples of"):
-    latents.encode(config.latents, config.autoencoder, tmp_path)
+    encode_latents(config.latents, config.autoencoder, tmp_path)
   config.autoencoder.weights = ""
   with pytest.raises(ValueError, match=r"autoencoder\.weights is empty"):
-    latents.encode(config.latents, config.autoencoder, tmp_path)
+    encode_latents(config.latents, config.autoencoder, tmp_path)
   config.data.name = "synthetic"
   with pytest.raises(ValueError, match="--mode=latents needs a config that"):
     latents.run(config, str(tmp_path))

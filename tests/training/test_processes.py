@@ -42,7 +42,7 @@ class Store:
 @pytest.fixture
 def group(monkeypatch):
   """`start(count, stuck_after) -> (groups, ends)`, with quick hearts."""
-  monkeypatch.setattr(processes, "BEAT", 0.05)
+  monkeypatch.setattr(processes, "HEARTBEAT_INTERVAL", 0.05)
   groups, ends, told = [], [], threading.Event()
 
   def end(code):
@@ -52,7 +52,7 @@ def group(monkeypatch):
 
   sentences = []
   monkeypatch.setattr(processes, "_exit", end)
-  monkeypatch.setattr(processes, "_say", sentences.append)
+  monkeypatch.setattr(processes, "_print_error", sentences.append)
 
   def start(count, stuck_after=900.0):
     store = Store()

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.interop.edm_pickle import Module
-from get_jax.interop.pickled import shown
+from get_jax.interop.formats.edm_pickle import Module
+from get_jax.interop.formats.safe_pickle import shown
 
 # A training checkpoint has several sets of weights: the average comes first.
 _KEYS = ("ema", "model_ema", "model", "state_dict")

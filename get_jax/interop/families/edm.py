@@ -6,7 +6,7 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 
-from get_jax.interop.family import Family, Shapes, Tensors
+from get_jax.interop.families.family import Family, Shapes, Tensors
 from get_jax.interop.names import Rule
 from get_jax.models.parameters import abstract_params
 from get_jax.models.unet import SongUNet

@@ -5,24 +5,14 @@ attention and those of latent-diffusion (`autoencoder_kl.pth`, and the single
 files of Stable Diffusion) into them.
 """
 
-import json
-import os
-import pathlib
 import re
 from typing import Any
 
-from get_jax.autoencoder import AutoencoderKL, create_autoencoder
-from get_jax.errors import UsageError
-from get_jax.interop.family import Family, Shapes, Tensors
+from get_jax.autoencoder import AutoencoderKL
+from get_jax.interop.families.family import Family, Shapes, Tensors
 from get_jax.interop.names import Rule
-from get_jax.interop.read import read_checkpoint
-from get_jax.interop.wrappers import tensors_of
 
 _PREFIXES = ("first_stage_model.", "vae.")
-_WEIGHTS = (
-  "diffusion_pytorch_model.safetensors",
-  "diffusion_pytorch_model.bin",
-)
 # Every naming's word for the parts of a block of attention.
 _ATTENTION = {
   "norm": "group_norm",
@@ -31,57 +21,6 @@ _ATTENTION = {
   **dict.fromkeys(("v", "value"), "to_v"),
   **dict.fromkeys(("proj_out", "proj_attn"), "to_out.0"),
 }
-
-
-def load_autoencoder(
-  path: str | os.PathLike[str], **fields
-) -> tuple[AutoencoderKL, dict[str, Any]]:
-  """An autoencoder with its published weights.
-
-  Args:
-    path: a folder as published on hubs (config.json beside the weights), or a
-      file of weights alone: an autoencoder's or a whole Stable Diffusion's.
-    fields: of `AutoencoderKL`, in place of the folder's, or of a file's that
-      is not Stable Diffusion's; `name` may give named settings.
-
-  Returns:
-    The module and its parameters, NumPy float32.
-
-  Raises:
-    UsageError: something is missing, damaged, or does not fit.
-  """
-  from get_jax.interop.official import load_official
-
-  path = pathlib.Path(path)
-  if path.is_dir():
-    fields = _config(path / "config.json") | fields
-    files = [path / name for name in _WEIGHTS if (path / name).exists()]
-    if not files:
-      raise UsageError(
-        f"the folder {path} holds no weights; expected one of: "
-        + ", ".join(_WEIGHTS)
-      )
-    path = files[0]
-  model = create_autoencoder(**fields)
-  try:
-    return model, load_official(model, tensors_of(read_checkpoint(path)))
-  except UsageError as error:
-    raise UsageError(f"{path}: {error}") from None
-
-
-def _config(path: pathlib.Path) -> dict[str, Any]:
-  """The fields that a published config.json sets; it may say more, or less."""
-  if not path.exists():
-    raise UsageError(f"there is no {path} to tell the autoencoder's sizes")
-  try:
-    found = json.loads(path.read_text("utf-8"))
-  except ValueError as error:
-    raise UsageError(f"{path} is not JSON ({error})") from error
-  known = set(AutoencoderKL.__dataclass_fields__) - {"dtype", "name", "parent"}
-  fields = {k: v for k, v in found.items() if k in known and v is not None}
-  if "block_out_channels" in fields:
-    fields["block_out_channels"] = tuple(fields["block_out_channels"])
-  return fields
 
 
 def _half(official: str, ours: str, levels: str, resample: str, way: str):

@@ -4,14 +4,14 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from get_jax.interop.pickled import (
+from get_jax.interop.formats.safe_pickle import (
   MAX_INSTRUCTIONS,
   Refusal,
   Stream,
   read_pickle,
   shown,
 )
-from get_jax.interop.tensors import Storage, storage_type
+from get_jax.interop.formats.torch_tensors import Storage, storage_type
 
 # The pickle of torch's magic number, with which every such file begins.
 SIGNATURE = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."

@@ -8,7 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from get_jax.interop.pickled import Name, Record, Refusal
+from get_jax.interop.formats.safe_pickle import Name, Record, Refusal
 
 STORAGES = {
   "torch.DoubleStorage": np.dtype("<f8"),

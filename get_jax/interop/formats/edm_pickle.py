@@ -13,9 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from get_jax.interop.pickled import Record, Refusal, Stream, read_pickle, shown
-from get_jax.interop.tensors import PLAIN, STORAGES, TENSORS, Storage
-from get_jax.interop.torch_legacy import read_torch_legacy
+from get_jax.interop.formats.safe_pickle import (
+  Record,
+  Refusal,
+  Stream,
+  read_pickle,
+  shown,
+)
+from get_jax.interop.formats.torch_legacy import read_torch_legacy
+from get_jax.interop.formats.torch_tensors import (
+  PLAIN,
+  STORAGES,
+  TENSORS,
+  Storage,
+)
 
 _NESTED_LIMIT = 1000
 _MAX_MODULES = 10_000

@@ -4,7 +4,12 @@ from typing import Any
 
 import flax.linen as nn
 
-from get_jax.interop.family import Shapes, count, label_fields, size_fields
+from get_jax.interop.families.family import (
+  Shapes,
+  count,
+  label_fields,
+  size_fields,
+)
 from get_jax.interop.names import TABLE, Rule, patch_convolution
 
 

@@ -11,8 +11,9 @@ import safetensors
 import safetensors.numpy
 
 from get_jax.errors import UsageError
-from get_jax.interop import edm_pickle, tensors, torch_legacy, torch_zip
-from get_jax.interop.pickled import Refusal, shown
+from get_jax.interop.formats import edm_pickle, torch_legacy, torch_zip
+from get_jax.interop.formats import torch_tensors as tensors
+from get_jax.interop.formats.safe_pickle import Refusal, shown
 
 # What damaged bytes can raise in the readers.
 _DAMAGE = (

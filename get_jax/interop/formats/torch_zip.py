@@ -10,8 +10,8 @@ import struct
 import zipfile
 from typing import Any
 
-from get_jax.interop.pickled import Refusal, read_pickle, shown
-from get_jax.interop.tensors import TORCH, Storage, storage_type
+from get_jax.interop.formats.safe_pickle import Refusal, read_pickle, shown
+from get_jax.interop.formats.torch_tensors import TORCH, Storage, storage_type
 
 SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")

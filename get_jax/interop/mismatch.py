@@ -7,7 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from get_jax.interop.family import Family, Shapes
+from get_jax.interop.families.family import Family, Shapes
 from get_jax.models import registry
 from get_jax.nn.patches import as_pair
 
@@ -74,7 +74,7 @@ def _ranges(numbers: list[int]) -> str:
   return f"[{','.join(texts)}]"
 
 
-def remedy(
+def suggest_change(
   family: Family, families: Iterable[Family], found: Shapes, model: nn.Module
 ) -> str:
   """The change of the config that would most likely make the file fit.

@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.interop.family import Tensors
+from get_jax.interop.families.family import Tensors
 from get_jax.models.dit import DiT
 from get_jax.nn.patches import patch_grid
 from get_jax.nn.positions import sincos_2d

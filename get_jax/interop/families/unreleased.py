@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import flax.linen as nn
 from flax import traverse_util
 
-from get_jax.interop.family import Family
+from get_jax.interop.families.family import Family
 from get_jax.interop.names import Rule
 from get_jax.models.parameters import abstract_params
 

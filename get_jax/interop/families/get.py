@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from get_jax.interop.family import Family, Shapes, Tensors, count
-from get_jax.interop.names import LINEAR, Rule, Transform
-from get_jax.interop.transformer import (
+from get_jax.interop.families.family import Family, Shapes, Tensors, count
+from get_jax.interop.families.transformer import (
   block_fields,
   block_rules,
   embedding_fields,
   embedding_rules,
 )
+from get_jax.interop.names import LINEAR, Rule, Transform
 from get_jax.models.get import GET
 from get_jax.models.vit import ViT
 

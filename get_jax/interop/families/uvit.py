@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from get_jax.interop.family import (
+from get_jax.interop.families.family import (
   Family,
   Shapes,
   count,
   label_fields,
   size_fields,
 )
+from get_jax.interop.families.transformer import block_rules
 from get_jax.interop.names import TABLE, Rule, patch_convolution
-from get_jax.interop.transformer import block_rules
 from get_jax.models.uvit import UViT
 
 

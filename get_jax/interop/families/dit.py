@@ -6,16 +6,16 @@ its manner, so that a file of ours is read back.
 
 from typing import Any
 
-from get_jax.interop import diffit, dit_diffusers
-from get_jax.interop.family import Family, Shapes, Tensors
-from get_jax.interop.names import Rule
-from get_jax.interop.transformer import (
+from get_jax.interop.families import diffit, dit_diffusers
+from get_jax.interop.families.family import Family, Shapes, Tensors
+from get_jax.interop.families.transformer import (
   TIME_RULES,
   block_fields,
   block_rules,
   embedding_fields,
   embedding_rules,
 )
+from get_jax.interop.names import Rule
 from get_jax.models.dit import DiT
 
 

@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from get_jax.interop.family import Family, Shapes, Tensors
-from get_jax.interop.names import Rule
-from get_jax.interop.transformer import (
+from get_jax.interop.families.family import Family, Shapes, Tensors
+from get_jax.interop.families.transformer import (
   TIME_RULES,
   block_fields,
   block_rules,
   embedding_fields,
   embedding_rules,
 )
+from get_jax.interop.names import Rule
 from get_jax.models.diffit import DiffiT
 from get_jax.nn.patches import patch_grid
 from get_jax.nn.tmsa import relative_position_index
