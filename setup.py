@@ -53,7 +53,7 @@ setup(
   license="Apache-2.0",
   python_requires=">=3.11",
   packages=find_packages(include=["get_jax", "get_jax.*"]),
-  package_data={"get_jax.evaluation": ["*.npz", "*.json"]},
+  package_data={"get_jax.evaluation.extractors": ["*.npz"]},
   install_requires=REQUIRES,
   extras_require=EXTRAS,
   classifiers=[

@@ -20,8 +20,8 @@ import numpy as np
 from timing import Scale, medians, ratio, take_turns
 from tqdm import trange
 
-from get_jax.evaluation.inception import Inception
-from get_jax.evaluation.inception_weights import (
+from get_jax.evaluation.extractors.inception import Inception
+from get_jax.evaluation.extractors.inception_weights import (
   inception_params,
   random_checkpoint,
 )

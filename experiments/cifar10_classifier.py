@@ -16,8 +16,8 @@ from absl import app, flags
 from tqdm import tqdm
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.classifier import Classifier, save_classifier
-from get_jax.evaluation.classifier_training import (
+from get_jax.evaluation.extractors.classifier import Classifier, save_classifier
+from get_jax.evaluation.extractors.classifier_training import (
   accuracy,
   as_stored,
   scale_features,

@@ -1,7 +1,7 @@
 """FID's Inception-v3 in plain PyTorch, for timing beside ours.
 
 torchvision is not needed: the network is written from the same description as
-`get_jax.evaluation.inception`, runs what pytorch-fid runs (convolution, batch
+`extractors.inception`, runs what pytorch-fid runs (convolution, batch
 norm with epsilon 1e-3, in-place ReLU), and loads the same checkpoint.
 """
 

@@ -16,7 +16,7 @@ from get_jax.evaluation import (
   to_uint8,
 )
 from get_jax.evaluation.evaluator import Evaluator
-from get_jax.evaluation.scores import NEEDS_ROWS
+from get_jax.evaluation.scores.registry import NEEDS_ROWS
 from get_jax.interop import read_checkpoint
 from get_jax.training.preemption import independent_progress, interruptible
 

@@ -6,21 +6,23 @@ samples = summarize_images(extractor, batches(to_uint8(x), 500), labels)
 compute_scores(samples, reference, ("fid", "class_accuracy"))
 """
 
-from get_jax.evaluation.classifier import (
+from get_jax.evaluation.curves import (
+  plot_curve,
+)
+from get_jax.evaluation.extractors.classifier import (
   Classifier,
   ClassifierExtractor,
   Extracted,
   load_classifier,
   save_classifier,
 )
-from get_jax.evaluation.classifier_scores import (
-  class_accuracy,
-  inception_score,
+from get_jax.evaluation.extractors.inception_extractor import (
+  InceptionExtractor,
 )
-from get_jax.evaluation.curves import (
-  plot_curve,
+from get_jax.evaluation.extractors.inception_weights import (
+  locate_inception_file,
 )
-from get_jax.evaluation.extractors import (
+from get_jax.evaluation.extractors.registry import (
   CallableExtractor,
   FeatureExtractor,
   create_extractor,
@@ -28,27 +30,12 @@ from get_jax.evaluation.extractors import (
 from get_jax.evaluation.feature_shards import (
   FeatureShards,
 )
-from get_jax.evaluation.frechet import (
-  frechet_distance,
-)
 from get_jax.evaluation.image_files import (
   ImageFiles,
   open_images,
 )
 from get_jax.evaluation.images import (
   to_uint8,
-)
-from get_jax.evaluation.inception_extractor import (
-  InceptionExtractor,
-)
-from get_jax.evaluation.inception_weights import (
-  locate_inception_file,
-)
-from get_jax.evaluation.kid import (
-  kernel_inception_distance,
-)
-from get_jax.evaluation.manifold import (
-  precision_recall,
 )
 from get_jax.evaluation.presets import (
   PRESETS,
@@ -66,7 +53,20 @@ from get_jax.evaluation.reference import (
   read_reference,
   write_reference,
 )
-from get_jax.evaluation.scores import (
+from get_jax.evaluation.scores.classifier_scores import (
+  class_accuracy,
+  inception_score,
+)
+from get_jax.evaluation.scores.frechet import (
+  frechet_distance,
+)
+from get_jax.evaluation.scores.kid import (
+  kernel_inception_distance,
+)
+from get_jax.evaluation.scores.precision_recall import (
+  precision_recall,
+)
+from get_jax.evaluation.scores.registry import (
   NEEDS_ROWS,
   SCORES,
   Conventions,

@@ -2,10 +2,14 @@
 
 import dataclasses
 
-from get_jax.evaluation.extractors import FeatureExtractor
+from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.protocol import Protocol, Result
 from get_jax.evaluation.reference import Reference
-from get_jax.evaluation.scores import NEEDS_ROWS, Conventions, compute_scores
+from get_jax.evaluation.scores.registry import (
+  NEEDS_ROWS,
+  Conventions,
+  compute_scores,
+)
 
 
 @dataclasses.dataclass(frozen=True)

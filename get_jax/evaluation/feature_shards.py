@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.classifier import Extracted
-from get_jax.evaluation.extractors import FeatureExtractor
+from get_jax.evaluation.extractors.classifier import Extracted
+from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.summary import Summary, summarize
 
 

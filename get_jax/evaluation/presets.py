@@ -8,7 +8,7 @@ what is known of each.
 import dataclasses
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.scores import Conventions
+from get_jax.evaluation.scores.registry import Conventions
 
 
 @dataclasses.dataclass(frozen=True)

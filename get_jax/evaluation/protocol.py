@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from get_jax.evaluation.extractors import FeatureExtractor
+from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.reference import Reference
 
 

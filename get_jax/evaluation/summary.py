@@ -8,8 +8,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.classifier import Extracted
-from get_jax.evaluation.extractors import FeatureExtractor
+from get_jax.evaluation.extractors.classifier import Extracted
+from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.statistics import GaussianStatistics, RunningStatistics
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from get_jax.evaluation import Classifier, load_classifier, save_classifier
-from get_jax.evaluation.classifier_training import (
+from get_jax.evaluation.extractors.classifier_training import (
   accuracy,
   as_stored,
   scale_features,
   train_classifier,
 )
-from get_jax.evaluation.train_digits_classifier import digits
+from get_jax.evaluation.extractors.train_digits_classifier import digits
 
 
 @pytest.fixture(scope="module")

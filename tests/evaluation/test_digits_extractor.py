@@ -8,10 +8,11 @@ import pytest
 
 from get_jax import evaluation
 from get_jax.errors import UsageError
-from get_jax.evaluation import classifier, extractors
-from get_jax.evaluation.train_digits_classifier import digits
+from get_jax.evaluation import extractors
+from get_jax.evaluation.extractors import classifier
+from get_jax.evaluation.extractors.train_digits_classifier import digits
 
-ROOM = pathlib.Path(evaluation.__file__).parent
+ROOM = pathlib.Path(evaluation.__file__).parent / "extractors"
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,12 @@ from PIL import Image
 
 from get_jax import evaluation
 from get_jax.errors import UsageError
-from get_jax.evaluation import inception_weights
-from get_jax.evaluation.inception import Inception
-from get_jax.evaluation.preprocessing import preprocess, resize_matrix
+from get_jax.evaluation.extractors import inception_weights
+from get_jax.evaluation.extractors.inception import Inception
+from get_jax.evaluation.extractors.preprocessing import (
+  preprocess,
+  resize_matrix,
+)
 
 
 @pytest.fixture(scope="module")

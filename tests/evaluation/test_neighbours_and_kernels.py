@@ -5,7 +5,8 @@ import pytest
 
 from get_jax import evaluation
 from get_jax.errors import UsageError
-from get_jax.evaluation import kid, manifold
+from get_jax.evaluation.scores import kid
+from get_jax.evaluation.scores import precision_recall as manifold
 
 
 def brute_force(samples, reference, k):

@@ -16,7 +16,7 @@ from get_jax.autoencoder import create_autoencoder, decode_in_parts
 from get_jax.builders import evaluator as scoring
 from get_jax.builders.decoder import build_decoder
 from get_jax.evaluation import to_uint8
-from get_jax.evaluation.extractors import CallableExtractor
+from get_jax.evaluation.extractors.registry import CallableExtractor
 from get_jax.models.parameters import abstract_params
 from get_jax.modes import convert, evaluate, sample, train
 from get_jax.training.sharding import BATCH, make_mesh

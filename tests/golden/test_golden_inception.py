@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from get_jax import evaluation
-from get_jax.evaluation import inception_weights
-from get_jax.evaluation.preprocessing import PREPROCESSINGS
+from get_jax.evaluation.extractors import inception_weights
+from get_jax.evaluation.extractors.preprocessing import PREPROCESSINGS
 
 BATCH = 4  # one batch size, so that the network is compiled once
 

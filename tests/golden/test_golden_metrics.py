@@ -10,8 +10,8 @@ from get_jax.evaluation import (
   kernel_inception_distance,
   precision_recall,
 )
-from get_jax.evaluation.kid import squared_mmd
-from get_jax.evaluation.manifold import squared_radii
+from get_jax.evaluation.scores.kid import squared_mmd
+from get_jax.evaluation.scores.precision_recall import squared_radii
 
 CASES = (
   "general",

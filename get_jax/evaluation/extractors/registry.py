@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.classifier import (
+from get_jax.evaluation.extractors.classifier import (
   ClassifierExtractor,
   Extracted,
   load_classifier,
 )
-from get_jax.evaluation.inception_extractor import (
+from get_jax.evaluation.extractors.inception_extractor import (
   inception_extractor,
   random_inception_extractor,
 )

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.inception import Inception
-from get_jax.evaluation.preprocessing import SIZE
+from get_jax.evaluation.extractors.inception import Inception
+from get_jax.evaluation.extractors.preprocessing import SIZE
 
 FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
 URL = (

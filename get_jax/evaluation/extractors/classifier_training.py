@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from get_jax.evaluation.classifier import Classifier
+from get_jax.evaluation.extractors.classifier import Classifier
 from get_jax.evaluation.summary import batches
 
 

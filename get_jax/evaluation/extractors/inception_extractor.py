@@ -8,16 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.classifier import Extracted
-from get_jax.evaluation.images import check_uint8
-from get_jax.evaluation.inception import NUM_FEATURES, Inception
-from get_jax.evaluation.inception_weights import (
+from get_jax.evaluation.extractors.classifier import Extracted
+from get_jax.evaluation.extractors.inception import NUM_FEATURES, Inception
+from get_jax.evaluation.extractors.inception_weights import (
   digest,
   inception_params,
   locate_inception_file,
   random_checkpoint,
 )
-from get_jax.evaluation.preprocessing import PREPROCESSINGS, preprocess
+from get_jax.evaluation.extractors.preprocessing import (
+  PREPROCESSINGS,
+  preprocess,
+)
+from get_jax.evaluation.images import check_uint8
 
 
 class InceptionExtractor:

@@ -4,14 +4,14 @@ import dataclasses
 from collections.abc import Sequence
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.classifier_scores import (
+from get_jax.evaluation.scores.classifier_scores import (
   CONVENTIONS,
   class_accuracy,
   inception_score,
 )
-from get_jax.evaluation.frechet import frechet_distance
-from get_jax.evaluation.kid import kernel_inception_distance
-from get_jax.evaluation.manifold import precision_recall
+from get_jax.evaluation.scores.frechet import frechet_distance
+from get_jax.evaluation.scores.kid import kernel_inception_distance
+from get_jax.evaluation.scores.precision_recall import precision_recall
 from get_jax.evaluation.summary import Summary
 
 SCORES = (

@@ -1,6 +1,6 @@
 r"""Trains the classifier that scores digits (half a minute on one core).
 
-    python -m get_jax.evaluation.train_digits_classifier \
+    python -m get_jax.evaluation.extractors.train_digits_classifier \
       --output=digits.npz --name=digits-mine
 
 The shipped file `digits_v1.npz` came from this script (jax 0.10.2 on x86 gives
@@ -12,8 +12,8 @@ import numpy as np
 from absl import app, flags
 from sklearn.datasets import load_digits
 
-from get_jax.evaluation.classifier import Classifier, save_classifier
-from get_jax.evaluation.classifier_training import (
+from get_jax.evaluation.extractors.classifier import Classifier, save_classifier
+from get_jax.evaluation.extractors.classifier_training import (
   accuracy,
   as_stored,
   scale_features,

@@ -1,0 +1,1 @@
+"""Feature extractors: what the scores measure images with."""

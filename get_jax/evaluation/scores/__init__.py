@@ -1,0 +1,1 @@
+"""Scores of sample quality, one module each."""
