@@ -21,6 +21,7 @@ REQUIRES = [
   "tqdm",
   "rich",
   "safetensors",
+  "jaxtyping",
 ]
 
 EXTRAS = {
@@ -36,6 +37,9 @@ EXTRAS = {
     "hypothesis",
     "ruff",
     "import-linter",
+    "mypy",
+    "types-tqdm",
+    "beartype",
     "optimistix",
     "tensorboardX",
   ],
