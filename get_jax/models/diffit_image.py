@@ -42,11 +42,11 @@ import jax.numpy as jnp
 
 from get_jax.errors import UsageError
 from get_jax.nn import windows
-from get_jax.nn.label import LabelEmbed
+from get_jax.nn.block_stack import apply_blocks
+from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import XAVIER, ZEROS, Linear
-from get_jax.nn.noise_embed import FourierEmbed, noise_sinusoid
+from get_jax.nn.noise_embedding import FourierEmbed, noise_sinusoid
 from get_jax.nn.patches import as_pair
-from get_jax.nn.sequence import apply_blocks
 from get_jax.nn.tmsa import TIMES, DiffiTBlock
 from get_jax.nn.unet_block import group_norm
 
@@ -127,7 +127,7 @@ class Stage(nn.Module):
     skip: "concat" or "add": how the skip, if there is one, is joined.
     block: fields of `ResBlock` without `time`.
     scan: trace one block and loop over it.
-    remat: see `get_jax.nn.sequence.rematerialize`.
+    remat: see `get_jax.nn.block_stack.rematerialize`.
   """
 
   features: int
@@ -200,7 +200,7 @@ class ImageDiffiT(nn.Module):
     dtype: type of the products; None is float32.
     attention: implementation, see `get_jax.nn.attention.attend`.
     scan: trace one block of each stage and loop over it.
-    remat: see `get_jax.nn.sequence.rematerialize`.
+    remat: see `get_jax.nn.block_stack.rematerialize`.
   """
 
   input_size: int | tuple[int, int] = 32

@@ -16,15 +16,15 @@ import jax.numpy as jnp
 from get_jax.errors import UsageError
 from get_jax.nn.adaln import AdaLNBlock, FinalLayer
 from get_jax.nn.attention import SelfAttention, attend
-from get_jax.nn.block import Block, layer_norm
-from get_jax.nn.label import LabelEmbed
+from get_jax.nn.block_stack import apply_blocks
+from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import XAVIER, ZEROS, Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
-from get_jax.nn.positions import PositionTable
-from get_jax.nn.sequence import apply_blocks
-from get_jax.nn.timestep import TimestepEmbed
+from get_jax.nn.position_embedding import PositionTable
+from get_jax.nn.timestep_embedding import TimestepEmbed
 from get_jax.nn.tmsa import DiffiTBlock
+from get_jax.nn.transformer_block import Block, layer_norm
 
 SIZES = {
   "S": dict(hidden_size=384, depth=12, num_heads=6),
@@ -109,7 +109,7 @@ class DiT(nn.Module):
     dtype: type of the matrix products; None is float32.
     attention: implementation, see `get_jax.nn.attention.attend`.
     scan: trace one block and loop over it.
-    remat: see `get_jax.nn.sequence.rematerialize`.
+    remat: see `get_jax.nn.block_stack.rematerialize`.
   """
 
   input_size: int | tuple[int, int] = 32

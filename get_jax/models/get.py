@@ -18,14 +18,14 @@ from get_jax.equilibrium import Simple, Solution, Unrolled, fixed_point
 from get_jax.equilibrium.gradients import Gradient
 from get_jax.equilibrium.solvers import Solver
 from get_jax.nn.adaln import FinalLayer
-from get_jax.nn.block import Block
-from get_jax.nn.label import LabelEmbed
+from get_jax.nn.block_stack import apply_blocks, run_blocks, stack_params
+from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import Linear
 from get_jax.nn.normalization import WeightNorm
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
-from get_jax.nn.positions import PositionTable
-from get_jax.nn.sequence import apply_blocks, run_blocks, stack_params
+from get_jax.nn.position_embedding import PositionTable
 from get_jax.nn.sharding import gather
+from get_jax.nn.transformer_block import Block
 
 SIZES = {
   "T": dict(hidden_size=256, num_heads=4, equilibrium_mlp_ratio=6.0),
@@ -70,7 +70,7 @@ class GET(nn.Module):
     dtype: type of the matrix products; None is float32.
     attention: implementation, see `get_jax.nn.attention.attend`.
     scan: trace one block of each stack and loop over it.
-    remat: see `get_jax.nn.sequence.rematerialize`.
+    remat: see `get_jax.nn.block_stack.rematerialize`.
   """
 
   input_size: int | tuple[int, int] = 32

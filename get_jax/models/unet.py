@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
-from get_jax.nn.noise_embed import FourierEmbed, noise_sinusoid
+from get_jax.nn.block_stack import checkpoint_policy
+from get_jax.nn.edm_layers import Conv, Init, Linear
+from get_jax.nn.noise_embedding import FourierEmbed, noise_sinusoid
 from get_jax.nn.patches import as_pair
-from get_jax.nn.resample import Conv, Init, Linear
-from get_jax.nn.sequence import checkpoint_policy
 from get_jax.nn.unet_block import UNetBlock, group_norm
 
 SONG_VARIANTS = {
@@ -61,7 +61,7 @@ class _UNet(nn.Module):
     augment_dim: length of the augmentation's labels; 0 for none.
     learn_sigma: twice the output channels.
     attention: implementation, see `get_jax.nn.attention.attend`.
-    remat: see `get_jax.nn.sequence.rematerialize`; block by block.
+    remat: see `get_jax.nn.block_stack.rematerialize`; block by block.
     dtype: type of the products; None is float32.
   """
 

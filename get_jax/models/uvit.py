@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
-from get_jax.nn.block import Block, layer_norm
-from get_jax.nn.label import LabelEmbed
+from get_jax.nn.block_stack import apply_blocks
+from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import Linear
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
-from get_jax.nn.sequence import apply_blocks
-from get_jax.nn.timestep import TimestepEmbed, timestep_sinusoid
+from get_jax.nn.timestep_embedding import TimestepEmbed, timestep_sinusoid
+from get_jax.nn.transformer_block import Block, layer_norm
 
 # The papers' "layers" (13, 17, 17, 21, 29) count the middle block too.
 SIZES = {
@@ -120,7 +120,7 @@ class UViT(nn.Module):
     dtype: type of the matrix products; None is float32.
     attention: implementation, see `get_jax.nn.attention.attend`.
     scan: trace one block of each half and loop over it.
-    remat: see `get_jax.nn.sequence.rematerialize`.
+    remat: see `get_jax.nn.block_stack.rematerialize`.
   """
 
   input_size: int | tuple[int, int] = 32

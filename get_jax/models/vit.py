@@ -14,13 +14,13 @@ import jax.numpy as jnp
 from get_jax.errors import UsageError
 from get_jax.models.dit import SIZES
 from get_jax.nn.adaln import AdaLNBlock, FinalLayer
-from get_jax.nn.block import Block
-from get_jax.nn.label import LabelEmbed
+from get_jax.nn.block_stack import apply_blocks
+from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import Linear
 from get_jax.nn.mlp import gelu_erf
 from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
-from get_jax.nn.positions import PositionTable
-from get_jax.nn.sequence import apply_blocks
+from get_jax.nn.position_embedding import PositionTable
+from get_jax.nn.transformer_block import Block
 
 VARIANTS = {
   f"ViT-{size}/{patch_size}": dict(patch_size=patch_size, **fields)
@@ -47,7 +47,7 @@ class ViT(nn.Module):
     dtype: type of the matrix products; None is float32.
     attention: implementation, see `get_jax.nn.attention.attend`.
     scan: trace one block and loop over it.
-    remat: see `get_jax.nn.sequence.rematerialize`.
+    remat: see `get_jax.nn.block_stack.rematerialize`.
   """
 
   input_size: int | tuple[int, int] = 32

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.nn.attention import SelfAttention
-from get_jax.nn.block import layer_norm
 from get_jax.nn.linear import XAVIER, ZEROS, Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
+from get_jax.nn.transformer_block import layer_norm
 
 
 def modulate(x: jax.Array, shift: jax.Array, scale: jax.Array) -> jax.Array:

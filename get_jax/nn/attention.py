@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
-from get_jax.nn import kernels
+from get_jax.nn import attention_kernels
 from get_jax.nn.linear import XAVIER, Linear, Projections
 
 log = logging.getLogger(__name__)
@@ -18,8 +18,8 @@ IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash")
 # Where they run, and what they cannot do.
 PLATFORMS = {"cudnn": "gpu", "splash": "tpu"}
 REFUSALS = {
-  "cudnn": kernels.cudnn_refusal,
-  "splash": kernels.splash_refusal,
+  "cudnn": attention_kernels.cudnn_refusal,
+  "splash": attention_kernels.splash_refusal,
 }
 # Below, XLA's products stay on the chip and need less memory than splash.
 SPLASH_TOKENS = 1024
@@ -49,8 +49,8 @@ def attend(
   """
   chosen = choose(q, k, bias, implementation)
   if chosen == "splash":
-    return kernels.splash_attention(q, k, v)
-  return getattr(kernels, chosen)(q, k, v, bias)
+    return attention_kernels.splash_attention(q, k, v)
+  return getattr(attention_kernels, chosen)(q, k, v, bias)
 
 
 def choose(
@@ -185,7 +185,9 @@ class SelfAttention(nn.Module):
     q, k, v = (qkv[:, :, i].reshape(heads) for i in range(3))
     if self.is_mutable_collection("intermediates"):
       self.sow(
-        "intermediates", "probabilities", kernels.probabilities(q, k, bias)
+        "intermediates",
+        "probabilities",
+        attention_kernels.attention_probabilities(q, k, bias),
       )
     out = attend(q, k, v, bias, self.attention)
     return Linear(dim, name="proj", **dense)(out.reshape(x.shape))

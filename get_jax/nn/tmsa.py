@@ -9,9 +9,9 @@ import numpy as np
 
 from get_jax.errors import UsageError
 from get_jax.nn.attention import SelfAttention
-from get_jax.nn.block import layer_norm
 from get_jax.nn.linear import Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
+from get_jax.nn.transformer_block import layer_norm
 
 # How the time reaches a block: through queries, keys and values ("mixed",
 # which is TMSA), through attention over a token of its own, through the

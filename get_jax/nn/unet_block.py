@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.nn.attention import attend
-from get_jax.nn.resample import Conv, Init, Linear
+from get_jax.nn.edm_layers import Conv, Init, Linear
 from get_jax.nn.tmsa import relative_position_bias
 
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from get_jax.errors import UsageError
 from get_jax.nn.attention import attend
-from get_jax.nn.block import layer_norm
 from get_jax.nn.linear import Linear
 from get_jax.nn.mlp import Mlp, gelu_erf
+from get_jax.nn.transformer_block import layer_norm
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:

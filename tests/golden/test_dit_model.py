@@ -7,8 +7,8 @@ import pytest
 
 from get_jax.interop.official import export_official, load_official
 from get_jax.models import create_model
-from get_jax.nn.positions import sincos_2d
-from get_jax.nn.timestep import timestep_sinusoid
+from get_jax.nn.position_embedding import sincos_2d
+from get_jax.nn.timestep_embedding import timestep_sinusoid
 
 
 def module(cfg):

@@ -11,8 +11,8 @@ from get_jax.interop import names
 from get_jax.interop.families.edm import FAMILIES
 from get_jax.interop.official import load_official
 from get_jax.models.unet import DhariwalUNet, SongUNet
-from get_jax.nn.noise_embed import FourierEmbed, noise_sinusoid
-from get_jax.nn.resample import Conv
+from get_jax.nn.edm_layers import Conv
+from get_jax.nn.noise_embedding import FourierEmbed, noise_sinusoid
 from get_jax.nn.unet_block import UNetBlock, group_norm
 
 CLASSES = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}

@@ -14,7 +14,7 @@ from get_jax.diffusion import Guidance, create_process, create_sampler
 from get_jax.interop.official import export_official, load_official
 from get_jax.models import create_model
 from get_jax.nn.patches import patchify, unpatchify
-from get_jax.nn.timestep import timestep_sinusoid
+from get_jax.nn.timestep_embedding import timestep_sinusoid
 from get_jax.training.optimizer import create_optimizer
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"

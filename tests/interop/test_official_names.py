@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import safetensors
 import torch_writer as tw
+from get_jax.interop.state_dicts import tensors_of
 
 from get_jax.errors import UsageError
 from get_jax.interop import names
@@ -17,10 +18,9 @@ from get_jax.interop.official import (
   export_official,
   load_official,
 )
-from get_jax.interop.state_dicts import tensors_of
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
-from get_jax.nn.positions import sincos_2d
+from get_jax.nn.position_embedding import sincos_2d
 
 TINY = dict(input_size=8, hidden_size=16, num_heads=2, num_classes=3)
 DIT = dict(TINY, depth=2)

@@ -10,7 +10,7 @@ import pytest
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
-from get_jax.nn.resample import Init
+from get_jax.nn.edm_layers import Init
 
 TINY = dict(
   model_channels=8,

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AxisType
 
 from get_jax.errors import UsageError
-from get_jax.nn import attention, kernels
+from get_jax.nn import attention, attention_kernels
 from get_jax.nn.attention import SelfAttention, attend
 
 
@@ -125,10 +125,10 @@ def test_the_padding_of_odd_lengths_for_cudnn():
   bias = jax.random.normal(jax.random.key(1), (1, 2, 5, 7))
 
   def padded(*args):
-    return kernels.cudnn(*args, implementation="xla")
+    return attention_kernels.cudnn(*args, implementation="xla")
 
-  assert_same(padded, kernels.xla, q, k, v)
-  assert_same(padded, kernels.xla, q, k, v, bias)
+  assert_same(padded, attention_kernels.xla, q, k, v)
+  assert_same(padded, attention_kernels.xla, q, k, v, bias)
   seen = []
 
   def spy(q, k, v, bias, **options):
@@ -137,7 +137,7 @@ def test_the_padding_of_odd_lengths_for_cudnn():
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(jax.nn, "dot_product_attention", spy)
-    assert kernels.cudnn(q, k, v, bias).shape == q.shape
+    assert attention_kernels.cudnn(q, k, v, bias).shape == q.shape
   (q_shape, k_shape, v_shape, bias_shape, options) = seen[0]
   assert q_shape == (2, 6, 2, 8) and k_shape == v_shape == (2, 8, 2, 8)
   assert bias_shape == (1, 2, 6, 8)
@@ -150,22 +150,24 @@ def test_splash_is_softmax_attention():
   q, k, v = arrays(tokens=130, head_dim=72)
 
   def interpreted(q, k, v):
-    return kernels.splash_attention(q, k, v, interpret=True)
+    return attention_kernels.splash_attention(q, k, v, interpret=True)
 
-  assert_same(interpreted, kernels.xla, q, k, v)
+  assert_same(interpreted, attention_kernels.xla, q, k, v)
   mesh = jax.make_mesh(
     (2, 1, 2), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3
   )
   with jax.set_mesh(mesh):
     out = jax.jit(interpreted)(q, k, v)
-  np.testing.assert_allclose(out, kernels.xla(q, k, v), atol=1e-5)
+  np.testing.assert_allclose(out, attention_kernels.xla(q, k, v), atol=1e-5)
 
 
 def test_splash_lowers_for_tpu():
   q = jax.ShapeDtypeStruct((2, 1025, 2, 72), jnp.bfloat16)
 
   def loss(q, k, v):
-    return jnp.sum(kernels.splash_attention(q, k, v).astype(jnp.float32))
+    return jnp.sum(
+      attention_kernels.splash_attention(q, k, v).astype(jnp.float32)
+    )
 
   grad = jax.jit(jax.grad(loss, (0, 1, 2)))
   lowered = grad.trace(q, q, q).lower(lowering_platforms=("tpu",))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from get_jax.errors import UsageError
-from get_jax.nn.label import LabelEmbed
+from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.patches import patch_grid, patchify, unpatchify
-from get_jax.nn.positions import PositionTable, sincos_2d
-from get_jax.nn.timestep import TimestepEmbed, timestep_sinusoid
+from get_jax.nn.position_embedding import PositionTable, sincos_2d
+from get_jax.nn.timestep_embedding import TimestepEmbed, timestep_sinusoid
 
 
 def test_patches_run_row_by_row_with_the_channel_fastest():

@@ -13,7 +13,7 @@ from get_jax.errors import UsageError
 from get_jax.interop.families.family import Tensors
 from get_jax.models.dit import DiT
 from get_jax.nn.patches import patch_grid
-from get_jax.nn.positions import sincos_2d
+from get_jax.nn.position_embedding import sincos_2d
 
 _TELLTALE = "proj_out_2.weight"
 _TOP = {

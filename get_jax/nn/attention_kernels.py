@@ -19,7 +19,7 @@ from get_jax.nn.sharding import BATCH_AXES
 BLOCKS = (512, 256, 128)
 
 
-def probabilities(
+def attention_probabilities(
   q: jax.Array, k: jax.Array, bias: jax.Array | None = None
 ) -> jax.Array:
   """softmax(q k^T / sqrt(d) + bias), (B, K, N, M) float32."""
@@ -34,7 +34,7 @@ def xla(
   """Plain products, which take everything and keep the probabilities."""
   if q.dtype == jnp.float32:
     # Heads first: a third off the backward pass on CPU.
-    weights = probabilities(q, k, bias)
+    weights = attention_probabilities(q, k, bias)
     out = jnp.einsum("bknm,bkmd->bknd", weights, v.swapaxes(1, 2))
     return out.swapaxes(1, 2)
   return jax.nn.dot_product_attention(q, k, v, bias, implementation="xla")
