@@ -15,6 +15,7 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
+from get_jax.data import open_images
 from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.classifier import Classifier, save_classifier
 from get_jax.evaluation.extractors.classifier_training import (
@@ -23,7 +24,6 @@ from get_jax.evaluation.extractors.classifier_training import (
   scale_features,
   train_classifier,
 )
-from get_jax.evaluation.image_files import open_images
 
 IMAGES = flags.DEFINE_string("images", None, "Zip or folder of CIFAR-10.")
 OUTPUT = flags.DEFINE_string("output", None, "The .npz file.")

@@ -1,22 +1,7 @@
-"""Decoding, cropping and flipping single images; uint8 (H, W, C)."""
-
-import io
+"""Crops single images and scales pixels; uint8 (H, W, C)."""
 
 import numpy as np
 from PIL import Image
-
-MODES = {1: "L", 3: "RGB"}
-
-
-def decode(content: bytes, channels: int = 3) -> np.ndarray:
-  """An image file's pixels, uint8 (H, W, channels).
-
-  Raises:
-    OSError: the file is damaged or no image.
-  """
-  with Image.open(io.BytesIO(content)) as image:
-    pixels = np.asarray(image.convert(MODES[channels]))
-  return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def center_crop(pixels: np.ndarray, size: int) -> np.ndarray:

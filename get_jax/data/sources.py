@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from get_jax.data.image_files import edm_zip, images
+from get_jax.data.image_source import edm_zip, images
 from get_jax.data.latents import CaptionedLatents, LatentsSource
 from get_jax.data.texts import SyntheticTexts, Texts
 from get_jax.data.tfds import TfdsSource

@@ -30,10 +30,6 @@ from get_jax.evaluation.extractors.registry import (
 from get_jax.evaluation.feature_shards import (
   FeatureShards,
 )
-from get_jax.evaluation.image_files import (
-  ImageFiles,
-  open_images,
-)
 from get_jax.evaluation.images import (
   to_uint8,
 )
@@ -97,7 +93,6 @@ __all__ = [
   "FeatureExtractor",
   "FeatureShards",
   "GaussianStatistics",
-  "ImageFiles",
   "InceptionExtractor",
   "Preset",
   "Protocol",
@@ -119,7 +114,6 @@ __all__ = [
   "locate_inception_file",
   "lowest_fid",
   "merge_across_hosts",
-  "open_images",
   "plot_curve",
   "precision_recall",
   "read_reference",

@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import jax
 import numpy as np
 
+from get_jax.data.image_set import open_images
 from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.registry import FeatureExtractor
-from get_jax.evaluation.image_files import open_images
 from get_jax.evaluation.statistics import GaussianStatistics
 from get_jax.evaluation.summary import Summary, summarize_images
 

@@ -6,7 +6,9 @@ import time
 import jax
 import numpy as np
 
+from get_jax.builders.evaluator import EXTRACTION_BATCH_SIZE
 from get_jax.builders.mesh import build_sampling_mesh
+from get_jax.data import open_images
 from get_jax.evaluation import (
   FeatureShards,
   Protocol,
@@ -14,7 +16,6 @@ from get_jax.evaluation import (
   batches,
   extract,
   lowest_fid,
-  open_images,
   summarize_images,
   to_uint8,
 )
@@ -24,9 +25,7 @@ from get_jax.generation.image_sampler import ImageSampler
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import independent_progress, interruptible
 from get_jax.training.rng import named_key
-from get_jax.training.work import assign_shards
-
-READ = 500  # images measured at once
+from get_jax.training.shard_assignment import assign_shards
 
 
 def measure(
@@ -58,7 +57,7 @@ def measure(
       weights=f"ema, digest {digest}",
       sampler=generator.sampler,
       steps=generator.steps,
-      evaluations=generator.evaluations,
+      evaluations=generator.nfe,
       guidance=generator.guidance,
       captions=generator.settings.get("captions"),
       decoder=generator.decoder and generator.decoder.name,
@@ -79,10 +78,10 @@ def measure(
     )
     with assign_shards(shards.missing) as mine:
       parts = [shards.indices(shard) for shard in mine]
-      drawn = image_sampler.parts(params, parts, description=title)
+      drawn = image_sampler.sample_shards(params, parts, description=title)
       classes = generator.conditioning.num_classes
       for shard, (images, chosen) in zip(mine, drawn, strict=True):
-        pixels = batches(to_uint8(images, offset), READ)
+        pixels = batches(to_uint8(images, offset), EXTRACTION_BATCH_SIZE)
         labels = chosen if classes else None
         shards.write(shard, extract(evaluator.extractor, pixels), labels)
     summary = shards.summarize(evaluator.extractor, evaluator.keep_rows)
@@ -94,7 +93,7 @@ def measure_files(evaluator: Evaluator, path: str) -> Result:
   """Measures images made elsewhere: an .npz, a zip or a folder."""
   files = open_images(path)
   with independent_progress():
-    images = interruptible(files.batches(READ), f"measuring {files.name}")
+    images = interruptible(files.batches(EXTRACTION_BATCH_SIZE), f"measuring {files.name}")
     summary = summarize_images(
       evaluator.extractor, images, files.labels, evaluator.keep_rows
     )
@@ -109,11 +108,11 @@ def seconds_per_1000(config, generator: Generator, params: dict) -> float:
   image_sampler = ImageSampler(
     generator, key, size, build_sampling_mesh(config)
   )
-  params = image_sampler.place(params)
-  image_sampler.batch(params, np.arange(size))
+  params = image_sampler.replicate_params(params)
+  image_sampler.sample_batch(params, np.arange(size))
   seconds = []
   for _ in range(5):
     start = time.perf_counter()
-    jax.block_until_ready(image_sampler.batch(params, np.arange(size))[0])
+    jax.block_until_ready(image_sampler.sample_batch(params, np.arange(size))[0])
     seconds.append(time.perf_counter() - start)
   return float(1000 * np.median(seconds) / size)

@@ -1,93 +1,118 @@
-"""Files of a folder or a zip, by name, for many threads and processes."""
+"""Reads the files of a folder or a zip by name, from threads and processes."""
 
 import os
 import pathlib
 import struct
 import zipfile
 import zlib
+from typing import NamedTuple
 
 from get_jax.errors import UsageError
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 
 
+class _Entry(NamedTuple):
+  """A file in a zip: where its local header is, and how it is compressed."""
+
+  offset: int
+  compressed_size: int
+  method: int
+  crc: int
+
+
 class Files:
   """Read-only files under one root, which is a folder or a zip.
 
-  Nothing but numbers is kept of an archive, so readers need no lock and can be
-  pickled.
+  Of a zip only offsets, sizes and checksums are kept in memory, not an open
+  file, so readers need no lock and can be pickled.
 
   Args:
     root: the folder or the zip.
     under: a folder inside it; names are relative to it.
 
+  Attributes:
+    names: names of all files, sorted.
+
   Raises:
-    UsageError: there is no such folder or zip, or it is damaged.
+    UsageError: the folder or zip does not exist, or the zip is damaged.
   """
 
   def __init__(self, root: str | os.PathLike[str], under: str = ""):
     self.root = pathlib.Path(root)
     self.under = under.strip("/")
-    self._entries: dict[str, tuple[int, int, int, int]] | None = None
+    self._entries: dict[str, _Entry] | None = None
     if self.root.is_dir():
       base = self.root / self.under
-      found = (p for p in base.rglob("*") if p.is_file())
-      self.names = sorted(p.relative_to(base).as_posix() for p in found)
+      files = (path for path in base.rglob("*") if path.is_file())
+      self.names = sorted(path.relative_to(base).as_posix() for path in files)
     elif self.root.is_file():
-      self._entries = self._directory()
+      self._entries = self._read_directory()
       self.names = sorted(self._entries)
     else:
-      raise UsageError(f"there is no folder or zip {self.root}")
+      raise UsageError(f"folder or zip {self.root} does not exist")
 
-  def _directory(self):
-    prefix = f"{self.under}/" if self.under else ""
+  def _read_directory(self) -> dict[str, _Entry]:
     try:
       with zipfile.ZipFile(self.root) as archive:
         return {
-          entry.filename.removeprefix(prefix): (
+          entry.filename.removeprefix(self._prefix): _Entry(
             entry.header_offset,
             entry.compress_size,
             entry.compress_type,
             entry.CRC,
           )
           for entry in archive.infolist()
-          if not entry.is_dir() and entry.filename.startswith(prefix)
+          if not entry.is_dir() and entry.filename.startswith(self._prefix)
         }
     except (zipfile.BadZipFile, OSError) as error:
       raise UsageError(
         f"{self.root} is neither a folder nor a readable zip ({error})"
       ) from error
 
+  @property
+  def _prefix(self) -> str:
+    return f"{self.under}/" if self.under else ""
+
   def path(self, name: str) -> str:
-    """Where a file is, for messages."""
+    """Returns the full path of a file, for messages."""
     return str(self.root / self.under / name)
 
   def read(self, name: str) -> bytes:
-    """The bytes of a file.
+    """Returns the bytes of a file.
 
     Raises:
-      UsageError: it is missing or damaged.
+      UsageError: the file is missing or damaged.
     """
     try:
       if self._entries is None:
         return (self.root / self.under / name).read_bytes()
-      return self._extract(*self._entries[name])
+      return self._extract(name, self._entries[name])
     except KeyError:
-      raise UsageError(f"there is no {self.path(name)}") from None
-    except (OSError, zlib.error, struct.error, ValueError) as error:
+      raise UsageError(f"{self.path(name)} does not exist") from None
+    except (
+      OSError,
+      RuntimeError,  # of zipfile: encrypted, or another compression
+      ValueError,
+      struct.error,
+      zipfile.BadZipFile,
+      zlib.error,
+    ) as error:
       raise UsageError(f"{self.path(name)} cannot be read: {error}") from error
 
-  def _extract(self, offset: int, size: int, method: int, crc: int) -> bytes:
+  def _extract(self, name: str, entry: _Entry) -> bytes:
+    if entry.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+      # Rare: zipfile decompresses, and reads the directory again every time.
+      with zipfile.ZipFile(self.root) as archive:
+        return archive.read(self._prefix + name)
     with self.root.open("rb", buffering=0) as file:
-      file.seek(offset)
+      file.seek(entry.offset)
       header = file.read(_LOCAL_HEADER.size)
-      _, name, extra = _LOCAL_HEADER.unpack(header)
-      file.seek(name + extra, os.SEEK_CUR)
-      content = file.read(size)
-    if method == zipfile.ZIP_DEFLATED:
+      _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+      file.seek(name_length + extra_length, os.SEEK_CUR)
+      content = file.read(entry.compressed_size)
+    if entry.method == zipfile.ZIP_DEFLATED:
       content = zlib.decompress(content, -zlib.MAX_WBITS)
-    elif method != zipfile.ZIP_STORED:
-      raise ValueError(f"compression {method}; expected stored or deflated")
-    if zlib.crc32(content) != crc:
-      raise ValueError("its checksum is another")
+    if zlib.crc32(content) != entry.crc:
+      raise ValueError("its checksum does not match")
     return content

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from get_jax import evaluation
+from get_jax.data import open_images
 from get_jax.errors import UsageError
 from get_jax.evaluation import feature_shards, reference
 
@@ -45,7 +46,7 @@ def made_elsewhere(pictures, tmp_path):
 
 @pytest.mark.parametrize("name", ["samples.npz", "samples.zip", "folder"])
 def test_images_made_elsewhere(made_elsewhere, pictures, name):
-  images = evaluation.open_images(made_elsewhere / name)
+  images = open_images(made_elsewhere / name)
   assert images.count == 11 and images.name == name
   order = np.argsort(np.arange(11) % 3, kind="stable")
   wanted = pictures[order] if name == "folder" else pictures
@@ -53,12 +54,12 @@ def test_images_made_elsewhere(made_elsewhere, pictures, name):
   assert [len(part) for part in parts] == [4, 4, 3]
   np.testing.assert_array_equal(np.concatenate(parts), wanted)
   if name == "folder":
-    some = evaluation.open_images(made_elsewhere / name, within="1")
+    some = open_images(made_elsewhere / name, within="1")
     assert some.names == ("1/01.png", "1/04.png", "1/07.png", "1/10.png")
     assert some.name == "folder/1"
     (found,) = some.batches(9)
     np.testing.assert_array_equal(found, pictures[1::3])
-  whole = evaluation.open_images(made_elsewhere / "samples.npz")
+  whole = open_images(made_elsewhere / "samples.npz")
   assert (images.digest() == whole.digest()) == (name != "folder")
   if name == "samples.npz":
     np.testing.assert_array_equal(images.labels, np.arange(11))
@@ -66,16 +67,16 @@ def test_images_made_elsewhere(made_elsewhere, pictures, name):
 
 def test_grey_images(tmp_path):
   Image.fromarray(np.full((3, 2), 7, np.uint8)).save(tmp_path / "a.png")
-  (grey,) = evaluation.open_images(tmp_path, channels=1).batches(8)
+  (grey,) = open_images(tmp_path, channels=1).batches(8)
   assert grey.shape == (1, 3, 2, 1)
-  (colour,) = evaluation.open_images(tmp_path).batches(8)
+  (colour,) = open_images(tmp_path).batches(8)
   np.testing.assert_array_equal(colour, np.full((1, 3, 2, 3), 7))
 
 
 def test_bad_images_are_one_sentence(tmp_path, pictures):
   def refused(sentence, name, **options):
     with pytest.raises(UsageError, match=sentence):
-      list(evaluation.open_images(tmp_path / name, **options).batches(4))
+      list(open_images(tmp_path / name, **options).batches(4))
 
   refused("expected an .npz, a .zip or a folder", "nowhere")
   (tmp_path / "junk.npz").write_bytes(b"junk")
@@ -85,7 +86,7 @@ def test_bad_images_are_one_sentence(tmp_path, pictures):
   np.savez(tmp_path / "type.npz", arr_0=pictures / 255)
   refused("'arr_0' of .* is float64", "type.npz")
   (tmp_path / "empty").mkdir()
-  refused("no image files in", "empty")
+  refused("contains no image files; expected some of", "empty")
   (tmp_path / "mixed").mkdir()
   Image.fromarray(pictures[0]).save(tmp_path / "mixed" / "a.png")
   refused("of mode RGB, expected grey", "mixed", channels=1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from get_jax import evaluation
+from get_jax.data import open_images
 from get_jax.errors import UsageError
 
 
@@ -41,7 +42,7 @@ def test_mean_and_covariance_alone(formats):
 @pytest.mark.parametrize("labelled", [False, True])
 def test_adm_sample_batch(formats, labelled):
   name = f"adm_sample_batch{'_labelled' * labelled}.npz"
-  images = evaluation.open_images(formats / name)
+  images = open_images(formats / name)
   with np.load(formats / name) as file:
     np.testing.assert_array_equal(
       np.concatenate(list(images.batches(3))), file["arr_0"]

@@ -1,0 +1,151 @@
+"""Opens finite sets of images to measure: an `.npz`, a zip or a folder."""
+
+import hashlib
+import os
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
+
+import numpy as np
+
+from get_jax.data.image_reader import ImageReader
+from get_jax.errors import UsageError
+
+
+class ImageSet:
+  """A finite set of uint8 images of one size, read in batches.
+
+  Attributes:
+    name: name of the file or folder, for messages and protocols.
+    count: number of images N.
+    labels: (N,) integers where the file has them (`arr_1`), or None.
+    names: names of the files in order, relative to the folder or zip; () for
+      an npz.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    count: int,
+    batches: Callable[[int], Iterator[np.ndarray]],
+    labels: np.ndarray | None = None,
+    names: Sequence[str] = (),
+  ):
+    self.name, self.count = name, count
+    self.labels, self.names = labels, tuple(names)
+    self._batches = batches
+
+  def batches(self, size: int) -> Iterator[np.ndarray]:
+    """Yields uint8 (B, H, W, C) in order; B = `size` except in the last."""
+    return self._batches(size)
+
+  def digest(self) -> str:
+    """Returns the SHA-256 of shape and pixels, independent of the format."""
+    digest = hashlib.sha256()
+    for batch in self.batches(256):
+      digest.update(repr(batch.shape[1:]).encode())
+      digest.update(np.ascontiguousarray(batch).tobytes())
+    return digest.hexdigest()
+
+
+def open_images(
+  path: str | os.PathLike[str], channels: int = 3, within: str = ""
+) -> ImageSet:
+  """Opens a set of images.
+
+  Args:
+    path: one of: an `.npz` with `arr_0` uint8 (N, H, W, C) and optional labels
+      `arr_1`, as ADM and DiT write (streamed, never loaded whole); a `.zip` of
+      image files; a folder of image files, searched recursively. Files are
+      taken in the order of their names and must be of one size.
+    channels: 3 converts files to RGB; 1 accepts grey files only.
+    within: a folder inside the zip or folder to take, such as "train".
+
+  Raises:
+    UsageError: the path does not exist, it contains no images, the npz has
+      wrong keys or types, or (while the images are read) images differ in
+      size or a file cannot be read as an image.
+  """
+  path = pathlib.Path(path).expanduser()
+  if path.is_dir():
+    return _open_files(path, channels, within)
+  if not path.is_file():
+    raise UsageError(
+      f"no images at {path}, expected an .npz, a .zip or a folder"
+    )
+  try:
+    archive = zipfile.ZipFile(path)
+  except zipfile.BadZipFile as error:
+    raise UsageError(
+      f"{path} is neither a folder nor an .npz nor a .zip of images"
+    ) from error
+  if path.suffix == ".npz":
+    return _open_npz(path, archive)
+  archive.close()
+  return _open_files(path, channels, within)
+
+
+def _open_npz(path: pathlib.Path, archive: zipfile.ZipFile) -> ImageSet:
+  keys = [name.removesuffix(".npy") for name in archive.namelist()]
+  if "arr_0" not in keys:
+    raise UsageError(
+      f"{path} holds the keys {keys}, expected 'arr_0' with uint8 images "
+      "(N, H, W, C)"
+    )
+  with archive.open("arr_0.npy") as stream:
+    shape, fortran, dtype = _read_header(stream)
+  if dtype != np.uint8 or len(shape) != 4 or fortran:
+    raise UsageError(
+      f"'arr_0' of {path} is {dtype} of shape {shape}, expected uint8 "
+      "(N, H, W, C)"
+    )
+  labels = None
+  if "arr_1" in keys:
+    with np.load(path, allow_pickle=False) as file:
+      labels = file["arr_1"]
+
+  def batches(size: int) -> Iterator[np.ndarray]:
+    image_bytes = int(np.prod(shape[1:]))
+    with archive.open("arr_0.npy") as stream:
+      _read_header(stream)
+      for start in range(0, shape[0], size):
+        count = min(size, shape[0] - start)
+        content = stream.read(count * image_bytes)
+        yield np.frombuffer(content, np.uint8).reshape(count, *shape[1:])
+
+  return ImageSet(path.name, shape[0], batches, labels)
+
+
+def _read_header(
+  stream: IO[bytes],
+) -> tuple[tuple[int, ...], bool, np.dtype]:
+  version = np.lib.format.read_magic(stream)
+  if version == (1, 0):
+    return np.lib.format.read_array_header_1_0(stream)
+  return np.lib.format.read_array_header_2_0(stream)
+
+
+def _open_files(path: pathlib.Path, channels: int, within: str) -> ImageSet:
+  reader = ImageReader(path, within)
+
+  def batches(size: int) -> Iterator[np.ndarray]:
+    shape = None
+    for start in range(0, len(reader), size):
+      batch = []
+      for name in reader.names[start : start + size]:
+        image = reader.decode(name, channels, convert_to_grey=False)
+        shape = shape or image.shape
+        if image.shape != shape:
+          raise UsageError(
+            f"{reader.path(name)} is {image.shape[0]}x{image.shape[1]} pixels, "
+            f"expected {shape[0]}x{shape[1]} like {reader.names[0]}: images of "
+            "a set are of one size"
+          )
+        batch.append(image)
+      yield np.stack(batch)
+
+  name = f"{path.name}/{within}" if within else path.name
+  folder = f"{reader.files.under}/" if reader.files.under else ""
+  names = [folder + file_name for file_name in reader.names]
+  return ImageSet(name, len(reader), batches, names=names)
