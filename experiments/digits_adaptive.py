@@ -18,14 +18,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from configs import get_digits
-from get_jax.builders.evaluator import build_evaluator
+from get_jax.builders.evaluator import EXTRACTION_BATCH_SIZE, build_evaluator
 from get_jax.builders.model import build_model, image_shape
 from get_jax.diffusion.noise import EQUILIBRIUM, INITIAL, SampleNoise
 from get_jax.equilibrium import Anderson, Simple
 from get_jax.evaluation import batches, plot_curve, summarize_images, to_uint8
 from get_jax.evaluation.protocol import Protocol
-from get_jax.generation.conditioning import draw_labels
-from get_jax.jobs.measure import READ
+from get_jax.generation.conditioning import sample_labels
 from get_jax.training.checkpoints import load_params
 from get_jax.training.rng import named_key
 from get_jax.training.workdir import write_results
@@ -42,7 +41,7 @@ def draw(model, params, key, count, size):
   @jax.jit
   def solve(params, indices):
     noise = SampleNoise.of(key, indices)
-    labels = draw_labels(noise, model.num_classes)
+    labels = sample_labels(noise, model.num_classes)
     images, solution = model.apply(
       {"params": params},
       noise(INITIAL, image_shape(model)),
@@ -80,7 +79,9 @@ def main(_):
         model, params, key, evaluator.count, config.sampling.batch_size
       )
       summary = summarize_images(
-        evaluator.extractor, batches(to_uint8(images), READ), labels
+        evaluator.extractor,
+        batches(to_uint8(images), EXTRACTION_BATCH_SIZE),
+        labels,
       )
       protocol = Protocol(evaluator.count, config.evaluation.seed, sampler=name)
       scores = evaluator.result(summary, protocol).scores

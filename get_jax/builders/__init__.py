@@ -1,1 +1,15 @@
-"""Builders: from a config to the objects that it names."""
+"""Builds the objects that a config describes: one module per object."""
+
+__all__ = [
+  "conditioning",
+  "data",
+  "decoder",
+  "evaluator",
+  "generator",
+  "mesh",
+  "model",
+  "objective",
+  "process",
+  "sections",
+  "training_step",
+]

@@ -1,9 +1,13 @@
-"""Builds the evaluator of a config."""
+"""Builds the evaluator of a config: extractor, reference and scores."""
 
+from collections.abc import Iterator
+from typing import Any
+
+import ml_collections
 import numpy as np
 
 from get_jax.builders.data import build_source
-from get_jax.builders.decoder import check_pixels, is_latent
+from get_jax.builders.decoder import check_decodable, is_latent
 from get_jax.data import Source
 from get_jax.errors import UsageError
 from get_jax.evaluation import (
@@ -20,67 +24,108 @@ from get_jax.evaluation.scores.registry import NEEDS_ROWS
 from get_jax.interop import read_checkpoint
 from get_jax.training.preemption import independent_progress, interruptible
 
-READ = 500  # images measured at once
+EXTRACTION_BATCH_SIZE = 500  # images per call of a feature extractor
 CACHE = "~/.cache/get_jax/references"
 
 
-def build_evaluator(config) -> Evaluator:
-  """The evaluator of `config.evaluation`; a preset fills what is left empty.
+def build_evaluator(config: ml_collections.ConfigDict) -> Evaluator:
+  """Builds the evaluator of `config.evaluation`.
+
+  A preset supplies the settings that are empty. Without a reference file, the
+  statistics of the training images are computed, and cached in `CACHE`.
 
   Raises:
     UsageError: no extractor is named, its weights or the reference are
-      missing, or there are no images to measure but latents.
+      missing, or the samples are latents that cannot be decoded.
   """
-  wanted = config.evaluation
-  if not wanted.samples:
-    check_pixels(config)
-  preset = get_preset(wanted.preset) if wanted.preset else None
+  section = config.evaluation
+  if not section.samples:
+    check_decodable(config)
+  preset = get_preset(section.preset) if section.preset else None
   extractor = build_extractor(
-    wanted, preset.preprocessing if preset else wanted.preprocessing
+    section, preset.preprocessing if preset else section.preprocessing
   )
-  scores = tuple(wanted.scores or (preset.scores if preset else ()))
+  scores = tuple(section.scores or (preset.scores if preset else ()))
   if not scores:
     raise UsageError(
-      "evaluation.scores is empty and no preset is named; expected some, such "
-      "as ('fid',)"
+      "evaluation.scores is empty and no preset is named; expected names of "
+      "scores, such as ('fid',)"
     )
   keep_rows = bool(NEEDS_ROWS & set(scores))
-  if wanted.reference:
-    reference = read_reference(wanted.reference, extractor, keep_rows)
+  if section.reference:
+    reference = read_reference(section.reference, extractor, keep_rows)
   else:
-    source = _images(config)
-    # The cache need not be shared: every process looks into its own.
+    source = _build_image_source(config)
+    # The cache may be local to a host, so every process checks its own.
     with independent_progress():
       reference = cached_reference(
         CACHE,
         source.fingerprint,
         source.fingerprint,
         extractor,
-        lambda: interruptible(real_images(source), "measuring real images"),
+        lambda: interruptible(read_images(source), "measuring real images"),
         keep_rows,
       )
   return Evaluator(
     extractor,
     reference,
     scores,
-    conventions_of(config),
-    wanted.preset or None,
-    wanted.count,
+    build_conventions(config),
+    section.preset or None,
+    section.count,
     preset.repeats if preset else 1,
   )
 
 
-def conventions_of(config) -> Conventions:
-  """Those of the preset, or the plain ones."""
+def build_conventions(config: ml_collections.ConfigDict) -> Conventions:
+  """Returns the conventions of the preset, or the defaults without one."""
   preset = config.evaluation.preset
   return get_preset(preset).conventions if preset else Conventions()
 
 
-def _images(config) -> Source:
-  """The real images that an experiment learns from, latents or not.
+def build_extractor(
+  section: ml_collections.ConfigDict, preprocessing: str
+) -> FeatureExtractor:
+  """Builds the feature extractor of a config.
+
+  Args:
+    section: `config.evaluation`: `extractor` is its name, `extractor_path` the
+      path of its weights.
+    preprocessing: how Inception resizes images; other extractors ignore it.
 
   Raises:
-    UsageError: it learns from latents and does not say of which images.
+    UsageError: no extractor is named, or its weights are missing.
+  """
+  if not section.extractor:
+    raise UsageError(
+      "evaluation.extractor is empty; expected a name such as digits-v1 or "
+      "inception"
+    )
+  options: dict[str, Any] = {}
+  if section.extractor == "inception":
+    options["read"] = read_checkpoint
+  if section.extractor_path:
+    options["path"] = section.extractor_path
+  if "inception" in section.extractor and preprocessing:
+    options["preprocessing"] = preprocessing
+  return create_extractor(section.extractor, **options)
+
+
+def read_images(source: Source) -> Iterator[np.ndarray]:
+  """Yields all images of a source as uint8 batches (n, H, W, C)."""
+  for start in range(0, len(source), EXTRACTION_BATCH_SIZE):
+    stop = min(start + EXTRACTION_BATCH_SIZE, len(source))
+    yield to_uint8(source.read(np.arange(start, stop))["image"])
+
+
+def _build_image_source(config: ml_collections.ConfigDict) -> Source:
+  """Builds the source of the images that the training data consists of.
+
+  For latents these are the images that were encoded; for a distillation, the
+  training images of the teacher.
+
+  Raises:
+    UsageError: the data are latents and the config does not name their images.
   """
   trained = config.teacher if config.task == "distillation" else config
   if not is_latent(trained):
@@ -88,34 +133,6 @@ def _images(config) -> Source:
   if "latents" not in trained:
     raise UsageError(
       "evaluation.reference is empty and the config has no section latents "
-      "that says which images were encoded; expected one of them"
+      "that names the encoded images; expected one of them"
     )
   return build_source(trained.latents)
-
-
-def build_extractor(wanted, preprocessing: str) -> FeatureExtractor:
-  """The extractor that the config names.
-
-  Raises:
-    UsageError: it names none, or the weights are missing.
-  """
-  if not wanted.extractor:
-    raise UsageError(
-      "evaluation.extractor is empty; expected a name such as digits-v1 or "
-      "inception"
-    )
-  options = {}
-  if wanted.extractor == "inception":
-    options["read"] = read_checkpoint
-  if wanted.extractor_path:
-    options["path"] = wanted.extractor_path
-  if "inception" in wanted.extractor and preprocessing:
-    options["preprocessing"] = preprocessing
-  return create_extractor(wanted.extractor, **options)
-
-
-def real_images(source: Source):
-  """All images of a source, in batches of uint8."""
-  for start in range(0, len(source), READ):
-    indices = np.arange(start, min(start + READ, len(source)))
-    yield to_uint8(source.read(indices)["image"])

@@ -1,5 +1,8 @@
 """Builds the generator of a config."""
 
+import flax.linen as nn
+import ml_collections
+
 from get_jax.builders.conditioning import build_conditioning
 from get_jax.builders.decoder import build_decoder
 from get_jax.builders.model import build_model, build_student, image_shape
@@ -8,51 +11,73 @@ from get_jax.builders.sections import name_and_fields
 from get_jax.diffusion import Guidance, create_sampler
 from get_jax.generation.conditioning import Conditioning, Unconditional
 from get_jax.generation.generator import Generator
-from get_jax.training.workdir import plain
+from get_jax.training.workdir import config_to_dict
 
 
 def build_generator(
-  config,
+  config: ml_collections.ConfigDict,
   iterations: int | None = None,
   conditioning: Conditioning | None = None,
 ) -> Generator:
-  """The generator of an experiment; latents are decoded if that is possible.
+  """Builds the generator of an experiment.
+
+  Latents are decoded if the config names the weights of an autoencoder.
 
   Args:
     config: the experiment.
-    iterations: equilibrium iterations, where they are to differ from
+    iterations: number of equilibrium iterations; None selects
       `config.sampling.iterations`.
-    conditioning: what samples show; None makes it from the config.
+    conditioning: conditioning of the samples; None builds that of the config.
   """
-  undecoded = _build_undecoded(config, iterations, conditioning)
-  decoder = build_decoder(config, undecoded.image_shape[-1])
-  return undecoded.with_decoder(decoder)
-
-
-def _build_undecoded(config, iterations, conditioning) -> Generator:
   model = build_model(config)
-  shape = image_shape(model)
-  conditioning = conditioning or build_conditioning(config, model)
+  if conditioning is None:
+    conditioning = build_conditioning(config, model)
   if config.task == "distillation":
-    student = build_student(config, model)
-    steps = iterations or config.sampling.iterations
+    generator = _build_one_step(config, model, conditioning, iterations)
+  else:
+    generator = _build_sampler(config, model, conditioning)
+  decoder = build_decoder(config, generator.image_shape[-1])
+  return generator.with_decoder(decoder)
 
-    def generate(params, noise, y):
-      return student(params, noise, y, steps)
 
-    if not student.has_equilibrium:
-      steps = None
-    made = {
-      "model": plain(config.model),
-      "equilibrium": plain(config.equilibrium),
+def _build_one_step(
+  config: ml_collections.ConfigDict,
+  model: nn.Module,
+  conditioning: Conditioning,
+  iterations: int | None,
+) -> Generator:
+  """Builds a one-step generator, without a decoder."""
+  student = build_student(config, model)
+  num_iterations = iterations or config.sampling.iterations
+
+  def generate(params, noise, y):
+    return student(params, noise, y, num_iterations)
+
+  steps = num_iterations if student.has_equilibrium else None
+  return Generator(
+    generate,
+    nfe=1,
+    image_shape=image_shape(model),
+    conditioning=conditioning,
+    sampler="one call",
+    steps=steps,
+    guidance="none",
+    settings={
+      "model": config_to_dict(config.model),
+      "equilibrium": config_to_dict(config.equilibrium),
       "iterations": steps,
       "z0": student.z0,
-    }
-    return Generator(
-      generate, 1, shape, conditioning, "one call", steps, "none", made
-    )
+    },
+  )
 
-  process = build_process(config)
+
+def _build_sampler(
+  config: ml_collections.ConfigDict,
+  model: nn.Module,
+  conditioning: Conditioning,
+) -> Generator:
+  """Builds a sampler around a guided denoiser, without a decoder."""
+  shape, process = image_shape(model), build_process(config)
   name, fields = name_and_fields(config.sampler)
   sampler = create_sampler(name, process, **fields)
   guidance = Guidance(**config.guidance)
@@ -67,14 +92,14 @@ def _build_undecoded(config, iterations, conditioning) -> Generator:
     return sampler(guided, noise, shape)
 
   sections = ("model", "process", "sampler", "guidance")
+  settings = {section: config_to_dict(config[section]) for section in sections}
   return Generator(
     generate,
-    sampler.evaluations,
-    shape,
-    conditioning,
-    name,
-    fields.get("num_steps", fields.get("steps")),
-    guidance.describe(),
-    {section: plain(config[section]) for section in sections}
-    | conditioning.facts(),
+    nfe=sampler.evaluations,
+    image_shape=shape,
+    conditioning=conditioning,
+    sampler=name,
+    steps=fields.get("num_steps", fields.get("steps")),
+    guidance=guidance.describe(),
+    settings=settings | conditioning.metadata(),
   )

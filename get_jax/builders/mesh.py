@@ -1,19 +1,32 @@
 """Builds the device meshes of a config."""
 
+from collections.abc import Sequence
+
 import jax
+import ml_collections
+from jax.sharding import Mesh
 
 from get_jax.training.sharding import AXES, make_mesh
 
 
-def build_mesh(config, devices=None):
-  """The mesh of `config.mesh` over all devices, or those given."""
+def build_mesh(
+  config: ml_collections.ConfigDict,
+  devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+  """Builds the mesh of `config.mesh`.
+
+  Args:
+    config: the experiment.
+    devices: devices of the mesh; None selects all devices.
+  """
   return make_mesh([config.mesh[axis] for axis in AXES], devices)
 
 
-def build_sampling_mesh(config):
-  """Where samples are drawn: every process on its own devices.
+def build_sampling_mesh(config: ml_collections.ConfigDict) -> Mesh:
+  """Builds the mesh that samples are generated on.
 
-  Samples do not depend on one another, so no process waits for another.
+  With several processes, every process uses its own devices: samples do not
+  depend on one another, so no process has to wait for another.
   """
   if jax.process_count() == 1:
     return build_mesh(config)

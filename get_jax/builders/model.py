@@ -1,7 +1,11 @@
 """Builds the network of a config."""
 
+from collections.abc import Callable
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import ml_collections
 
 from get_jax.builders.sections import name_and_fields
 from get_jax.distillation.student import Student
@@ -9,24 +13,28 @@ from get_jax.equilibrium.settings import Settings
 from get_jax.models import create_model
 
 
-def build_model(config):
-  """The network of `config.model`, solved as `config.equilibrium` says."""
+def build_model(config: ml_collections.ConfigDict) -> nn.Module:
+  """Builds the network of `config.model`.
+
+  If the config has a section `equilibrium`, the network gets the solver and
+  the gradient of that section.
+  """
   name, fields = name_and_fields(config.model)
   if config.get("equilibrium"):
-    found = Settings.of(config.equilibrium.to_dict())
-    fields |= {"solver": found.solver, "gradient": found.gradient}
+    settings = Settings.of(config.equilibrium.to_dict())
+    fields |= {"solver": settings.solver, "gradient": settings.gradient}
   return create_model(name, **fields)
 
 
-def image_shape(model) -> tuple[int, int, int]:
-  """(H, W, C) of what the network sees."""
+def image_shape(model: nn.Module) -> tuple[int, int, int]:
+  """Returns (H, W, C) of the images or latents that a network takes."""
   size = model.input_size
   height, width = (size, size) if isinstance(size, int) else size
   return height, width, model.in_channels
 
 
-def build_init(model):
-  """`init(key) -> params` of a network."""
+def build_init(model: nn.Module) -> Callable[[jax.Array], dict]:
+  """Builds the initialisation `init(key) -> params` of a network."""
 
   def init(key):
     inputs = jax.tree.map(jnp.zeros_like, model.inputs(1))
@@ -35,6 +43,8 @@ def build_init(model):
   return init
 
 
-def build_student(config, model) -> Student:
-  """The one-step generator of a distillation."""
+def build_student(
+  config: ml_collections.ConfigDict, model: nn.Module
+) -> Student:
+  """Builds the one-step generator of a distillation."""
   return Student(model, image_shape(model), config.distillation.z0)

@@ -1,10 +1,16 @@
 """Builds the training objective of a config."""
 
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import ml_collections
+
 from get_jax.builders.conditioning import build_conditioning
 from get_jax.builders.model import build_student
 from get_jax.builders.process import build_augmentation, build_process
 from get_jax.diffusion.noise import SampleNoise
-from get_jax.diffusion.objective import Denoising
+from get_jax.diffusion.denoising import Denoising
 from get_jax.distillation.objective import Distillation
 from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Conditioning
@@ -12,52 +18,68 @@ from get_jax.training.rng import named_key
 
 
 def build_objective(
-  config,
-  model,
+  config: ml_collections.ConfigDict,
+  model: nn.Module,
   pairs_seed: int | None = None,
   conditioning: Conditioning | None = None,
-):
-  """`objective(params, batch, key) -> (loss, metrics)` of `config.task`.
+) -> Denoising | Distillation:
+  """Builds `objective(params, batch, key) -> (loss, metrics)` of `config.task`.
 
   Args:
     config: the experiment.
-    model: its network.
-    pairs_seed: seed of the pairs' noise, where the task is distillation; None
-      takes the noise that the records hold.
-    conditioning: what the network is told; None makes it from the config.
+    model: the network of the experiment.
+    pairs_seed: for a distillation, the seed of the pairs' noise; None uses the
+      noise that is stored in the records.
+    conditioning: conditioning of the training data; None builds that of the
+      config.
 
   Raises:
     UsageError: the settings contradict each other.
   """
   if config.task == "denoising":
-    null = (conditioning or build_conditioning(config, model)).null
-    if config.label_dropout and null is None:
-      raise UsageError(
-        f"label_dropout is {config.label_dropout} but {config.model.name} has "
-        "no null class; expected model.null_class=True or no dropout"
-      )
+    return _build_denoising(config, model, conditioning)
+  return _build_distillation(config, model, pairs_seed)
 
-    conditional = model.inputs(1)[2] is not None
 
-    def apply(params, x, t, y, key, **kwargs):
-      y = y if conditional else None
-      rngs = {"dropout": key}
-      variables = {"params": params}
-      return model.apply(variables, x, t, y, train=True, rngs=rngs, **kwargs)
+def _build_denoising(
+  config: ml_collections.ConfigDict,
+  model: nn.Module,
+  conditioning: Conditioning | None,
+) -> Denoising:
+  if conditioning is None:
+    conditioning = build_conditioning(config, model)
+  null = conditioning.null
+  if config.label_dropout and null is None:
+    raise UsageError(
+      f"label_dropout is {config.label_dropout} but {config.model.name} has "
+      "no null class; expected model.null_class=True or label_dropout=0"
+    )
+  is_conditional = model.inputs(1)[2] is not None
 
-    process, augment = build_process(config), build_augmentation(config, model)
-    return Denoising(apply, process, null, config.label_dropout, augment)
+  def apply(params, x, t, y, key, **kwargs):
+    y = y if is_conditional else None
+    rngs = {"dropout": key}
+    variables = {"params": params}
+    return model.apply(variables, x, t, y, train=True, rngs=rngs, **kwargs)
+
+  process, augment = build_process(config), build_augmentation(config, model)
+  return Denoising(apply, process, null, config.label_dropout, augment)
+
+
+def _build_distillation(
+  config: ml_collections.ConfigDict, model: nn.Module, pairs_seed: int | None
+) -> Distillation:
   student = build_student(config, model)
   pairs_key = None if pairs_seed is None else named_key(pairs_seed, "pairs")
 
   def generate(params, samples):
-    y = samples.get("label")
+    noise: Callable[[int, tuple[int, ...]], jax.Array]
     if pairs_key is None:
       noise = lambda stream, shape: samples["noise"]  # noqa: E731
     else:
       noise = SampleNoise.of(pairs_key, samples["index"])
     start = SampleNoise(samples["start"])
-    iterations = config.distillation.iterations
+    y, iterations = samples.get("label"), config.distillation.iterations
     return student.outputs(params, noise, start, y, iterations)
 
   distance, decay = config.distillation.distance, config.distillation.decay

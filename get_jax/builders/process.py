@@ -1,23 +1,29 @@
-"""Builds the diffusion process of a config and its augmentation."""
+"""Builds the diffusion process and the augmentation of a config."""
+
+import flax.linen as nn
+import ml_collections
 
 from get_jax.builders.sections import name_and_fields
 from get_jax.diffusion import create_process
 from get_jax.diffusion.augmentation import Augmentation
+from get_jax.diffusion.process import Process
 from get_jax.errors import UsageError
 
 
-def build_process(config):
-  """The diffusion process of `config.process`."""
+def build_process(config: ml_collections.ConfigDict) -> Process:
+  """Builds the diffusion process of `config.process`."""
   name, fields = name_and_fields(config.process)
   return create_process(name, **fields)
 
 
-def build_augmentation(config, model) -> Augmentation | None:
-  """The augmentation of `config.augmentation`; None where that is empty.
+def build_augmentation(
+  config: ml_collections.ConfigDict, model: nn.Module
+) -> Augmentation | None:
+  """Builds the augmentation of `config.augmentation`; None if it is empty.
 
   Raises:
-    UsageError: a setting is unknown, or the network does not take as many
-      labels as the augmentation gives.
+    UsageError: a setting is unknown, or the network takes another number of
+      augmentation labels than the augmentation gives.
   """
   fields = dict(config.get("augmentation", {}).items())
   if not fields:
@@ -25,11 +31,11 @@ def build_augmentation(config, model) -> Augmentation | None:
   try:
     augmentation = Augmentation(**fields)
   except TypeError as error:
-    raise UsageError(f"augmentation does not fit: {error}") from error
-  taken, given = getattr(model, "augment_dim", 0), augmentation.num_labels
-  if taken != given:
+    raise UsageError(f"augmentation has wrong settings: {error}") from error
+  expected, given = getattr(model, "augment_dim", 0), augmentation.num_labels
+  if expected != given:
     raise UsageError(
-      f"{config.model.name} takes {taken} labels of an augmentation; "
-      f"augmentation has {given}"
+      f"{config.model.name} takes {expected} augmentation labels; the "
+      f"augmentation gives {given}"
     )
   return augmentation

@@ -1,15 +1,17 @@
-"""Reads sections of a config that name what they configure."""
+"""Reads parts of a config that several builders share."""
+
+import ml_collections
 
 from get_jax.errors import UsageError
 
 TASKS = ("denoising", "distillation")
 
 
-def check_task(config) -> None:
-  """Refuses a task that there is not.
+def check_task(config: ml_collections.ConfigDict) -> None:
+  """Checks that `config.task` is one of `TASKS`.
 
   Raises:
-    UsageError: `config.task` is unknown.
+    UsageError: the task is unknown.
   """
   if config.task not in TASKS:
     raise UsageError(
@@ -17,13 +19,13 @@ def check_task(config) -> None:
     )
 
 
-def name_and_fields(section) -> tuple[str, dict]:
-  """A section of a config as its `name` and the other keys.
+def name_and_fields(section: ml_collections.ConfigDict) -> tuple[str, dict]:
+  """Splits a section of a config into its `name` and its other keys.
 
   Raises:
     UsageError: the section has no `name`.
   """
-  section = dict(section.items())
-  if "name" not in section:
-    raise UsageError(f"a section of the config has no name: {section}")
-  return section.pop("name"), section
+  fields = dict(section.items())
+  if "name" not in fields:
+    raise UsageError(f"a section of the config has no name: {fields}")
+  return fields.pop("name"), fields

@@ -1,10 +1,12 @@
-"""What a step of training is made of, with shapes in place of data."""
+"""Builds the training step of a config and its abstract inputs."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import ml_collections
 
 from get_jax.builders.model import build_init, image_shape
 from get_jax.builders.objective import build_objective
@@ -12,20 +14,18 @@ from get_jax.generation.conditioning import Conditioning
 from get_jax.training.ema import create_ema
 from get_jax.training.optimizer import create_optimizer
 from get_jax.training.rng import named_key
-from get_jax.training.state import TrainState, state_maker
+from get_jax.training.state import TrainState, make_init_state
 from get_jax.training.step import make_train_step
-
-Shapes = Mapping[str, jax.ShapeDtypeStruct]
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingStep:
-  """A fresh state and the step that improves it, both pure.
+  """Pure functions that initialise and update a training state.
 
   Attributes:
     init_state: (key) -> TrainState.
-    init_key: the key of the run's initialisation.
-    step: (state, batch) -> (state, first bad step).
+    init_key: PRNG key of the initialisation.
+    step: (state, batch) -> (state, first step with a non-finite value).
   """
 
   init_state: Callable[[jax.Array], TrainState]
@@ -34,18 +34,18 @@ class TrainingStep:
 
 
 def build_training_step(
-  config,
-  model,
-  batch: Shapes,
+  config: ml_collections.ConfigDict,
+  model: nn.Module,
+  batch: Mapping[str, jax.ShapeDtypeStruct],
   pairs_seed: int | None = None,
   conditioning: Conditioning | None = None,
 ) -> TrainingStep:
-  """The training step of an experiment.
+  """Builds the training step of an experiment.
 
   Args:
     config: the experiment.
-    model: its network.
-    batch: shapes and types of a step's records.
+    model: the network of the experiment.
+    batch: shapes and dtypes of a batch, by name.
     pairs_seed: see `build_objective`.
     conditioning: see `build_objective`.
 
@@ -56,7 +56,7 @@ def build_training_step(
   optimizer = create_optimizer(config.optimizer, config.num_steps)
   init, init_key = build_init(model), named_key(config.seed, "init")
   params = jax.eval_shape(init, init_key)
-  names = sorted(jax.eval_shape(objective, params, batch, init_key)[1])
+  metric_names = sorted(jax.eval_shape(objective, params, batch, init_key)[1])
   step = make_train_step(
     objective,
     optimizer,
@@ -66,11 +66,23 @@ def build_training_step(
     config.optimizer.get("nonfinite", "stop") == "stop",
     config.accumulation,
   )
-  return TrainingStep(state_maker(init, names, optimizer), init_key, step)
+  init_state = make_init_state(init, metric_names, optimizer)
+  return TrainingStep(init_state, init_key, step)
 
 
-def batch_shapes(config, model) -> dict[str, jax.ShapeDtypeStruct]:
-  """Shapes of a step's records as the network takes them, without any data."""
+def batch_shapes(
+  config: ml_collections.ConfigDict, model: nn.Module
+) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns the shapes of a training batch, derived from config and network.
+
+  Args:
+    config: the experiment; no data is read.
+    model: the network of the experiment.
+
+  Returns:
+    "image" (B, H, W, C) float32; "label", if the network is conditional, with
+    the shape and dtype that it takes; "index" (B,) int32 for a distillation.
+  """
   size = config.batch_size
   shapes = {
     "image": jax.ShapeDtypeStruct((size, *image_shape(model)), jnp.float32)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from get_jax.builders.decoder import is_latent
-from get_jax.builders.evaluator import conventions_of
+from get_jax.builders.evaluator import build_conventions
 from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_sampling_mesh
 from get_jax.builders.sections import check_task
@@ -20,7 +20,7 @@ from get_jax.generation.image_sampler import ImageSampler
 from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.rng import named_key
-from get_jax.training.work import assign_shards
+from get_jax.training.shard_assignment import assign_shards
 from get_jax.training.workdir import open_workdir, write_results
 
 FORMAT = "get_jax samples 1"
@@ -48,7 +48,7 @@ def run(config, workdir: str) -> None:
     "weights": "ema",
     "sampler": generator.sampler,
     "steps": generator.steps,
-    "evaluations": generator.evaluations,
+    "evaluations": generator.nfe,
     "guidance": generator.guidance,
     "decoder": generator.decoder and generator.decoder.name,
     "settings": generator.settings,
@@ -75,10 +75,10 @@ def _draw(
   """Makes the batches that are missing; returns their directory."""
   sampling = config.sampling
   key = named_key(sampling.seed, "sample")
-  offset = conventions_of(config).uint8_offset
+  offset = build_conventions(config).uint8_offset
   kind = "float32" if latent else "uint8"
   arrays = {"image": (kind, generator.output_shape)}
-  if generator.conditioning.choose(key, np.arange(1)) is not None:
+  if generator.conditioning.sample_ids(key, np.arange(1)) is not None:
     arrays["chosen"] = ("int32", ())
   facts = {**protocol, "params": params_digest(params), "uint8_offset": offset}
   layout = Layout(FORMAT, sampling.count, sampling.batch_size, arrays, facts)
@@ -89,7 +89,7 @@ def _draw(
   image_sampler = ImageSampler(generator, key, sampling.batch_size, mesh)
   with assign_shards(writer.missing) as shards:
     indices = [np.asarray(layout.shard_range(shard)) for shard in shards]
-    made = image_sampler.parts(params, indices)
+    made = image_sampler.sample_shards(params, indices)
     for shard, (images, chosen) in zip(shards, made, strict=True):
       found = {"image": images if latent else to_uint8(images, offset)}
       if chosen is not None:
@@ -103,7 +103,7 @@ def _join(parts: pathlib.Path, path: pathlib.Path, generator: Generator):
   remake = "run --mode=sample to make what is missing"
   reader = ShardReader(parts, FORMAT, remake)
   records = reader.read(np.arange(len(reader)))
-  names = generator.conditioning.names(records.get("chosen"))
+  names = generator.conditioning.descriptions(records.get("chosen"))
   arrays = {"arr_0": records["image"]}
   if names is not None:
     arrays["arr_1"] = names
