@@ -1,19 +1,15 @@
-r"""DiT's results on ImageNet (Peebles and Xie 2023), and ours beside them.
+"""Tables of DiT (Peebles and Xie 2023), numbered as in arXiv v2.
 
-Tables are numbered as in arXiv v2.
-
-    python experiments/quality_dit.py
-    python experiments/quality_dit.py table2 \
-      --run "DiT-XL/2-G (1.50)=runs/dit_xl2"
+`QUALITY` has the results on ImageNet; `SIZES` has Tables 1 and 4.
 """
 
-from beside_published import PublishedTable, main
+from published.tables import QualityTable, SizeRow, SizeTable
 
 SCORES = ("fid", "sfid", "inception_score", "precision", "recall")
 DECODER = "250 DDPM steps, decoder ft-EMA; guidance on 3 of 4 channels."
 
-TABLES = {
-  "table2": PublishedTable(
+QUALITY: dict[str, QualityTable] = {
+  "table2": QualityTable(
     title="DiT, Table 2: ImageNet 256x256, 7M steps",
     preset="dit",
     scores=SCORES,
@@ -24,7 +20,7 @@ TABLES = {
     },
     notes=DECODER,
   ),
-  "table3": PublishedTable(
+  "table3": QualityTable(
     title="DiT, Table 3: ImageNet 512x512, 3M steps",
     preset="dit",
     scores=SCORES,
@@ -35,7 +31,7 @@ TABLES = {
     },
     notes=DECODER,
   ),
-  "table4": PublishedTable(
+  "table4": QualityTable(
     title="DiT, Table 4: without guidance",
     preset="dit",
     scores=("fid",),
@@ -63,7 +59,7 @@ TABLES = {
     notes="Decoder ft-MSE in the scaling study. 512x512 at 3000K is 12.03 in "
     "Table 3.",
   ),
-  "table5": PublishedTable(
+  "table5": QualityTable(
     title="DiT, Table 5: decoders, DiT-XL/2-G (1.50), ImageNet 256x256",
     preset="dit",
     scores=SCORES,
@@ -75,5 +71,57 @@ TABLES = {
   ),
 }
 
-if __name__ == "__main__":
-  main(TABLES)
+# Parameters and Gflops of Table 4, in latents of 256-pixel images.
+SCALING = {
+  "S/8": ("33", "0.36"),
+  "S/4": ("33", "1.41"),
+  "S/2": ("33", "6.06"),
+  "B/8": ("131", "1.42"),
+  "B/4": ("130", "5.56"),
+  "B/2": ("130", "23.01"),
+  "L/8": ("459", "5.01"),
+  "L/4": ("458", "19.70"),
+  "L/2": ("458", "80.71"),
+  "XL/8": ("676", "7.39"),
+  "XL/4": ("675", "29.05"),
+  "XL/2": ("675", "118.64"),
+}
+DESIGNS = {
+  "in-context": ("449", "119.37"),
+  "cross-attention": ("598", "137.62"),
+  "adaLN": ("600", "118.56"),
+}
+NOTES = {"B/4": "the only row with fewer Gflops than the matrix products alone"}
+
+SIZES: tuple[SizeTable, ...] = (
+  SizeTable(
+    title="DiT, Table 1: patch 4",
+    rows=(
+      SizeRow("DiT-S", "DiT-S/4", macs="1.4"),
+      SizeRow("DiT-B", "DiT-B/4", macs="5.6"),
+      SizeRow("DiT-L", "DiT-L/4", macs="19.7"),
+      SizeRow("DiT-XL", "DiT-XL/4", macs="29.1", note="Table 4 says 29.05"),
+    ),
+  ),
+  SizeTable(
+    title="DiT, Table 4",
+    rows=(
+      *(
+        SizeRow(
+          f"DiT-{name}", f"DiT-{name}", *printed, note=NOTES.get(name, "")
+        )
+        for name, printed in SCALING.items()
+      ),
+      *(
+        SizeRow(f"DiT-XL/2, {block}", "DiT-XL/2", *printed, dict(block=block))
+        for block, printed in DESIGNS.items()
+      ),
+      SizeRow(
+        "DiT-XL/2, 512", "DiT-XL/2", "675", "524.60", dict(image_size=512)
+      ),
+    ),
+    notes="The paper's Gflops above 20 are 0.011% to 0.022% larger than the "
+    "multiply-adds of matrix products: adding 2 x depth x tokens x width gives "
+    "its numbers in all rows but B/4.",
+  ),
+)

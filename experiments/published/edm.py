@@ -1,15 +1,10 @@
-r"""EDM's results (Karras et al. 2022), and ours beside them.
+"""Tables of EDM (Karras et al. 2022): quality."""
 
-    python experiments/quality_edm.py
-    python experiments/quality_edm.py cifar10 \
-      --run "unconditional, VP=runs/edm_cifar10"
-"""
-
-from beside_published import PublishedTable, main
+from published.tables import QualityTable
 
 
-def _table(title: str, rows: dict, notes: str = "") -> PublishedTable:
-  return PublishedTable(
+def _table(title: str, rows: dict, notes: str = "") -> QualityTable:
+  return QualityTable(
     title=f"EDM, {title}",
     preset="edm",
     scores=("fid",),
@@ -18,7 +13,7 @@ def _table(title: str, rows: dict, notes: str = "") -> PublishedTable:
   )
 
 
-TABLES = {
+QUALITY: dict[str, QualityTable] = {
   "cifar10": _table(
     "Table 2, F: CIFAR-10, 35 evaluations",
     {
@@ -29,7 +24,7 @@ TABLES = {
     },
     "Others who retrained the unconditional VP model report 2.04 to 2.08, and "
     "changes from one snapshot to the next. VE: unverified, the paper's text "
-    "was not at hand.",
+    "was not available.",
   ),
   "ffhq64": _table(
     "Table 2, F: FFHQ 64x64, 79 evaluations",
@@ -39,12 +34,9 @@ TABLES = {
   "afhqv2": _table(
     "Table 2, F: AFHQv2 64x64, 79 evaluations",
     {"VP": 1.96, "VE": 2.16},
-    "VE: unverified, the paper's text was not at hand.",
+    "VE: unverified, the paper's text was not available.",
   ),
   "imagenet64": _table(
     "ImageNet 64x64, 511 evaluations", {"ADM architecture": 1.36}
   ),
 }
-
-if __name__ == "__main__":
-  main(TABLES)
