@@ -21,7 +21,7 @@ def build_model(config: ml_collections.ConfigDict) -> nn.Module:
   """
   name, fields = name_and_fields(config.model)
   if config.get("equilibrium"):
-    settings = Settings.of(config.equilibrium.to_dict())
+    settings = Settings.from_config(config.equilibrium.to_dict())
     fields |= {"solver": settings.solver, "gradient": settings.gradient}
   return create_model(name, **fields)
 

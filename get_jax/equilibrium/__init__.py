@@ -1,4 +1,4 @@
-"""Fixed points in pure JAX: solvers, gradients and regularisers."""
+"""Fixed-point solvers, their gradients and regularisers, in pure JAX."""
 
 from get_jax.equilibrium.anderson import Anderson
 from get_jax.equilibrium.broyden import Broyden
@@ -8,13 +8,13 @@ from get_jax.equilibrium.correction import (
   Linear,
   correction_loss,
 )
+from get_jax.equilibrium.fixed_point import fixed_point
 from get_jax.equilibrium.gradients import (
   Implicit,
   JacobianFree,
   Phantom,
   Unrolled,
 )
-from get_jax.equilibrium.problem import fixed_point
 from get_jax.equilibrium.regularizers import (
   gaussian_like,
   jacobian_penalty,

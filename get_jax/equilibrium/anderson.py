@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from get_jax.equilibrium import batch
+from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.solvers import Solver
 from get_jax.equilibrium.typing import Array, PyTree
 
@@ -14,12 +14,12 @@ WINDOW = 12
 
 
 class Memory(NamedTuple):
-  """The last evaluations, in a ring of M rows.
+  """The last M evaluations, in a ring buffer.
 
   Attributes:
     images: f(z_i), leaves (M, B, ...).
-    differences: f(z_i) - z_i in the accumulator's dtype, leaves (M, B, ...).
-    gram: their inner products, (B, M, M).
+    differences: f(z_i) - z_i in the accumulator dtype, leaves (M, B, ...).
+    gram: inner products of the differences, (B, M, M).
   """
 
   images: PyTree
@@ -29,21 +29,25 @@ class Memory(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Anderson(Solver):
-  """Combines the last evaluations so that their residuals cancel.
+  """Anderson acceleration (Walker and Ni, 2011).
 
-  The next point is sum_i a_i (mixing f(z_i) + (1 - mixing) z_i), with the
-  weights a of sum one that minimise |sum_i a_i (f(z_i) - z_i)|^2 plus a ridge
-  (Walker and Ni, Anderson Acceleration for Fixed-Point Iterations, 2011). The
-  first step is a plain one. The value returned is the image f(z).
+  The next point is sum_i a_i (mixing f(z_i) + (1 - mixing) z_i). The weights a
+  sum to one and minimise |sum_i a_i (f(z_i) - z_i)|^2 plus a ridge term. The
+  first step is a plain step. The value returned is the image f(z).
+
+  Source: Walker and Ni, Anderson Acceleration for Fixed-Point Iterations,
+  2011.
 
   Attributes:
-    window: evaluations that are combined, from 1 to `max_steps`; None means
-      12, or `max_steps` where that is less. The ring takes two states a row.
+    window: number of evaluations that are combined, from 1 to `max_steps`;
+      None means 12, or `max_steps` if that is less. The memory holds two
+      states for each.
     mixing: in (0, 1].
-    ridge: what is added to the diagonal of the Gram matrix of the residuals,
-      as a fraction of that diagonal: so the weights do not depend on the
-      scale of f, and acceleration does not fade as the residual falls.
-    absolute: adds `ridge` itself instead.
+    ridge: fraction of the diagonal of the Gram matrix of the residuals that is
+      added to this diagonal, >= 0. With a relative ridge the weights do not
+      depend on the scale of f, and acceleration remains effective as the
+      residual decreases.
+    absolute: whether `ridge` itself is added instead.
   """
 
   window: int | None = None
@@ -69,36 +73,36 @@ class Anderson(Solver):
 
   @property
   def rows(self) -> int:
-    """The window that is used."""
+    """The number of evaluations that the memory holds, M."""
     return self.window or min(WINDOW, self.max_steps)
 
-  def start(self, z0: PyTree) -> Memory:
-    """An empty ring."""
-    dtype = batch.accumulator(z0)
-    one = batch.norm(z0)[:, None, None]
+  def init(self, z0: PyTree) -> Memory:
+    """Returns an empty memory."""
+    dtype = tree_math.accumulator_dtype(z0)
+    one = tree_math.norm(z0)[:, None, None]
     return Memory(
-      images=batch.empty(z0, self.rows),
-      differences=batch.empty(z0, self.rows, dtype),
+      images=tree_math.zeros(z0, self.rows),
+      differences=tree_math.zeros(z0, self.rows, dtype),
       gram=jnp.zeros_like(jnp.tile(one, (self.rows, self.rows))),
     )
 
   def update(self, step, z, image, memory):
-    """Remembers the evaluation and combines what is in the ring."""
+    """Stores the evaluation and combines the stored ones."""
     row = step % self.rows
-    difference = batch.subtract(image, z)
+    difference = tree_math.subtract(image, z)
 
     def put(ring, leaf):
       return ring.at[row].set(leaf)
 
     images = jax.tree.map(put, memory.images, image)
     differences = jax.tree.map(put, memory.differences, difference)
-    products = jax.vmap(batch.inner, in_axes=(0, None), out_axes=1)(
+    products = jax.vmap(tree_math.inner, in_axes=(0, None), out_axes=1)(
       differences, difference
     )
     gram = memory.gram.at[:, row].set(products).at[:, :, row].set(products)
     filled = jnp.arange(self.rows) <= step
     diagonal = jnp.einsum("bmm->bm", gram)
-    # A residual that is exactly zero, or no number, leaves nothing to combine.
+    # If a residual is exactly zero or not finite, the plain step is taken.
     usable = ((diagonal > 0) & (diagonal < jnp.inf) | ~filled).all(axis=-1)
     usable = usable & (step > 0)
     weights = self.weights(gram, filled, usable)
@@ -109,23 +113,23 @@ class Anderson(Solver):
 
     point = jax.tree.map(combine, images, differences)
     usable = usable & jnp.isfinite(weights).all(axis=-1)
-    point = batch.select(usable, batch.cast_like(point, image), image)
+    point = tree_math.select(usable, tree_math.cast_like(point, image), image)
     return image, point, Memory(images, differences, gram)
 
   def weights(self, gram: Array, filled: Array, usable: Array) -> Array:
-    """The weights a, (B, M), zero where the ring is not yet filled.
+    """Returns the weights a, (B, M), zero for rows that are not filled yet.
 
     Args:
       gram: (B, M, M).
-      filled: (M,) bool, which rows count.
-      usable: (B,) bool; the other samples get weights without meaning, whose
-        derivative is zero.
+      filled: (M,) bool, the rows that hold an evaluation.
+      usable: (B,) bool. The weights of the other samples have no meaning, and
+        their derivative is zero.
     """
     eye = jnp.eye(self.rows, dtype=gram.dtype)
     gram = jnp.where(usable[:, None, None], gram, eye)
     diagonal = jnp.einsum("bmm->bm", gram)
     ridge = self.ridge * (1 if self.absolute else diagonal)
-    # An empty row gets the unit vector for its equation and 0 for its weight.
+    # The equation of an empty row is that of the identity, with weight 0.
     extra = jnp.where(filled, ridge, 1)
     ones = jnp.broadcast_to(filled.astype(gram.dtype), diagonal.shape)
     weights = jnp.linalg.solve(gram + extra[..., None] * eye, ones[..., None])

@@ -1,4 +1,4 @@
-"""Fixed-point correction: a loss on several states of one trajectory."""
+"""Fixed-point correction: a loss on several states of one solve."""
 
 import dataclasses
 
@@ -10,7 +10,9 @@ from get_jax.equilibrium.typing import Array
 
 @dataclasses.dataclass(frozen=True)
 class Exponential:
-  """Weights decay^(n-1-k); GET trains with decay 0.8.
+  """Exponential weights decay^(n-1-k) for state k of n.
+
+  GET trains with decay 0.8.
 
   Attributes:
     decay: in (0, 1].
@@ -19,39 +21,39 @@ class Exponential:
   decay: float = 0.8
 
   def weights(self, count: int) -> np.ndarray:
-    """The weights of `count` states, the last of them 1."""
+    """Returns the weights of `count` states; the last is 1."""
     return self.decay ** np.arange(count - 1, -1, -1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Linear:
-  """Weights 1 + bias - slope (n-1-k)/n.
+  """Linear weights 1 + bias - slope (n-1-k)/n for state k of n.
 
   Attributes:
-    slope: what the first state lacks, almost.
-    bias: added to all.
+    slope: the first weight is smaller than the last by slope (n-1)/n.
+    bias: added to all weights.
   """
 
   slope: float = 0.9
   bias: float = 0.0
 
   def weights(self, count: int) -> np.ndarray:
-    """The weights of `count` states, the last of them 1 + bias."""
+    """Returns the weights of `count` states; the last is 1 + bias."""
     return 1 + self.bias - self.slope * np.arange(count - 1, -1, -1.0) / count
 
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
-  """The same weight for all.
+  """The same weight for all states.
 
   Attributes:
-    weight: that weight.
+    weight: weight of every state.
   """
 
   weight: float = 1.0
 
   def weights(self, count: int) -> np.ndarray:
-    """The weights of `count` states."""
+    """Returns the weights of `count` states."""
     return np.full(count, self.weight)
 
 
@@ -60,14 +62,15 @@ EXPONENTIAL = Exponential()
 
 
 def correction_loss(values: Array, weighting: Weighting = EXPONENTIAL) -> Array:
-  """The weighted sum, not the mean, of the losses of successive states.
+  """Returns the weighted sum, not the mean, of the losses of the taps.
 
   Args:
-    values: the loss of every tap, (n, ...), the final state's last.
-    weighting: how much each counts.
+    values: the loss of every tap, (n, ...), ordered by step; the loss of the
+      final state is the last.
+    weighting: weights of the taps.
 
   Returns:
-    The sum over the first axis, shape (...).
+    The weighted sum over the first axis, shape (...).
   """
   weights = weighting.weights(values.shape[0])
   return jnp.tensordot(jnp.asarray(weights, values.dtype), values, axes=1)

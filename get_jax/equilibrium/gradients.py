@@ -1,8 +1,8 @@
-"""Derivatives of a fixed point, chosen independently of the solver.
+"""Gradient methods of a fixed point, independent of the solver.
 
-A gradient is a frozen dataclass. `Unrolled` differentiates through the
-solver's own steps. The others solve without a derivative and then attach one
-to the state that was found; `attach` does that for any state.
+A gradient method is a frozen dataclass. `Unrolled` differentiates through the
+steps of the solver. The other methods solve without a derivative and then
+attach a derivative to the solution; `attach` does that for any state.
 """
 
 import dataclasses
@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from get_jax.equilibrium import batch
+from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.anderson import Anderson
-from get_jax.equilibrium.loop import Loop
+from get_jax.equilibrium.iteration import Iteration
 from get_jax.equilibrium.solution import Solution
 from get_jax.equilibrium.solvers import Simple, Solver
 from get_jax.equilibrium.typing import Array, Map, PyTree
@@ -23,36 +23,44 @@ from get_jax.equilibrium.typing import Array, Map, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class Gradient:
-  """Solves without a derivative, then attaches one to value and taps."""
+  """Base class: solves, then attaches a derivative to the value and taps."""
 
-  def solve(self, loop: Loop, z0: PyTree, probe: Array | None) -> Solution:
-    """Runs the loop from z0."""
-    constant = loop.constant()
-    start = constant.start(jax.lax.stop_gradient(z0))
-    state, kept, trace = constant.run(start, loop.solver.max_steps)
-    solution = constant.solution(state, kept, trace)
-    return self.differentiable(loop, solution, probe)
-
-  def differentiable(
-    self, loop: Loop, solution: Solution, probe: Array | None
+  def solve(
+    self, iteration: Iteration, z0: PyTree, probe: Array | None
   ) -> Solution:
-    """The same solution with derivatives."""
+    """Runs the iteration from z0 and returns a differentiable solution.
+
+    Args:
+      iteration: the map, its arguments and the solver.
+      z0: the initial state, leaves (B, ...).
+      probe: see `get_jax.equilibrium.fixed_point`.
+    """
+    frozen = iteration.without_gradient()
+    start = frozen.init(jax.lax.stop_gradient(z0))
+    state, kept, trace = frozen.run(start, iteration.solver.max_steps)
+    solution = frozen.solution(state, kept, trace)
+    return self.with_gradient(iteration, solution, probe)
+
+  def with_gradient(
+    self, iteration: Iteration, solution: Solution, probe: Array | None
+  ) -> Solution:
+    """Returns the same solution with derivatives."""
     value = self.attach(
-      loop.f, loop.params, loop.x, solution.value, probe=probe
+      iteration.f, iteration.params, iteration.x, solution.value, probe=probe
     )
     taps = solution.taps
     if taps is not None:
-      attach = self.tapped().attach
+      attach = self.for_taps().attach
       earlier = jax.vmap(
-        functools.partial(attach, loop.f, loop.params, loop.x)
+        functools.partial(attach, iteration.f, iteration.params, iteration.x)
       )(jax.tree.map(lambda a: a[:-1], taps))
       taps = jax.tree.map(
         lambda a, b: jnp.concatenate([a, b[None]]), earlier, value
       )
     return dataclasses.replace(solution, value=value, taps=taps)
 
-  def tapped(self) -> "Gradient":
-    """The gradient that intermediate states get."""
+  def for_taps(self) -> "Gradient":
+    """Returns the gradient method of the taps before the final state."""
     return self
 
   def attach(
@@ -63,23 +71,33 @@ class Gradient:
     z: PyTree,
     probe: Array | None = None,
   ) -> PyTree:
-    """Gives the state z a derivative with respect to params and x."""
+    """Returns a state with a derivative with respect to params and x.
+
+    Args:
+      f: the map f(params, x, z).
+      params: parameters of f.
+      x: inputs of f.
+      z: the state, leaves (B, ...); its own derivative is discarded.
+      probe: see `get_jax.equilibrium.fixed_point`.
+    """
     raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)
 class Unrolled(Gradient):
-  """Back-propagation through the solver's steps, all or the last ones.
+  """Backpropagation through the solver's steps, all of them or the last ones.
 
   Attributes:
-    steps: how many of the last steps are differentiated; None means all. The
-      steps before them stop at the tolerance. These do not, since a finished
-      sample needs them for its derivative, and they are plain ones: a solver
-      that accelerates has nothing to go by at a fixed point.
-    policy: None keeps every intermediate array for the backward pass. A name
-      in `jax.checkpoint_policies`, or a policy itself, recomputes what it does
-      not keep: "nothing_saveable" leaves one state a step.
-    unroll: iterations in a row in the compiled loop, as in `lax.scan`.
+    steps: number of last steps that are differentiated; None means all. The
+      steps before them stop at the tolerance. The differentiated steps do not
+      stop, because a finished sample needs them for its derivative. They are
+      plain steps, because acceleration is ill-defined at a fixed point.
+    policy: None stores every intermediate array for the backward pass. The
+      name of a policy in `jax.checkpoint_policies`, or a policy, recomputes
+      what the policy does not save: "nothing_saveable" stores one state per
+      step.
+    unroll: number of iterations to unroll in the compiled loop, as in
+      `lax.scan`.
   """
 
   steps: int | None = None
@@ -93,32 +111,32 @@ class Unrolled(Gradient):
       )
     check_policy(self)
 
-  def solve(self, loop, z0, probe):
-    """Runs the loop, the differentiated steps as a scan."""
-    count = loop.solver.max_steps
+  def solve(self, iteration, z0, probe):
+    """Runs the iteration, with the differentiated steps as a `lax.scan`."""
+    count = iteration.solver.max_steps
     if self.steps is None or self.steps >= count:
-      state, kept, trace = loop.unroll(
-        loop.start(z0), 0, count, self.wrap, self.unroll
+      state, kept, trace = iteration.unroll(
+        iteration.init(z0), 0, count, self.wrap, self.unroll
       )
-      return loop.solution(state, kept, trace)
+      return iteration.solution(state, kept, trace)
     start = count - self.steps
-    before, early, early_trace = loop.constant().run(
-      loop.constant().start(jax.lax.stop_gradient(z0)), start
+    before, early, early_trace = iteration.without_gradient().run(
+      iteration.without_gradient().init(jax.lax.stop_gradient(z0)), start
     )
-    # All samples go on from their best state, and the last one is returned:
-    # those before have no derivative.
-    tail = loop.plain()
+    # All samples continue from their best state. The last state is returned,
+    # because the states before these steps have no derivative.
+    tail = iteration.plain()
     state, kept, trace = tail.unroll(
-      tail.start(before.value), start, count, self.wrap, self.unroll
+      tail.init(before.value), start, count, self.wrap, self.unroll
     )
     state = state._replace(steps=state.steps + before.steps)
     kept, trace = jax.tree.map(
       lambda a, b: jnp.concatenate([a, b]), (early, early_trace), (kept, trace)
     )
-    return loop.solution(state, kept, trace)
+    return iteration.solution(state, kept, trace)
 
   def wrap(self, function: Callable) -> Callable:
-    """Applies the checkpoint policy."""
+    """Applies the checkpoint policy to a function."""
     if self.policy is None:
       return function
     policy = self.policy
@@ -128,7 +146,7 @@ class Unrolled(Gradient):
 
 
 def check_policy(gradient: "Unrolled | Phantom") -> None:
-  """Raises ValueError for a name that is no checkpoint policy."""
+  """Raises ValueError if the policy is not a name of a checkpoint policy."""
   policy = gradient.policy
   if isinstance(policy, str) and not hasattr(jax.checkpoint_policies, policy):
     raise ValueError(
@@ -139,12 +157,15 @@ def check_policy(gradient: "Unrolled | Phantom") -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Phantom(Gradient):
-  """Damped steps after the solver, differentiated; the state they start from
-  is a constant (Geng et al., On Training Implicit Models, 2021).
+  """Phantom gradient: differentiates damped steps after the solver.
+
+  The state from which the steps start is a constant.
+
+  Source: Geng et al., On Training Implicit Models, 2021.
 
   Attributes:
-    steps: applications of f after the solver, >= 1.
-    tau: z <- tau f(z) + (1 - tau) z, in (0, 1].
+    steps: number of evaluations of f after the solver, >= 1.
+    tau: damping factor of the steps z <- tau f(z) + (1 - tau) z, in (0, 1].
     policy: as in `Unrolled`.
   """
 
@@ -160,60 +181,62 @@ class Phantom(Gradient):
     check_policy(self)
 
   def attach(self, f, params, x, z, probe=None):
-    """The state after the damped steps."""
-    loop = Loop(f, params, x, Simple(self.steps, damping=self.tau))
+    """Returns the state after the damped steps."""
+    iteration = Iteration(f, params, x, Simple(self.steps, damping=self.tau))
     unrolled = Unrolled(policy=self.policy)
-    return unrolled.solve(loop, jax.lax.stop_gradient(z), None).value
+    return unrolled.solve(iteration, jax.lax.stop_gradient(z), None).value
 
 
 @dataclasses.dataclass(frozen=True)
 class JacobianFree(Gradient):
-  """The derivative of one application of f at the state that was found.
+  """Jacobian-free gradient: differentiates one evaluation of f at z.
 
-  It leaves out how the state itself depends on the parameters: y = g instead
-  of the backward system of `Implicit` (Fung et al., JFB: Jacobian-Free
-  Backpropagation, 2022).
+  It neglects that the state z depends on the parameters: y = g instead of the
+  backward system of `Implicit`.
+
+  Source: Fung et al., JFB: Jacobian-Free Backpropagation, 2022.
   """
 
   def attach(self, f, params, x, z, probe=None):
-    """z itself; what it is differentiated as is f(params, x, z)."""
+    """Returns z with the derivative of f(params, x, z) at constant z."""
     return _attach(f, None, params, x, jax.lax.stop_gradient(z), None)
 
 
-# Relative: the scale of a cotangent is that of the loss over the batch size.
-ADJOINT = Anderson(max_steps=40, tolerance=1e-6, relative=True)
+# The tolerance is relative because the scale of a cotangent is that of the
+# loss divided by the batch size.
+ADJOINT_SOLVER = Anderson(max_steps=40, tolerance=1e-6, relative=True)
 
 
 @dataclasses.dataclass(frozen=True)
 class Implicit(Gradient):
   """The exact derivative by the implicit function theorem.
 
-  With J = df/dz at the state z and a cotangent g the backward pass solves
+  With J = df/dz at the state z and a cotangent g, the backward pass solves
   y = J^T y + g per sample and returns (df/dparams)^T y and (df/dx)^T y. Its
-  memory does not depend on the number of steps of either solve. The
-  derivative can itself be differentiated in reverse mode. Samples must not
-  interact in f. A sample whose backward solve gives no finite residual at all
-  adds nothing to the gradient.
+  memory does not depend on the number of steps of the forward or the backward
+  solve. The derivative can itself be differentiated in reverse mode. Samples
+  must not interact in f. A sample whose backward solve never has a finite
+  residual contributes zero to the gradient.
 
   Attributes:
-    solver: solves the backward system. Its tolerance should be relative: the
-      scale of g is that of the loss divided by the batch size.
+    solver: solver of the backward system. Its tolerance should be relative,
+      because the scale of g is that of the loss divided by the batch size.
   """
 
-  solver: Solver = ADJOINT
+  solver: Solver = ADJOINT_SOLVER
 
-  def tapped(self):
-    """Intermediate states are no fixed points; they do without a solve."""
+  def for_taps(self):
+    """Returns `JacobianFree`, because earlier states are not fixed points."""
     return JacobianFree()
 
   def attach(self, f, params, x, z, probe=None):
-    """z itself; the derivative is that of a fixed point at z.
+    """Returns z with the derivative of a fixed point at z.
 
-    The cotangent of `probe`, an array (B, 3), is the report on the backward
-    solve: residual, relative residual and steps per sample.
+    The cotangent of `probe`, an array (B, 3), contains the statistics of the
+    backward solve: residual, relative residual and steps per sample.
     """
     if probe is None:
-      probe = jnp.zeros_like(jnp.stack([batch.norm(z)] * 3, axis=-1))
+      probe = jnp.zeros_like(jnp.stack([tree_math.norm(z)] * 3, axis=-1))
     return _attach(f, self, params, x, jax.lax.stop_gradient(z), probe)
 
 
@@ -223,9 +246,9 @@ def _attach(f, implicit, params, x, z, probe):
 
 
 def _attach_forward(f, implicit, params, x, z, probe):
-  # The output of the call, and not its argument, is what is kept: so the
-  # state carries its derivative into the backward pass, and a derivative of
-  # the derivative is right.
+  # The residual is the output of the call and not its argument. Thus the state
+  # keeps its derivative in the backward pass, and second derivatives are
+  # correct.
   z = _attach(f, implicit, params, x, z, probe)
   return z, (params, x, z, probe)
 
@@ -248,8 +271,8 @@ _attach.defvjp(_attach_forward, _attach_backward)
 
 
 def _adjoint_map(pullback: Any, cotangent: PyTree, y: PyTree) -> PyTree:
-  """y -> J^T y + g, of which the backward system is the fixed point."""
-  return batch.add(pullback(y)[2], cotangent)
+  """Returns J^T y + g, whose fixed point solves the backward system."""
+  return tree_math.add(pullback(y)[2], cotangent)
 
 
 def solve_adjoint(
@@ -259,8 +282,10 @@ def solve_adjoint(
 
   Args:
     pullback: the second result of `jax.vjp(f, params, x, z)`.
-    cotangent: g, like z.
-    implicit: whose solver is used, and which differentiates the result.
+    cotangent: the cotangent g, like z.
+    implicit: provides the solver, and differentiates the result.
   """
-  loop = Loop(_adjoint_map, pullback, cotangent, implicit.solver)
-  return implicit.solve(loop, jax.tree.map(jnp.zeros_like, cotangent), None)
+  iteration = Iteration(_adjoint_map, pullback, cotangent, implicit.solver)
+  return implicit.solve(
+    iteration, jax.tree.map(jnp.zeros_like, cotangent), None
+  )

@@ -1,4 +1,4 @@
-"""Solver and gradient from a nested config, strictly."""
+"""Builds a solver and a gradient method from a config, with strict checks."""
 
 import dataclasses
 import difflib
@@ -31,65 +31,68 @@ FAMILIES = {Solver: SOLVERS, Gradient: GRADIENTS}
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-  """How an equilibrium is found and differentiated.
+  """The solver and the gradient method of an equilibrium layer.
 
   Attributes:
     solver: the forward solver.
-    gradient: the derivative.
+    gradient: the gradient method.
   """
 
   solver: Solver = Simple(max_steps=6)  # noqa: RUF009
   gradient: Gradient = Unrolled()  # noqa: RUF009
 
   @classmethod
-  def of(
+  def from_config(
     cls, config: Mapping[str, Any], where: str = "equilibrium"
   ) -> "Settings":
-    """Reads a mapping, for example an ml_collections ConfigDict.
+    """Builds the settings from a mapping, such as an ml_collections ConfigDict.
+
+    Example:
 
         solver = {"name": "anderson", "max_steps": 24, "tolerance": 1e-3}
         gradient = {"name": "implicit", "solver": {"name": "broyden"}}
-        Settings.of({"solver": solver, "gradient": gradient})
+        Settings.from_config({"solver": solver, "gradient": gradient})
 
     Args:
-      config: "solver" and "gradient", each with a "name" and fields of the
-        class of that name; what is left out keeps its default.
-      where: what an error calls the mapping.
+      config: mapping with the keys "solver" and "gradient". Each value is a
+        mapping with a "name" and fields of the class of that name. Missing
+        keys keep their defaults.
+      where: name of the mapping in error messages.
 
     Raises:
-      UsageError: for an unknown name or key, a value of the wrong type, or
-        one out of range.
+      UsageError: a name or key is unknown, or a value has the wrong type or
+        is out of range.
     """
-    return read(cls, config, where)
+    return _from_mapping(cls, config, where)
 
 
-def read(kind: type, config: Mapping[str, Any], where: str) -> Any:
-  """Makes the dataclass `kind` from a mapping."""
-  fields = {f.name for f in dataclasses.fields(kind) if f.init}
-  hints = typing.get_type_hints(kind)
+def _from_mapping(cls: type, config: Mapping[str, Any], where: str) -> Any:
+  """Returns the dataclass `cls` with fields from a mapping."""
+  fields = {f.name for f in dataclasses.fields(cls) if f.init}
+  hints = typing.get_type_hints(cls)
   values = {}
   for key in config:
     if key not in fields:
       raise UsageError(
-        f"{where} has no setting {key!r}; {nearest(key, fields)}."
+        f"{where} has no setting {key!r}; {_suggest(key, fields)}."
       )
-    values[key] = convert(config[key], hints[key], f"{where}.{key}")
+    values[key] = _convert(config[key], hints[key], f"{where}.{key}")
   try:
-    return kind(**values)
+    return cls(**values)
   except UsageError:
     raise
   except ValueError as error:
     raise UsageError(f"{where}: {error}") from error
 
 
-def convert(value: Any, hint: Any, where: str) -> Any:
-  """The value as its field wants it."""
+def _convert(value: Any, hint: Any, where: str) -> Any:
+  """Returns the value converted to the type of its field."""
   if hint in FAMILIES:
-    return member(value, FAMILIES[hint], where)
+    return _choose(value, FAMILIES[hint], where)
   options = (
     typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
   )
-  # True is an int to Python, and not to a reader.
+  # bool is a subclass of int, but True is not accepted as a number.
   if isinstance(value, bool):
     if bool in options:
       return value
@@ -102,15 +105,15 @@ def convert(value: Any, hint: Any, where: str) -> Any:
           return value
       elif isinstance(value, option):
         return value
-  wanted = " or ".join(getattr(o, "__name__", str(o)) for o in options)
-  raise UsageError(f"{where} is {value!r}; it must be {wanted}.")
+  expected = " or ".join(getattr(o, "__name__", str(o)) for o in options)
+  raise UsageError(f"{where} is {value!r}; it must be {expected}.")
 
 
-def member(config: Any, family: dict[str, type], where: str) -> Any:
-  """A member of a family of dataclasses, chosen by its "name"."""
+def _choose(config: Any, family: dict[str, type], where: str) -> Any:
+  """Returns an instance of the class of a family that "name" selects."""
   if isinstance(config, tuple(family.values())):
     return config
-  # A ConfigDict has a mapping's methods without being one.
+  # A ConfigDict has the methods of a mapping but is not a `Mapping`.
   if not hasattr(config, "keys") or "name" not in config:
     raise UsageError(
       f"{where} is {config!r}; it must be a mapping whose 'name' is one of "
@@ -119,12 +122,12 @@ def member(config: Any, family: dict[str, type], where: str) -> Any:
   rest = dict(config)
   name = rest.pop("name")
   if name not in family:
-    raise UsageError(f"{where}.name is {name!r}; {nearest(name, family)}.")
-  return read(family[name], rest, where)
+    raise UsageError(f"{where}.name is {name!r}; {_suggest(name, family)}.")
+  return _from_mapping(family[name], rest, where)
 
 
-def nearest(word: Any, known: Any) -> str:
-  """The known words, the most similar first."""
+def _suggest(word: Any, known: Any) -> str:
+  """Returns a phrase with the most similar known word and all known words."""
   close = difflib.get_close_matches(str(word), sorted(known), n=1, cutoff=0.5)
   listed = ", ".join(sorted(known)) or "none"
   if close:

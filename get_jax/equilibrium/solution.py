@@ -1,4 +1,4 @@
-"""What a solve returns."""
+"""The result of a fixed-point solve."""
 
 import dataclasses
 
@@ -10,21 +10,23 @@ from get_jax.equilibrium.typing import Array, PyTree
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Solution:
-  """A fixed point and how it was reached; B samples.
+  """The fixed points of B samples and the statistics of the solve.
 
   Attributes:
-    value: the state, structure and dtypes of z0. Only `value` and `taps`
-      carry gradients.
+    value: the state, with the structure and dtypes of z0. Only `value` and
+      `taps` carry gradients.
     residual: (B,) ||f(z) - z|| at the evaluation that gave `value`.
-    relative_residual: (B,) the same divided by ||f(z)||.
-    steps: (B,) int32, evaluations of f until the sample was finished.
+    relative_residual: (B,) `residual` divided by ||f(z)||.
+    steps: (B,) int32, the number of evaluations of f until the sample
+      finished.
     converged: (B,) bool, whether the residual fell below the tolerance;
-      False for all samples where the solver has none.
-    trace: (max_steps, B) residual of every evaluation, NaN after a sample was
-      finished; None unless asked for.
-    relative_trace: the same of the relative residual.
-    taps: states at the chosen steps, leaves (taps, B, ...), the last of them
-      `value`; None unless asked for.
+      False for all samples if the solver has no tolerance.
+    trace: (max_steps, B) residual of every evaluation, NaN after a sample has
+      finished; None unless requested.
+    relative_trace: (max_steps, B) relative residual of every evaluation, NaN
+      after a sample has finished; None unless requested.
+    taps: states at the requested steps, leaves (taps, B, ...), of which the
+      last is `value`; None unless requested.
   """
 
   value: PyTree

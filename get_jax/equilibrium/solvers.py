@@ -1,10 +1,10 @@
-"""What the solvers have in common, and the plain iteration.
+"""The solver interface, and plain fixed-point iteration.
 
-A solver is a frozen dataclass of settings with two methods. `start(z0)` makes
-its memory. `update(step, z, image, memory)` sees one evaluation
-image = f(z) and answers with the value that a caller would be given now, the
-point to evaluate next, and the new memory. Counting, stopping and freezing
-of samples are the loop's business.
+A solver is a frozen dataclass of settings with two methods. `init(z0)` returns
+its initial memory. `update(step, z, image, memory)` takes one evaluation
+image = f(z) and returns the value to report if the solve ended here, the point
+to evaluate next, and the new memory. `Iteration` counts the steps, stops the
+solve and freezes finished samples.
 """
 
 import dataclasses
@@ -12,21 +12,23 @@ from typing import Any
 
 import jax
 
-from get_jax.equilibrium import batch
+from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.typing import Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
 class Solver:
-  """Limits shared by all solvers.
+  """Base class of the solvers, with the settings common to all.
 
   Attributes:
-    max_steps: evaluations of f at most, >= 1.
-    tolerance: a sample is finished when its residual falls below it, and the
-      value returned is the one of the smallest residual seen. 0.0 never stops
-      but keeps the best; None neither stops nor keeps: exactly `max_steps`
-      evaluations and the last iterate, without any tracking.
-    relative: whether the tolerance is meant for ||f(z) - z|| / ||f(z)||.
+    max_steps: maximum number of evaluations of f, >= 1.
+    tolerance: a sample finishes when its residual falls below this value, and
+      the value with the smallest residual is returned. With 0.0 the solve
+      never stops early but still returns the value with the smallest
+      residual. With None it runs exactly `max_steps` evaluations and returns
+      the last iterate, without tracking residuals.
+    relative: whether the tolerance applies to ||f(z) - z|| / ||f(z)|| instead
+      of ||f(z) - z||.
   """
 
   max_steps: int = 40
@@ -45,14 +47,21 @@ class Solver:
         "None or at least 0."
       )
 
-  def start(self, z0: PyTree) -> Any:
-    """The memory before the first evaluation."""
+  def init(self, z0: PyTree) -> Any:
+    """Returns the memory before the first evaluation."""
     raise NotImplementedError
 
   def update(
     self, step: Array, z: PyTree, image: PyTree, memory: Any
   ) -> tuple[PyTree, PyTree, Any]:
-    """From f(z) to (value, next point, memory)."""
+    """Returns (value, next point, new memory) after one evaluation.
+
+    Args:
+      step: number of the evaluation, from 0; a scalar.
+      z: the evaluated point, leaves (B, ...).
+      image: f(z).
+      memory: the memory returned by `init` or by the previous `update`.
+    """
     raise NotImplementedError
 
 
@@ -61,7 +70,7 @@ class Simple(Solver):
   """Plain iteration z <- damping f(z) + (1 - damping) z.
 
   Attributes:
-    damping: in (0, 1]; 1 is undamped.
+    damping: in (0, 1]; 1 means no damping.
   """
 
   damping: float = 1.0
@@ -73,17 +82,17 @@ class Simple(Solver):
         f"Simple.damping is {self.damping}; it must lie in (0, 1]."
       )
 
-  def start(self, z0):
-    """Nothing to remember."""
+  def init(self, z0):
+    """Returns an empty memory."""
     return ()
 
   def update(self, step, z, image, memory):
-    """The damped image is both the value and the next point."""
+    """Returns the damped image as both the value and the next point."""
     if self.damping != 1:
       mixed = jax.tree.map(
         lambda p, q: self.damping * p + (1 - self.damping) * q,
-        batch.widen(image),
-        batch.widen(z),
+        tree_math.upcast(image),
+        tree_math.upcast(z),
       )
-      image = batch.cast_like(mixed, image)
+      image = tree_math.cast_like(mixed, image)
     return image, image, memory

@@ -1,4 +1,4 @@
-"""The words of the type annotations."""
+"""Type aliases of the package."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 Array = jax.Array
-# Any nesting of arrays: a state, parameters, inputs.
+# A pytree of arrays: a state, parameters or inputs.
 PyTree = Any
-# f(params, x, z) -> z' of the structure, shapes and dtypes of z.
+# f(params, x, z) -> a state of the structure, shapes and dtypes of z.
 Map = Callable[[PyTree, PyTree, PyTree], PyTree]

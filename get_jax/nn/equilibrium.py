@@ -26,8 +26,8 @@ class Equilibrium(nn.Module):
   Attributes:
     block: the module whose fixed point is taken; it may read any variables
       but change none.
-    solver: how the fixed point is found; see `Settings.of` for a strict way
-      from a config.
+    solver: how the fixed point is found; see `Settings.from_config` to
+      build it from a config with strict checks.
     gradient: how it is differentiated.
     normalization: maps the block's parameters to those it is iterated with,
       once in a forward pass; see `get_jax.nn.normalization`.

@@ -26,21 +26,21 @@ def test_a_config_becomes_solver_and_gradient():
       },
     }
   )
-  assert Settings.of(config) == Settings(
+  assert Settings.from_config(config) == Settings(
     Anderson(24, 1e-3), Implicit(Broyden(memory=8, relative=True))
   )
-  assert Settings.of({}) == Settings(Simple(6), Unrolled())
-  assert Settings.of(
+  assert Settings.from_config({}) == Settings(Simple(6), Unrolled())
+  assert Settings.from_config(
     {
       "solver": {"name": "simple", "tolerance": 0, "damping": 1},
       "gradient": {"name": "phantom", "steps": 3, "tau": 0.5},
     }
   ) == Settings(Simple(tolerance=0.0, damping=1.0), Phantom(3, 0.5))
   unrolled = {"name": "unrolled", "policy": "nothing_saveable"}
-  assert Settings.of({"gradient": unrolled}).gradient == Unrolled(
+  assert Settings.from_config({"gradient": unrolled}).gradient == Unrolled(
     policy="nothing_saveable"
   )
-  free = Settings.of({"gradient": {"name": "jacobian_free"}})
+  free = Settings.from_config({"gradient": {"name": "jacobian_free"}})
   assert free.gradient == JacobianFree()
 
 
@@ -84,6 +84,6 @@ def test_a_config_becomes_solver_and_gradient():
 )
 def test_what_is_unknown_is_an_error(config, sentence):
   with pytest.raises(UsageError) as caught:
-    Settings.of(config)
+    Settings.from_config(config)
   assert sentence in str(caught.value)
   assert str(caught.value).endswith(".")

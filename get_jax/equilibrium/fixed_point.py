@@ -1,4 +1,4 @@
-"""The front door: checks what comes in, solves, reports."""
+"""Solves a fixed-point problem, after checks of the input."""
 
 import dataclasses
 import itertools
@@ -6,10 +6,10 @@ import itertools
 import jax
 import jax.numpy as jnp
 
-from get_jax.equilibrium import batch
+from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.anderson import Anderson
 from get_jax.equilibrium.gradients import Gradient, Implicit
-from get_jax.equilibrium.loop import Loop
+from get_jax.equilibrium.iteration import Iteration
 from get_jax.equilibrium.solution import Solution
 from get_jax.equilibrium.solvers import Solver
 from get_jax.equilibrium.typing import Array, Map, PyTree
@@ -33,55 +33,58 @@ def fixed_point(
   """Solves z = f(params, x, z) for every sample of a batch.
 
   Args:
-    f: returns a state of the structure, shapes and dtypes of z. Samples must
-      not interact. What it is to be differentiated for must come in through
-      params and x, not through its closure.
-    params: shared by all samples; a pytree.
-    x: the inputs; a pytree.
-    z0: the start; a pytree of floating-point arrays with one leading batch
-      axis B. Give the solution of a similar problem for a warm start.
-    solver: how the fixed point is found.
-    gradient: how it is differentiated.
-    taps: the steps, from 1 to `solver.max_steps`, whose states are returned
-      in `Solution.taps`, followed by the final state unless it is the last of
-      them already. A tap holds what the solver would have returned had it
-      stopped there.
+    f: the map; returns a state of the structure, shapes and dtypes of z.
+      Samples must not interact. Values with respect to which f is to be
+      differentiated must be passed through params and x, not through its
+      closure.
+    params: parameters, shared by all samples; a pytree.
+    x: inputs; a pytree.
+    z0: initial state; a pytree of floating-point arrays with a leading batch
+      axis B. Pass the solution of a similar problem for a warm start.
+    solver: the forward solver.
+    gradient: the gradient method.
+    taps: ascending steps, from 1 to `solver.max_steps`, whose states are
+      returned in `Solution.taps`, followed by the final state unless the last
+      tap is `solver.max_steps`. A tap contains the value that the solver would
+      return if it stopped at that step.
     trace: whether the residuals of all evaluations are returned.
-    probe: zeros of shape (B, 3), for `Implicit` only: the gradient with
-      respect to it is residual, relative residual and steps of the backward
-      solve.
+    probe: zeros of shape (B, 3), only with `Implicit`. The gradient with
+      respect to the probe is the residual, the relative residual and the
+      number of steps of the backward solve per sample.
 
   Returns:
-    A `Solution`. A sample that did not converge, or whose f became NaN, gives
-    the best state it reached and `converged` False.
+    A `Solution`. For a sample that does not converge, or for which f becomes
+    NaN, it holds the best state reached and `converged` False.
 
   Raises:
-    ValueError: for a z0 that is not a finite floating-point batch, an f that
-      does not return what it was given, taps beyond the limit, or a probe
-      that does not fit.
+    ValueError: z0 is not a finite floating-point batch, f does not return the
+      structure, shapes and dtypes of z, the taps are out of range or do not
+      ascend, or the probe does not match the gradient method or the batch.
   """
-  check_start(z0)
+  check_z0(z0)
   if taps is not None:
     taps = check_taps(taps, solver.max_steps)
   if probe is not None:
-    check_probe(probe, gradient, batch.size(z0))
-  loop = Loop(Checked(f), params, x, solver, taps, trace)
-  return gradient.solve(loop, jax.tree.map(jnp.asarray, z0), probe)
+    check_probe(probe, gradient, tree_math.batch_size(z0))
+  iteration = Iteration(CheckedMap(f), params, x, solver, taps, trace)
+  return gradient.solve(iteration, jax.tree.map(jnp.asarray, z0), probe)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Checked:
-  """A map that refuses to change the structure, shapes or dtypes of z."""
+class CheckedMap:
+  """A map f that raises if it changes the structure, shapes or dtypes of z."""
 
   f: Map
 
   def __call__(self, params: PyTree, x: PyTree, z: PyTree) -> PyTree:
-    """f(params, x, z), compared with z."""
+    """Returns f(params, x, z) after the comparison with z."""
     image = self.f(params, x, z)
-    if jax.tree.structure(image) != jax.tree.structure(z):
+    returned, expected = jax.tree.structure(image), jax.tree.structure(z)
+    # The stubs of jaxlib lack the comparison operators of a PyTreeDef.
+    if returned != expected:  # type: ignore[operator]
       raise ValueError(
-        f"f returned the structure {jax.tree.structure(image)}; it must "
-        f"return that of z, {jax.tree.structure(z)}."
+        f"f returned the structure {returned}; it must return that of z, "
+        f"{expected}."
       )
     for (path, leaf), given in zip(
       jax.tree.leaves_with_path(image), jax.tree.leaves(z), strict=True
@@ -95,7 +98,7 @@ class Checked:
     return image
 
 
-def check_start(z0: PyTree) -> None:
+def check_z0(z0: PyTree) -> None:
   """Raises ValueError unless z0 is a finite floating-point batch."""
   leaves = jax.tree.leaves_with_path(z0)
   if not leaves:
@@ -111,8 +114,8 @@ def check_start(z0: PyTree) -> None:
     if jnp.ndim(leaf) < 1:
       raise ValueError(f"{name} is a scalar; a state needs a batch axis.")
     sizes.add(jnp.shape(leaf)[0])
-    # Under a transformation there is nothing to look at: such a sample comes
-    # back as it went in, not converged.
+    # The values of a tracer are unknown. There, a sample that is not finite
+    # is returned unchanged, not converged.
     if not isinstance(leaf, jax.core.Tracer):
       with jax.ensure_compile_time_eval():
         finite = bool(jnp.isfinite(leaf).all())
@@ -137,7 +140,7 @@ def check_taps(taps: tuple[int, ...], max_steps: int) -> tuple[int, ...]:
 
 
 def check_probe(probe: Array, gradient: Gradient, size: int) -> None:
-  """Raises ValueError unless the backward solve can report to the probe."""
+  """Raises ValueError unless the gradient method can use the probe."""
   if not isinstance(gradient, Implicit):
     raise ValueError(
       f"A probe was given with {type(gradient).__name__}; only Implicit has a "

@@ -1,8 +1,8 @@
-"""The one loop that runs every solver, with or without derivatives.
+"""Runs a solver, with or without derivatives.
 
-Samples are independent: each has its own residual, step count and end. A
-finished or diverged sample is frozen; it is still evaluated with its batch,
-but nothing that its neighbours do can change its result.
+Samples are independent: each has its own residual, step count and stopping
+time. A finished or diverged sample is frozen. It is still evaluated with its
+batch, but its result does not change and does not depend on other samples.
 """
 
 import dataclasses
@@ -13,14 +13,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from get_jax.equilibrium import batch
+from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.solution import Solution
 from get_jax.equilibrium.solvers import Simple, Solver
 from get_jax.equilibrium.typing import Array, Map, PyTree
 
 
 class State(NamedTuple):
-  """What goes round the loop; see `Solution` for the shapes."""
+  """The loop state of an iteration; see `Solution` for the shapes.
+
+  Attributes:
+    step: number of evaluations so far, () int32.
+    z: the point to evaluate next.
+    memory: memory of the solver.
+    value: the value to report.
+    residual: residual of `value`.
+    relative: relative residual of `value`.
+    steps: number of evaluations of each sample.
+    active: (B,) bool, the samples that have not finished.
+  """
 
   step: Array
   z: PyTree
@@ -32,8 +43,8 @@ class State(NamedTuple):
   active: Array
 
 
-class Record(NamedTuple):
-  """What one step leaves behind: the value so far and its own residuals."""
+class StepOutput(NamedTuple):
+  """The value to report after one step, and the residuals of that step."""
 
   value: PyTree
   residual: Array
@@ -41,17 +52,17 @@ class Record(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Loop:
-  """A map, its arguments and a solver, ready to run.
+class Iteration:
+  """The iteration of a map with a solver.
 
   Attributes:
-    f: f(params, x, z).
-    params: its first argument.
-    x: its second argument.
-    solver: the settings of the solver.
-    taps: the steps, counted from 1 and ascending, whose values are kept; None
-      keeps nothing.
-    trace: whether all residuals are kept.
+    f: the map f(params, x, z).
+    params: first argument of f.
+    x: second argument of f.
+    solver: the solver.
+    taps: ascending steps, counted from 1, whose values are stored; None stores
+      no values.
+    trace: whether the residuals of all steps are stored.
   """
 
   f: Map
@@ -61,28 +72,28 @@ class Loop:
   taps: tuple[int, ...] | None = None
   trace: bool = False
 
-  def constant(self) -> "Loop":
-    """The same loop without derivatives."""
+  def without_gradient(self) -> "Iteration":
+    """Returns the same iteration with constant `params` and `x`."""
     return dataclasses.replace(
       self,
       params=jax.lax.stop_gradient(self.params),
       x=jax.lax.stop_gradient(self.x),
     )
 
-  def plain(self) -> "Loop":
-    """The same loop by plain iteration, which never stops."""
+  def plain(self) -> "Iteration":
+    """Returns the same iteration with a plain solver without a tolerance."""
     damping = getattr(self.solver, "damping", 1.0)
     solver = Simple(self.solver.max_steps, damping=damping)
     return dataclasses.replace(self, solver=solver)
 
-  def start(self, z0: PyTree) -> State:
-    """The state before the first evaluation."""
-    size = batch.norm(z0)
+  def init(self, z0: PyTree) -> State:
+    """Returns the state before the first evaluation."""
+    size = tree_math.norm(z0)
     worst = jnp.full_like(size, jnp.inf)
     return State(
       step=jnp.zeros((), jnp.int32),
       z=z0,
-      memory=self.solver.start(z0),
+      memory=self.solver.init(z0),
       value=z0,
       residual=worst,
       relative=worst,
@@ -90,13 +101,13 @@ class Loop:
       active=jnp.ones_like(size, dtype=bool),
     )
 
-  def advance(self, state: State) -> tuple[State, Record]:
-    """One evaluation of f and what follows from it."""
+  def step(self, state: State) -> tuple[State, StepOutput]:
+    """Evaluates f once and updates the state."""
     solver, z = self.solver, state.z
     image = self.f(self.params, self.x, z)
     residual, relative = jax.lax.stop_gradient(residuals(z, image))
     value, following, memory = solver.update(state.step, z, image, state.memory)
-    record = Record(value, residual, relative)
+    output = StepOutput(value, residual, relative)
     active, steps = state.active, state.steps + state.active
     if solver.tolerance is not None:
       measure, best = (
@@ -106,14 +117,14 @@ class Loop:
       )
       finite = active & jnp.isfinite(measure)
       better = finite & (measure < best)
-      # A frozen sample has no residual of its own any more.
-      gone = jnp.where(active, 0, jnp.nan).astype(residual.dtype)
-      value = batch.select(better, value, state.value)
-      record = Record(value, residual + gone, relative + gone)
+      # NaN for frozen samples, whose evaluations do not count.
+      frozen = jnp.where(active, 0, jnp.nan).astype(residual.dtype)
+      value = tree_math.select(better, value, state.value)
+      output = StepOutput(value, residual + frozen, relative + frozen)
       residual = jnp.where(better, residual, state.residual)
       relative = jnp.where(better, relative, state.relative)
       active = finite & (measure >= solver.tolerance)
-      following = batch.select(active, following, z)
+      following = tree_math.select(active, following, z)
     return State(
       step=state.step + 1,
       z=following,
@@ -123,15 +134,27 @@ class Loop:
       relative=relative,
       steps=steps,
       active=active,
-    ), record
+    ), output
 
   def run(self, state: State, stop: int) -> tuple[State, PyTree, Any]:
-    """Steps until `stop` or until all samples are finished; no derivative."""
+    """Steps until `stop` or until all samples have finished.
+
+    The loop is a `lax.while_loop` and has no reverse-mode derivative.
+
+    Args:
+      state: the initial state.
+      stop: the maximum number of steps.
+
+    Returns:
+      The final state, the values at the taps, leaves (taps, B, ...), and the
+      trace: None or the pair of residuals and relative residuals, each
+      (stop, B).
+    """
     taps = np.array([t for t in self.taps or () if t <= stop], np.int32)
-    kept = batch.empty(state.value, len(taps))
+    kept = tree_math.zeros(state.value, len(taps))
     trace = None
     if self.trace:
-      trace = (batch.empty(state.residual, stop) + jnp.nan,) * 2
+      trace = (tree_math.zeros(state.residual, stop) + jnp.nan,) * 2
     early = bool(self.solver.tolerance)
 
     def unfinished(carry):
@@ -142,17 +165,17 @@ class Loop:
     def body(carry):
       state, kept, trace = carry
       step = state.step
-      state, record = self.advance(state)
+      state, output = self.step(state)
       if len(taps):
-        # Rows that no tap asks for lie outside and are dropped.
+        # Without a tap at this step, the row is out of range and is dropped.
         row = jnp.where(taps == step + 1, jnp.arange(len(taps)), len(taps))
         kept = jax.tree.map(
-          lambda a, b: a.at[row.min()].set(b, mode="drop"), kept, record.value
+          lambda a, b: a.at[row.min()].set(b, mode="drop"), kept, output.value
         )
       if trace is not None:
         trace = (
-          trace[0].at[step].set(record.residual),
-          trace[1].at[step].set(record.relative),
+          trace[0].at[step].set(output.residual),
+          trace[1].at[step].set(output.relative),
         )
       return state, kept, trace
 
@@ -162,7 +185,7 @@ class Loop:
     if early and len(taps):
       reached = jnp.asarray(taps) <= state.step
       kept = jax.tree.map(
-        lambda a, b: jnp.where(batch.spread(reached, a), a, b),
+        lambda a, b: jnp.where(tree_math.expand(reached, a), a, b),
         kept,
         state.value,
       )
@@ -171,26 +194,39 @@ class Loop:
   def unroll(
     self, state: State, start: int, stop: int, wrap: Callable, unroll: int
   ) -> tuple[State, PyTree, Any]:
-    """Steps that can be differentiated, start+1 to stop by the taps' count."""
+    """Runs the steps start + 1 to stop, numbered as taps, as a `lax.scan`.
+
+    The steps can be differentiated.
+
+    Args:
+      state: the initial state.
+      start: number of steps before the first one.
+      stop: number of the last step.
+      wrap: transformation of the step function, such as `jax.checkpoint`.
+      unroll: see `lax.scan`.
+
+    Returns:
+      As `run`, with traces of shape (stop - start, B).
+    """
     taps = np.array([t for t in self.taps or () if start < t <= stop], np.int32)
 
     def body(state, _):
-      state, record = wrap(self.advance)(state)
-      kept = record.value if len(taps) else None
-      trace = (record.residual, record.relative) if self.trace else None
+      state, output = wrap(self.step)(state)
+      kept = output.value if len(taps) else None
+      trace = (output.residual, output.relative) if self.trace else None
       return state, (kept, trace)
 
     state, (kept, trace) = jax.lax.scan(
       body, state, length=stop - start, unroll=unroll
     )
     if not len(taps):
-      kept = batch.empty(state.value, 0)
+      kept = tree_math.zeros(state.value, 0)
     elif len(taps) < stop - start:
       kept = jax.tree.map(lambda a: a[taps - start - 1], kept)
     return state, kept, trace
 
   def solution(self, state: State, kept: PyTree, trace: Any) -> Solution:
-    """The report on a finished run."""
+    """Returns the `Solution` of a finished run."""
     tolerance = self.solver.tolerance
     measure = state.relative if self.solver.relative else state.residual
     if tolerance is None:
@@ -217,8 +253,8 @@ class Loop:
 
 
 def residuals(z: PyTree, image: PyTree) -> tuple[Array, Array]:
-  """||f(z) - z|| and the same relative to ||f(z)||, each (B,)."""
-  absolute = batch.norm(batch.subtract(image, z))
-  size = batch.norm(image)
+  """Returns ||f(z) - z|| and ||f(z) - z|| / ||f(z)||, each (B,)."""
+  absolute = tree_math.norm(tree_math.subtract(image, z))
+  size = tree_math.norm(image)
   tiny = jnp.finfo(size.dtype).tiny
   return absolute, absolute / jnp.maximum(size, tiny)
