@@ -1,29 +1,38 @@
-"""What every experiment starts from; each file says what it changes."""
+"""Default keys of every experiment, and the `get_config` of its file."""
 
 import dataclasses
-import functools
+from collections.abc import Callable
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 
-# Type of matrix products, kernel of attention, one traced block in a loop, what
-# the backward pass computes again: see the networks' docstrings.
+# How a network computes: dtype of the matrix products, attention kernel, one
+# traced block in a scan, rematerialization. See the docstrings of the networks.
 COMPUTE = dict(dtype="float32", attention="auto", scan=False, remat="none")
 
 
-def experiment(get_config):
-  """Lets a `get_config` take what follows the colon of `--config=file.py:`.
+def experiment(
+  build: Callable[..., ConfigDict], *args: Any, **kwargs: Any
+) -> Callable[..., ConfigDict]:
+  """Returns the function `get_config` of an experiment's file.
 
-  "smoke" makes it a trial run, see `configs.recipes.smoke`; nothing is the
-  experiment itself. Networks show how they compute, see COMPUTE, so that it can
-  be changed on the command line.
+  `get_config()` returns the experiment, and `get_config("smoke")`, which is
+  `--config=FILE.py:smoke` on the command line, a trial run of it (see
+  `configs.recipes.smoke`). The sections of networks get the keys of `COMPUTE`
+  that the network has, so that the command line can change them.
+
+  Args:
+    build: builds the config; usually a function of `configs.recipes`. With
+      this argument alone, `experiment` is a decorator.
+    *args: of `build`.
+    **kwargs: of `build`.
   """
 
-  @functools.wraps(get_config)
-  def with_argument(argument: str = "") -> ConfigDict:
-    config = get_config()
+  def get_config(argument: str = "") -> ConfigDict:
+    config = build(*args, **kwargs)
     if argument == "smoke":
       from configs.recipes.smoke import shrink
 
@@ -32,13 +41,13 @@ def experiment(get_config):
       raise UsageError(f"a config takes :smoke or nothing, not :{argument}")
     for part in (config, config.get("teacher")):
       if part:
-        _show_compute(part.model)
+        _add_compute_keys(part.model)
     return config
 
-  return with_argument
+  return get_config
 
 
-def _show_compute(model: ConfigDict) -> None:
+def _add_compute_keys(model: ConfigDict) -> None:
   known = {field.name for field in dataclasses.fields(create_model(**model))}
   for name, value in COMPUTE.items():
     if name in known and name not in model:
@@ -46,7 +55,7 @@ def _show_compute(model: ConfigDict) -> None:
 
 
 def base() -> ConfigDict:
-  """All keys of an experiment with the plainest value of each."""
+  """Returns a config with all keys that experiments share, and defaults."""
   return ConfigDict(
     dict(
       seed=0,
@@ -57,18 +66,20 @@ def base() -> ConfigDict:
       equilibrium=ConfigDict(),
       # `name` and settings of get_jax.data.create_source.
       data=ConfigDict(),
-      # Batches read at once, and processes that read them; 0: threads of this.
+      # Batches that are read at the same time, and processes that read them;
+      # 0 workers: threads of this process.
       loader=dict(threads=4, workers=0),
       # `name` and fields of get_jax.diffusion.create_process.
       process=ConfigDict(),
-      # Of a network that sees latents: `name` of create_autoencoder, and the
-      # folder or file of the weights that make and decode them.
+      # Of a network on latents: `name` of create_autoencoder, and the file or
+      # folder of the weights that encode and decode them.
       autoencoder=dict(name="", weights="", dtype="float32", batch_size=4),
       # Fields of get_jax.diffusion.augmentation.Augmentation; empty: none.
       augmentation=ConfigDict(),
       label_dropout=0.0,
       batch_size=256,
-      # Parts that a batch is worked through in, to save memory.
+      # Gradient accumulation: parts into which a batch is split, to save
+      # memory.
       accumulation=1,
       num_steps=400_000,
       optimizer=dict(
@@ -80,12 +91,12 @@ def base() -> ConfigDict:
         eps=1e-8,
         weight_decay=0.0,
         clip_norm=0.0,
-        # What a loss or gradient that is not finite does: "stop", or "replace"
-        # as EDM's training.
+        # If a loss or gradient is not finite: "stop", or "replace" as in EDM's
+        # training.
         nonfinite="stop",
       ),
       ema=dict(decay=0.9999),
-      # Devices along each axis; -1: the rest.
+      # Devices along each axis; -1: all remaining devices.
       mesh=dict(data=-1, fsdp=1, tensor=1),
       log_every=100,
       checkpoint_every=5_000,
@@ -95,7 +106,7 @@ def base() -> ConfigDict:
       sampler=ConfigDict(),
       guidance=dict(scale=1.0),
       sampling=dict(count=16, batch_size=256, seed=0),
-      # See get_jax.builders.evaluator; empty: what the preset says.
+      # See get_jax.builders.evaluator; empty: the value of the preset.
       evaluation=dict(
         extractor="",
         extractor_path="",

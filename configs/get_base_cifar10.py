@@ -1,23 +1,12 @@
-r"""GET-Base distilled from unconditional EDM on CIFAR-10.
+"""GET-Base distilled from unconditional EDM on CIFAR-10.
 
-  python main.py --config=configs/get_base_cifar10.py \
-    --workdir=runs/get_base_cifar10
+  python main.py --config=configs/get_base_cifar10.py --workdir=runs/get_base_cifar10
 
-Published: FID 7.42, IS 9.16 on 50,000 samples of 6 iterations after 800,000
-steps on a million pairs (Geng et al. 2023, Table 2); 7.39 and 9.17 in the
-authors' repository.
-
-Hardware and time: not stated for this model; the benchmarks of Table 4 ran on 4
-A6000.
-
-Differs: pairs are made here, by our teacher and noise. The published FIDs are
-against CIFAR-10's test set, about 2 above those against the training set.
+Published: FID 7.42, IS 9.16 (Geng et al. 2023, Table 2); 7.39 and 9.17 in the
+authors' repository. See configs/recipes/get.py.
 """
 
 from configs.common import experiment
 from configs.recipes import get
 
-
-@experiment
-def get_config():
-  return get.cifar10("GET-B/2")
+get_config = experiment(get.cifar10, "GET-B/2")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real digits to a one-step generator: bash scripts/digits.sh [workdir]
+# Trains a one-step generator of digits: bash scripts/digits.sh [WORKDIR]
 EXTRAS="${EXTRAS:-test}"
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 exec "$VENV/bin/python" main.py --config=configs/get_digits.py \

@@ -1,5 +1,6 @@
-# Sourced by the other scripts: makes the virtual environment once and installs
-# the project into it. PYTHON chooses the interpreter, VENV the folder.
+# Sourced by the other scripts. Creates the virtual environment, if it does not
+# exist or is out of date, and installs the project into it. PYTHON is the
+# interpreter, VENV the folder of the environment, EXTRAS the extras to install.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON="${PYTHON:-python3}"

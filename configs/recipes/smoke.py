@@ -1,8 +1,11 @@
-"""`config.py:smoke`: any experiment as a trial of under a minute on a laptop.
+"""Trial runs: `config.py:smoke` takes under a minute on a laptop.
 
-The same network with one or two narrow blocks on inputs of 8x8, the same
-process, sampler, guidance and optimiser with few steps, and synthetic data.
+A trial run has the same network with one or two narrow blocks and inputs of
+8x8, the same process, sampler, guidance and optimiser with few steps, and
+synthetic data.
 """
+
+from ml_collections import ConfigDict
 
 from get_jax.models import create_model
 
@@ -37,8 +40,8 @@ NETWORKS = {
 }
 
 
-def shrink(config) -> None:
-  """Makes an experiment, and its teacher if it has one, a trial run."""
+def shrink(config: ConfigDict) -> None:
+  """Turns an experiment, and its teacher if it has one, into a trial run."""
   model = create_model(**config.model)
   config.model.update(NETWORKS[type(model).__name__])
   classes = CLASSES if model.num_classes else 0

@@ -1,4 +1,4 @@
-"""Every experiment loads, is what its header says, and runs as :smoke."""
+"""Every experiment loads, agrees with its header, and runs as `:smoke`."""
 
 import functools
 import importlib
@@ -25,14 +25,15 @@ from get_jax.training.optimizer import create_optimizer
 from get_jax.training.sharding import path_name
 from get_jax.training.state import TrainState
 from get_jax.training.step import make_train_step
-from get_jax.training.workdir import plain
+from get_jax.training.workdir import config_to_dict
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = sorted(
   path.stem for path in (ROOT / "configs").glob("*.py") if path.stem != "common"
 )
-# Networks that tests/models/test_registry.py does not count as they are here;
-# without fixed tables. The paper's or the official code's numbers.
+# Parameters of networks whose settings differ from those that
+# tests/models/test_registry.py counts, without fixed tables: the numbers of the
+# paper or of the official code.
 PARAMS = {
   "dit_xl2_512": 674_834_720,
   "dit_xl2_incontext": 449_031_200,
@@ -46,7 +47,7 @@ PARAMS = {
   "edm_ffhq64_ve": 62_761_091,
   "edm_imagenet64": 295_899_267,
   "get_base_cifar10_cond": 62_230_284 - 256 * 768,
-  # Of GET-B's 62,230,284: patches of 4 channels, both ways, and 1,000 classes.
+  # GET-B's 62,230,284, with patches of 4 channels in and out, 1,000 classes.
   "get_base_imagenet256": 62_230_284
   - 256 * 768
   + 4 * (768 + 768 + 1)
@@ -54,6 +55,17 @@ PARAMS = {
   "vit_base_cifar10_cond": 85_294_860 - 256 * 768,
   "vit_base_cifar10_cond_adaln": 128_944_908 - 256 * 768,
 }
+
+
+def load_script(name):
+  path = ROOT / "scripts" / f"{name}.py"
+  spec = importlib.util.spec_from_file_location(name, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+list_experiments = load_script("list_experiments")
 
 
 def load(name, argument=""):
@@ -66,8 +78,8 @@ def smoke(name):
 
 
 def structure(name):
-  """What decides the programs of a smoke run: all but the real numbers."""
-  config = plain(smoke(name))
+  """Returns what determines the compiled programs: all but the floats."""
+  config = config_to_dict(smoke(name))
   for section in (config, config.get("teacher")):
     if section:
       section["model"] = repr(create_model(**section["model"]))
@@ -76,7 +88,7 @@ def structure(name):
 
 
 def different():
-  """One experiment for each structure."""
+  """Returns one experiment for each structure."""
   return list({structure(name): name for name in reversed(NAMES)}.values())
 
 
@@ -85,26 +97,28 @@ def test_loads_and_has_its_command(name):
   config = load(name)
   model = build_model(config)
   assert model.in_channels in (1, 3, 4)
-  header = importlib.import_module(f"configs.{name}").__doc__
+  module = importlib.import_module(f"configs.{name}")
+  header = module.__doc__
   command = " ".join(header.replace("\\", "").split())
   assert (
     f"python main.py --config=configs/{name}.py --workdir=runs/{name}"
     in command
   )
   if "digits" not in name:
-    for word in ("Published: ", "Hardware", "20", "iffer"):
-      assert word in header, word
+    recipe = list_experiments.recipe(pathlib.Path(module.__file__))
+    assert "Published: " in header
+    assert f"configs/recipes/{recipe}.py" in header
+    for word in ("Hardware", "20", "iffer"):
+      assert word in header + getattr(module, recipe).__doc__, word
   with pytest.raises(UsageError, match="smoke or nothing"):
     load(name, "smok")
 
 
 def test_every_config_is_in_the_docs():
-  script = ROOT / "scripts" / "list_experiments.py"
-  spec = importlib.util.spec_from_file_location("list_experiments", script)
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  found = (ROOT / "docs" / "experiments.md").read_text("utf-8")
-  assert found == module.page(), "run python scripts/list_experiments.py"
+  page = (ROOT / "docs" / "experiments.md").read_text("utf-8")
+  assert page == list_experiments.page(), (
+    "run python scripts/list_experiments.py"
+  )
 
 
 @pytest.mark.parametrize("name", PARAMS)
@@ -120,8 +134,8 @@ def test_size(name):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def careless_compiler():
-  """Each program here runs once or twice."""
+def disable_optimizations():
+  """Skips optimisations: each program here runs once or twice only."""
   option = "jax_disable_most_optimizations"
   jax.config.update(option, True)
   yield
@@ -175,11 +189,11 @@ def test_smoke(name):
   generator = build_generator(config)
 
   condition, indices = generator.conditioning, np.arange(1)
-  y = condition.inputs(condition.choose(key, indices))
+  y = condition.model_inputs(condition.sample_ids(key, indices))
 
   @jax.jit
   def sample(params, y):
-    return generator.generate(params, SampleNoise.of(key, indices), y)
+    return generator.generate(params, SampleNoise.create(key, indices), y)
 
   images = sample(state.ema, y)
   assert images.shape == (1, *shape)

@@ -1,4 +1,4 @@
-"""Every published network has its experiment, with the numbers published."""
+"""Every published network has an experiment with the published settings."""
 
 import importlib
 import pathlib
@@ -8,8 +8,8 @@ import pytest
 from get_jax.models.registry import names
 
 ROOT = pathlib.Path(__file__).parents[2]
-# Readings of DiffiT's text that its results do not come from, and sizes of the
-# ViT baseline without results.
+# Variants in DiffiT's text that its results do not come from, and sizes of the
+# ViT baseline without published results.
 WITHOUT_RESULTS = {
   "DiffiT-256-depth30", "DiffiT-512-depth30", "DiffiT-CIFAR-10-I.1",
   "DiffiT-FFHQ-64-I.1", "ViT-S/2", "ViT-S/4", "ViT-S/8", "ViT-B/4", "ViT-B/8",
@@ -41,7 +41,7 @@ RECIPES = {
   "get_base_cifar10_cond": (256, 800_000, 1e-4),
   "get_base_cifar10_cond_2m": (256, 1_200_000, 1e-4),
 }
-# Dropped conditions, guidance as written, betas.
+# Label dropout, guidance scale in the paper's terms, betas.
 U_VIT = {
   "uvit_s2_cifar10": (0.0, 1.0, (0.99, 0.999)),
   "uvit_l2_imagenet256": (0.15, 0.4, (0.99, 0.99)),
@@ -80,11 +80,11 @@ def test_guidance_and_betas_of_u_vit(name):
 def test_pairs_conditionings_and_blocks():
   assert load("get_base_cifar10").pairs.count == 1_000_000
   assert load("get_base_cifar10_cond_2m").pairs.count == 2_000_000
-  ways = {
+  conditionings = {
     load(f"vit_base_cifar10{suffix}").model.get("conditioning")
     for suffix in ("", "_cond", "_cond_adaln")
   }
-  assert ways == {None, "injection", "adaLN-Zero"}
+  assert conditionings == {None, "injection", "adaLN-Zero"}
   blocks = {
     load(f"dit_xl2{suffix}").model.get("block")
     for suffix in ("", "_incontext", "_crossattention", "_adaln")
