@@ -18,7 +18,7 @@ import sys
 
 from tqdm import tqdm
 
-from get_jax.aot.collectives import BETWEEN
+from get_jax.aot.collectives import BETWEEN_SLICES
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -136,7 +136,7 @@ def row(pod: Pod, found: dict) -> str:
   sent = found["collectives"]
   gathered = _gib(sent, ["all-gather"])
   reduced = _gib(sent, REDUCED)
-  slices = {kind for kind in sent if kind.endswith(BETWEEN)}
+  slices = {kind for kind in sent if kind.endswith(BETWEEN_SLICES)}
   between = _gib(sent, slices)
   other = _gib(sent, set(sent) - slices - {"all-gather", *REDUCED})
   line = found["roofline"]

@@ -1,4 +1,4 @@
-"""What a compiled program sends between devices."""
+"""Finds the collectives of a compiled program and the bytes that they send."""
 
 import collections
 import dataclasses
@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 
-from get_jax.aot.hlo import Instruction, Program, elements, size
+from get_jax.aot.hlo import Instruction, Program, tuple_elements, type_bytes
 
-KINDS = (
+COLLECTIVES = (
   "all-gather",
   "all-reduce",
   "reduce-scatter",
@@ -19,10 +19,10 @@ KINDS = (
   "collective-broadcast",
 )
 
-BETWEEN = " between slices"
-# What the TPU's compiler makes of a collective's part between slices: each
-# device sends to its partners in the others, by way of the hosts.
-BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
+BETWEEN_SLICES = " between slices"  # suffix of names in `totals_by_kind`
+# The TPU compiler turns the part of a collective between slices into sends:
+# each device sends to its partners in the other slices through the hosts.
+_MEGASCALE_TRANSFER = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,102 +30,114 @@ class Collective:
   """One collective of a program.
 
   Attributes:
-    kind: one of KINDS, or what a part between slices is called.
-    bytes: of the whole array on one device, each time: what a gather results
-      in, what a reduction takes.
-    runs: how often it runs in a call of the program.
-    groups: device numbers that take part with each other, (groups, size);
-      for a permute the pairs (source, target).
-    where: the place in the model that it comes from.
-    between_slices: whether it is the part of one that slices do together.
+    kind: one of `COLLECTIVES`, or the transfer type of a part between slices.
+    bytes: bytes of the whole array on one device, per run: the result of a
+      gather, the operand of a reduction.
+    runs: how often it runs in one call of the program.
+    groups: device numbers that communicate with each other, (groups, size);
+      for a permute, pairs (source, target).
+    op_name: operation of the model that it belongs to.
+    between_slices: whether it is the part of a collective between slices.
   """
 
   kind: str
   bytes: int
   runs: int
   groups: np.ndarray
-  where: str
+  op_name: str
   between_slices: bool = False
 
-  def sent(self, members: int, share: float = 1.0) -> float:
-    """Bytes that one of `members` devices sends each time, round a ring.
+  def bytes_sent(self, group_size: int, share: float = 1.0) -> float:
+    """Returns the bytes that one device sends per run, in a ring algorithm.
 
     Args:
-      members: among which the array is spread.
-      share: of the array that they have to do with.
+      group_size: number of devices that the array is distributed over.
+      share: share of the array that these devices handle.
     """
     if self.kind == "collective-permute":
       return self.bytes
     rounds = 2 if self.kind == "all-reduce" else 1
-    return rounds * share * self.bytes * (members - 1) / members
+    return rounds * share * self.bytes * (group_size - 1) / group_size
 
 
 def find_collectives(program: Program, num_devices: int) -> list[Collective]:
-  """All collectives of a program that runs.
+  """Returns all collectives that a program runs.
 
-  The TPU's compiler spreads a collective over the fusions that it overlaps
-  with: it appears in each of them, with the same channel, and is counted once.
+  The TPU compiler distributes a collective over the fusions that it overlaps
+  with: it appears in each of them with the same channel, and is counted once.
 
   Args:
-    program: what the devices run; with several slices, what each slice runs.
-    num_devices: in all slices.
+    program: program of the devices; for several slices, program of one slice.
+    num_devices: number of devices in all slices.
   """
-  found, stages = [], collections.defaultdict(list)
+  found = []
+  # Stages of the same collective, by kind and channel.
+  stages: dict[tuple[str, str], list[Collective]] = collections.defaultdict(
+    list
+  )
   for name, instructions in program.computations.items():
     runs = program.runs.get(name, 0)
     for instruction in instructions if runs else ():
-      one = _collective(instruction, runs, program.partitions, num_devices)
-      if one is None or one.groups.shape[1] < 2:
+      collective = _parse_collective(
+        instruction, runs, program.partitions, num_devices
+      )
+      if collective is None or collective.groups.shape[1] < 2:
         continue
       channel = re.search(r"channel_id=(\d+)", instruction.rest)
-      if channel and name in program.fused:
-        stages[one.kind, channel[1]].append(one)
+      if channel and name in program.fusions:
+        stages[collective.kind, channel[1]].append(collective)
       else:
-        found.append(one)
+        found.append(collective)
   found += [min(same, key=lambda c: c.runs) for same in stages.values()]
   return sorted(found, key=lambda c: (c.kind, -c.bytes * c.runs))
 
 
-def totals(collectives: list[Collective]) -> dict[str, dict[str, int]]:
-  """By kind: how many there are, how often they run, bytes in a call."""
-  sums = {}
-  for one in collectives:
-    kind = one.kind + (BETWEEN if one.between_slices else "")
-    row = sums.setdefault(kind, dict(count=0, runs=0, bytes=0))
+def totals_by_kind(
+  collectives: list[Collective],
+) -> dict[str, dict[str, int]]:
+  """Returns count, runs and bytes per call of each kind of collective."""
+  totals: dict[str, dict[str, int]] = {}
+  for each in collectives:
+    kind = each.kind + (BETWEEN_SLICES if each.between_slices else "")
+    row = totals.setdefault(kind, dict(count=0, runs=0, bytes=0))
     row["count"] += 1
-    row["runs"] += one.runs
-    row["bytes"] += one.runs * one.bytes
-  return sums
+    row["runs"] += each.runs
+    row["bytes"] += each.runs * each.bytes
+  return totals
 
 
-def _collective(
+def _parse_collective(
   instruction: Instruction, runs: int, partitions: int, num_devices: int
 ) -> Collective | None:
-  if between := BETWEEN_SLICES.search(instruction.rest):
+  """Returns the collective of an instruction; None if it is none."""
+  if transfer := _MEGASCALE_TRANSFER.search(instruction.rest):
     if instruction.opcode != "send":
       return None
-    kind = between[1].lower().replace("_", "-")
+    kind = transfer[1].lower().replace("_", "-")
     groups = np.arange(num_devices).reshape(-1, partitions).T
-    payload = size(elements(instruction.type)[0])
+    payload = type_bytes(tuple_elements(instruction.type)[0])
     if kind == "all-gather":
       payload *= groups.shape[1]
     return Collective(kind, int(payload), runs, groups, "", True)
   kind = instruction.opcode.removesuffix("-start")
-  if kind not in KINDS:
+  if kind not in COLLECTIVES:
     return None
-  groups = _groups(instruction.rest, partitions)
-  parts = elements(instruction.type)
+  groups = _parse_groups(instruction.rest, partitions)
+  elements = tuple_elements(instruction.type)
   if instruction.opcode.endswith("-start") and kind != "all-reduce":
-    parts = elements(parts[1])  # operands, results, and what is internal
-  payload = sum(map(size, parts))
+    # The type consists of operands, results and internal buffers.
+    elements = tuple_elements(elements[1])
+  payload = sum(map(type_bytes, elements))
   if kind == "reduce-scatter":
     payload *= groups.shape[1]
-  where = re.search(r'op_name="([^"]*)"', instruction.rest)
-  return Collective(kind, int(payload), runs, groups, where[1] if where else "")
+  op_name = re.search(r'op_name="([^"]*)"', instruction.rest)
+  return Collective(
+    kind, int(payload), runs, groups, op_name[1] if op_name else ""
+  )
 
 
-def _groups(rest: str, partitions: int) -> np.ndarray:
-  """Reads the four notations of groups and that of pairs."""
+def _parse_groups(rest: str, partitions: int) -> np.ndarray:
+  """Parses the notations of device groups, and of pairs of a permute."""
   if match := re.search(r"source_target_pairs=\{(.*?\})\}", rest):
     pairs = re.findall(r"\{(\d+),(\d+)\}", match[1])
     return np.array(pairs, int).reshape(-1, 2)
@@ -136,7 +148,7 @@ def _groups(rest: str, partitions: int) -> np.ndarray:
   if match := re.search(
     rf"replica_groups={shape}<={shape}(?:T\(([\d,]+)\))?", rest
   ):
-    target, source, order = (_numbers(part) for part in match.groups())
+    target, source, order = (_parse_ints(part) for part in match.groups())
     ids = np.arange(math.prod(source)).reshape(source)
     return (ids.transpose(order) if order else ids).reshape(target)
   if match := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", rest):
@@ -145,10 +157,10 @@ def _groups(rest: str, partitions: int) -> np.ndarray:
     used = [names.index(axis) for axis in re.findall(r"'(\w+)'", match[2])]
     others = [i for i in range(len(names)) if i not in used]
     ids = np.arange(math.prod(sizes)).reshape(sizes)
-    within = math.prod(sizes[i] for i in used)
-    return ids.transpose(others + used).reshape(-1, within)
+    group_size = math.prod(sizes[i] for i in used)
+    return ids.transpose(others + used).reshape(-1, group_size)
   return np.arange(partitions)[None]
 
 
-def _numbers(text: str | None) -> list[int]:
+def _parse_ints(text: str | None) -> list[int]:
   return [int(n) for n in text.split(",")] if text else []

@@ -1,30 +1,34 @@
-"""Settings under which a step fits, and the largest batch that does."""
+"""Searches for remat, mesh and batch settings that fit in device memory."""
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
+import ml_collections
 from tqdm import tqdm
 
 from get_jax.aot.report import CompileReport, compile_report
 from get_jax.hardware.topology import Topology
 from get_jax.training.sharding import AXES
 
-# From what keeps the most to what keeps the least.
+# Rematerialisation policies, from most to least memory.
 REMAT = ("none", "dots", "full")
-# Axes of a dozen chips at least, and no longer than a ring of a pod.
+# Lengths of the fsdp axis to try, for pods of about a dozen chips and more; none
+# is longer than a ring of a pod.
 FSDP = (4, 16, 64)
+
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
 class LargestBatch:
-  """The largest batch that fits under some settings.
+  """The largest batch that fits with given settings.
 
   Attributes:
-    settings: by path in the config.
-    batch: images on a device; 0 if not even one fits.
-    report: of that batch; None without one.
+    settings: values by path in the config.
+    batch: images per device; 0 if not even one fits.
+    report: report on that batch; None if no batch fits.
   """
 
   settings: dict[str, Any]
@@ -32,155 +36,180 @@ class LargestBatch:
   report: CompileReport | None
 
 
-def flags(settings: dict[str, Any]) -> str:
-  """Settings as they are given on the command line."""
+def format_flags(settings: dict[str, Any]) -> str:
+  """Returns settings in the form of command line flags."""
   return " ".join(f"--config.{path}={v}" for path, v in settings.items())
 
 
 def find_fitting_settings(
-  config, kind: str, topology: Topology
+  config: ml_collections.ConfigDict, step: str, topology: Topology
 ) -> tuple[dict[str, Any], CompileReport] | None:
-  """The first of `candidate_settings` that fits, compiled; None if none does.
+  """Compiles with one of `candidate_settings` after another until one fits.
+
+  Args:
+    config: the experiment.
+    step: "train" or "sample".
+    topology: topology to compile for.
+
+  Returns:
+    The first settings that fit and their report; None if none fits.
 
   Raises:
-    UsageError: see `examine`.
+    UsageError: see `compile_report`.
   """
-  tries = list(candidate_settings(config, kind, len(topology.devices)))
-  with tqdm(tries, desc="looking for a setting that fits", unit="try") as bar:
+  candidates = list(candidate_settings(config, step, len(topology.devices)))
+  with tqdm(candidates, desc="trying settings", unit="setting") as bar:
     for settings in bar:
-      bar.set_postfix_str(flags(settings))
-      report = compile_report(_changed(config, settings), kind, topology)
+      bar.set_postfix_str(format_flags(settings))
+      report = compile_report(_with_settings(config, settings), step, topology)
       if report.fits:
         return settings, report
   return None
 
 
 def candidate_settings(
-  config, kind: str, devices: int
+  config: ml_collections.ConfigDict, step: str, num_devices: int
 ) -> Iterator[dict[str, Any]]:
-  """What makes a step smaller, from the least harm to the most.
+  """Yields settings that reduce the memory of a step, cheapest first.
 
-  For training: to keep less for the backward pass, to split the state, to
-  accumulate gradients over parts of the batch, to learn from smaller batches;
-  for sampling smaller batches alone. Each comes on top of those before.
+  For training: store less for the backward pass, shard the state, accumulate
+  gradients over parts of the batch, reduce the batch size. For sampling: reduce
+  the batch size. Each candidate includes the ones before it.
+
+  Args:
+    config: the experiment.
+    step: "train" or "sample".
+    num_devices: number of devices of the mesh.
   """
   settings: dict[str, Any] = {}
-  parts = math.prod(_mesh(config, devices)[:2])
-  if kind == "sample":
-    for batch in _halves(config.sampling.batch_size, parts):
+  batch_shards = math.prod(_mesh_shape(config, num_devices)[:2])
+  if step == "sample":
+    for batch in _halves(config.sampling.batch_size, batch_shards):
       yield {"sampling.batch_size": batch}
     return
-  for policy in _stronger(config):
+  for policy in _stronger_remat(config):
     settings["model.remat"] = policy
     yield dict(settings)
-  for fsdp in _fsdp_sizes(config, devices):
-    if fsdp > _mesh(config, devices)[1]:
+  for fsdp in _fsdp_sizes(config, num_devices):
+    if fsdp > _mesh_shape(config, num_devices)[1]:
       settings |= {"mesh.data": -1, "mesh.fsdp": fsdp}
       yield dict(settings)
-  for batch in _halves(config.batch_size // config.accumulation, parts):
+  for batch in _halves(config.batch_size // config.accumulation, batch_shards):
     yield settings | {"accumulation": config.batch_size // batch}
-  for batch in _halves(config.batch_size, parts * config.accumulation):
+  for batch in _halves(config.batch_size, batch_shards * config.accumulation):
     yield settings | {"batch_size": batch}
 
 
 def search_largest_batch(
-  config, kind: str, topology: Topology
+  config: ml_collections.ConfigDict, step: str, topology: Topology
 ) -> list[LargestBatch]:
-  """The largest batch per device under each remat policy and mesh.
+  """Searches the largest batch per device for each remat policy and mesh.
 
-  Batches are doubled or halved from the config's, those of stronger policies
-  from that of the weaker one.
+  The batch is doubled or halved, starting from that of the config; a stronger
+  policy starts from the result of the weaker one.
 
   Args:
-    config: the experiment; its axis "tensor" stays.
-    kind: "train" or "sample".
-    topology: what to compile for.
+    config: the experiment; its mesh axis "tensor" does not change.
+    step: "train" or "sample".
+    topology: topology to compile for.
 
   Raises:
-    UsageError: see `examine`.
+    UsageError: see `compile_report`.
   """
-  devices = len(topology.devices)
-  data, fsdp, tensor = _mesh(config, devices)
-  key = "batch_size" if kind == "train" else "sampling.batch_size"
-  first = _get(config, key) // (data * fsdp)
-  sizes = (1, *_fsdp_sizes(config, devices)) if kind == "train" else (fsdp,)
-  policies = REMAT if kind == "train" and "remat" in config.model else ("",)
-  found = []
+  num_devices = len(topology.devices)
+  data, fsdp, tensor = _mesh_shape(config, num_devices)
+  if step == "train":
+    batch_key, batch_size = "batch_size", config.batch_size
+    fsdp_sizes = (1, *_fsdp_sizes(config, num_devices))
+    policies = REMAT if "remat" in config.model else ("",)
+  else:
+    batch_key, batch_size = "sampling.batch_size", config.sampling.batch_size
+    fsdp_sizes, policies = (fsdp,), ("",)
+  results = []
   with tqdm(
-    total=len(sizes) * len(policies), desc="searching", unit="setting"
+    total=len(fsdp_sizes) * len(policies), desc="searching", unit="setting"
   ) as bar:
-    for size in sizes:
-      start = max(1, first)
+    for size in fsdp_sizes:
+      start = max(1, batch_size // (data * fsdp))
       for policy in policies:
-        settings = {"mesh.data": -1, "mesh.fsdp": size}
+        settings: dict[str, Any] = {"mesh.data": -1, "mesh.fsdp": size}
         if policy:
           settings["model.remat"] = policy
         if config.accumulation > 1:
           settings["accumulation"] = 1
-        bar.set_postfix_str(flags(settings))
+        bar.set_postfix_str(format_flags(settings))
 
         def fit(batch, settings=settings):
-          whole = {key: batch * devices // tensor}
-          report = compile_report(
-            _changed(config, settings | whole), kind, topology
+          changed = _with_settings(
+            config, settings | {batch_key: batch * num_devices // tensor}
           )
+          report = compile_report(changed, step, topology)
           return report if report.fits else None
 
         batch, report = largest_fit(fit, start)
-        found.append(LargestBatch(settings, batch, report))
+        results.append(LargestBatch(settings, batch, report))
         start = max(start, batch)
         bar.update()
-  return found
+  return results
 
 
-def largest_fit(fit, start: int) -> tuple[int, Any]:
-  """The largest of start times a power of two that fits, with what fit gave.
+def largest_fit(
+  fit: Callable[[int], Result | None], start: int
+) -> tuple[int, Result | None]:
+  """Returns the largest batch that fits, among start times powers of two.
 
   Args:
-    fit: batch -> something, or None where it does not fit.
-    start: the first batch to try; halved as far as 1.
+    fit: maps a batch size to a result, or to None if the batch does not fit.
+    start: first batch size that is tried; halved down to 1 if necessary.
+
+  Returns:
+    The batch size and the result of `fit`; (0, None) if nothing fits.
   """
-  batch, found = start, fit(start)
-  if found is None:
-    while found is None and batch > 1:
+  batch, result = start, fit(start)
+  if result is None:
+    while result is None and batch > 1:
       batch //= 2
-      found = fit(batch)
-    return (batch, found) if found is not None else (0, None)
-  while (more := fit(2 * batch)) is not None:
-    batch, found = 2 * batch, more
-  return batch, found
+      result = fit(batch)
+    return (batch, result) if result is not None else (0, None)
+  while (larger := fit(2 * batch)) is not None:
+    batch, result = 2 * batch, larger
+  return batch, result
 
 
-def _changed(config, settings: dict[str, Any]):
+def _with_settings(
+  config: ml_collections.ConfigDict, settings: dict[str, Any]
+) -> ml_collections.ConfigDict:
   changed = config.copy_and_resolve_references()
   changed.update_from_flattened_dict(settings)
   return changed
 
 
-def _get(config, path: str):
-  for key in path.split("."):
-    config = config[key]
-  return config
-
-
-def _mesh(config, devices: int) -> list[int]:
+def _mesh_shape(
+  config: ml_collections.ConfigDict, num_devices: int
+) -> list[int]:
+  """Returns the length of each mesh axis, with -1 resolved."""
   sizes = [config.mesh[axis] for axis in AXES]
   if -1 in sizes:
-    sizes[sizes.index(-1)] = devices // -math.prod(sizes)
+    sizes[sizes.index(-1)] = num_devices // -math.prod(sizes)
   return sizes
 
 
-def _fsdp_sizes(config, devices: int) -> list[int]:
-  rest = devices // _mesh(config, devices)[2]
+def _fsdp_sizes(
+  config: ml_collections.ConfigDict, num_devices: int
+) -> list[int]:
+  """Returns the lengths of the fsdp axis that the devices allow."""
+  rest = num_devices // _mesh_shape(config, num_devices)[2]
   return [size for size in FSDP if size <= rest and rest % size == 0]
 
 
-def _stronger(config) -> tuple[str, ...]:
-  now = config.model.get("remat")
-  return REMAT[REMAT.index(now) + 1 :] if now in REMAT else ()
+def _stronger_remat(config: ml_collections.ConfigDict) -> tuple[str, ...]:
+  """Returns the remat policies that need less memory than the config's."""
+  policy = config.model.get("remat")
+  return REMAT[REMAT.index(policy) + 1 :] if policy in REMAT else ()
 
 
-def _halves(batch: int, parts: int) -> Iterator[int]:
-  while batch % 2 == 0 and batch // 2 % parts == 0:
-    batch //= 2
-    yield batch
+def _halves(batch_size: int, multiple: int) -> Iterator[int]:
+  """Yields a half, a quarter and so on that are multiples of `multiple`."""
+  while batch_size % 2 == 0 and batch_size // 2 % multiple == 0:
+    batch_size //= 2
+    yield batch_size

@@ -1,10 +1,12 @@
-"""Whole steps as programs that are not compiled yet, on any devices."""
+"""Lowers training and sampling steps for arbitrary devices."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from get_jax.builders.conditioning import abstract_conditioning
@@ -12,7 +14,7 @@ from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_mesh
 from get_jax.builders.model import build_model
 from get_jax.builders.training_step import batch_shapes, build_training_step
-from get_jax.generation.generator import Generator, sampling_function
+from get_jax.generation.generator import Generator, make_sample_fn
 from get_jax.models.counting import multiply_adds
 from get_jax.models.parameters import abstract_params
 from get_jax.training.rng import named_key
@@ -25,19 +27,22 @@ from get_jax.training.sharding import (
 
 STEPS = ("train", "sample")
 
+# A function with the abstract values of its two arguments.
+AbstractCall = tuple[Callable[[Any, Any], Any], Any, Any]
+
 
 @dataclasses.dataclass(frozen=True)
-class Step:
-  """A step of training, or the sampling of a batch.
+class LoweredStep:
+  """A lowered training step, or the lowered sampling of one batch.
 
   Attributes:
-    lowered: to be compiled.
-    mesh: what it runs on.
-    images: in a step.
-    passes: how often, one after the other, memory is gone through: evaluations
-      of the network in sampling.
-    state: bytes of the whole state, or of the parameters.
-    arguments: bytes of what one device is given.
+    lowered: program that can be compiled.
+    mesh: mesh of its devices.
+    images: number of images in a step.
+    passes: number of sequential network evaluations of sampling, each of which
+      reads and writes memory; 1 for a training step.
+    state: bytes of the whole state, or of the parameters for sampling.
+    arguments: bytes of one device's shards of the arguments.
   """
 
   lowered: jax.stages.Lowered
@@ -48,75 +53,95 @@ class Step:
   arguments: int
 
 
-def lower_step(config, kind: str, devices: list) -> Step:
-  """The step of an experiment, made from shapes alone.
+def lower_step(
+  config: ml_collections.ConfigDict, step: str, devices: Sequence[jax.Device]
+) -> LoweredStep:
+  """Lowers a step of an experiment from abstract values.
 
   Args:
     config: the experiment.
-    kind: "train" or "sample".
-    devices: as many as `config.mesh` asks for; they need not be there.
+    step: "train" or "sample".
+    devices: devices of the mesh `config.mesh`; they need not be attached.
 
   Raises:
-    UsageError: the settings contradict each other or the devices.
+    UsageError: the settings contradict each other or the number of devices.
   """
   mesh = build_mesh(config, devices)
-  whole, split = NamedSharding(mesh, PartitionSpec()), batch_sharding(mesh)
-  if kind == "train":
-    images = config.batch_size
+  replicated = NamedSharding(mesh, PartitionSpec())
+  data_sharding = batch_sharding(mesh)
+  in_sharding: Any
+  out_sharding: Any
+  if step == "train":
+    images, passes = config.batch_size, 1
     check_batch_size(images, mesh, accumulation=config.accumulation)
-    passes, (function, state, batch) = 1, _training(config)
-    placing = state_sharding(state, mesh)
-    results = (placing, None)
+    function, state, batch = _abstract_training(config)
+    in_sharding = state_sharding(state, mesh)
+    out_sharding = (in_sharding, None)
   else:
     images = config.sampling.batch_size
     check_batch_size(images, mesh, "sampling.batch_size")
-    generator = _generator(config)
-    passes = generator.evaluations
-    function, state, batch = _sampling(config, generator, mesh)
-    placing, results = jax.tree.map(lambda _: whole, state), split
+    generator = _build_abstract_generator(config)
+    passes = generator.nfe
+    function, state, batch = _abstract_sampling(config, generator, mesh)
+    in_sharding = jax.tree.map(lambda _: replicated, state)
+    out_sharding = data_sharding
   jitted = jax.jit(
     function,
-    in_shardings=(placing, split),
-    out_shardings=results,
-    donate_argnums=0 if kind == "train" else (),
+    in_shardings=(in_sharding, data_sharding),
+    out_shardings=out_sharding,
+    donate_argnums=0 if step == "train" else (),
   )
   with jax.set_mesh(mesh):
     lowered = jitted.lower(state, batch)
-  parts = (
-    jax.tree.map(_part, state, placing),
-    jax.tree.map(lambda x: _part(x, split), batch),
+  shards = (
+    jax.tree.map(_shard, state, in_sharding),
+    jax.tree.map(lambda x: _shard(x, data_sharding), batch),
   )
-  return Step(lowered, mesh, images, passes, _bytes(state), _bytes(parts))
+  return LoweredStep(
+    lowered, mesh, images, passes, _num_bytes(state), _num_bytes(shards)
+  )
 
 
-def count_operations(config, kind: str) -> tuple[int, int]:
-  """Operations of a step over all devices, counted from the model.
+def count_operations(
+  config: ml_collections.ConfigDict, step: str
+) -> tuple[int, int]:
+  """Counts the operations of a step over all devices, from the model.
 
-  Multiply-adds of matrix products and convolutions, times two.
+  These are the multiply-adds of matrix products and convolutions, times two.
+
+  Args:
+    config: the experiment.
+    step: "train" or "sample".
 
   Returns:
-    What the step needs, and what it does: more where the backward pass
-    computes activations again.
+    Operations that the step needs, and operations that it executes: more if
+    the backward pass recomputes activations.
 
   Raises:
-    NotImplementedError: a loop whose number of turns is decided at run time.
+    NotImplementedError: the trip count of a loop is decided at run time.
   """
-  plain = dict(attention="xla", scan=True)
 
   def count(**fields):
-    changed = with_fields(config, **plain, **fields)
-    if kind == "train":
-      return 2 * multiply_adds(*_training(changed))
-    here = make_mesh((1, 1, 1), jax.devices()[:1])
-    return 2 * multiply_adds(*_sampling(changed, _generator(changed), here))
+    changed = with_model_fields(config, attention="xla", scan=True, **fields)
+    if step == "train":
+      return 2 * multiply_adds(*_abstract_training(changed))
+    mesh = make_mesh((1, 1, 1), jax.devices()[:1])
+    generator = _build_abstract_generator(changed)
+    return 2 * multiply_adds(*_abstract_sampling(changed, generator, mesh))
 
-  done = count()
-  again = kind == "train" and config.model.get("remat", "none") != "none"
-  return count(remat="none") if again else done, done
+  executed = count()
+  if step == "train" and config.model.get("remat", "none") != "none":
+    return count(remat="none"), executed
+  return executed, executed
 
 
-def with_fields(config, **fields: Any):
-  """A copy whose network has other fields, those that it has at all."""
+def with_model_fields(
+  config: ml_collections.ConfigDict, **fields: Any
+) -> ml_collections.ConfigDict:
+  """Returns a copy whose network has other values of the given fields.
+
+  Fields that the network does not have are ignored.
+  """
   known = {f.name for f in dataclasses.fields(build_model(config))}
   changed = config.copy_and_resolve_references()
   with changed.unlocked():
@@ -125,11 +150,11 @@ def with_fields(config, **fields: Any):
   return changed
 
 
-def _training(config):
-  """A step, and the shapes of its state and batch."""
+def _abstract_training(config: ml_collections.ConfigDict) -> AbstractCall:
+  """Returns a training step with its abstract state and batch."""
   model = build_model(config)
   batch = batch_shapes(config, model)
-  # Any seed of the pairs makes the same program.
+  # The program does not depend on the value of the seed.
   seed = 0 if config.task == "distillation" else None
   conditioning = abstract_conditioning(config, model)
   training_step = build_training_step(config, model, batch, seed, conditioning)
@@ -137,34 +162,37 @@ def _training(config):
   return training_step.step, state, batch
 
 
-def _generator(config) -> Generator:
-  """The generator, its texts, if it is told any, of the right shape alone."""
+def _build_abstract_generator(config: ml_collections.ConfigDict) -> Generator:
+  """Builds the generator with synthetic text embeddings, if it takes text."""
   conditioning = abstract_conditioning(config, build_model(config))
   return build_generator(config, conditioning=conditioning)
 
 
-def _sampling(config, generator: Generator, mesh: Mesh):
-  """The sampling of a batch, and the shapes of what it is given."""
+def _abstract_sampling(
+  config: ml_collections.ConfigDict, generator: Generator, mesh: Mesh
+) -> AbstractCall:
+  """Returns the sampling of a batch with its abstract parameters and inputs."""
   model = build_model(config)
-  make = sampling_function(generator, mesh)
+  sample_fn = make_sample_fn(generator, mesh)
   key = named_key(config.sampling.seed, "sample")
 
   def sample(params, batch):
-    return make(params[0], params[1], key, *batch)
+    return sample_fn(params[0], params[1], key, *batch)
 
   size = config.sampling.batch_size
   indices = jax.ShapeDtypeStruct((size,), jnp.uint32)
-  decoder = generator.decoder and jax.eval_shape(
-    lambda: generator.decoder.params
-  )
-  params = abstract_params(model), decoder
+  decoder = generator.decoder
+  decoder_params = decoder and jax.eval_shape(lambda x: x, decoder.params)
+  params = abstract_params(model), decoder_params
   return sample, params, (indices, model.inputs(size)[-1])
 
 
-def _bytes(tree) -> int:
+def _num_bytes(tree: Any) -> int:
   return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def _part(x: jax.ShapeDtypeStruct, placing: NamedSharding):
-  """What one device has of an array."""
-  return jax.ShapeDtypeStruct(placing.shard_shape(x.shape), x.dtype)
+def _shard(
+  x: jax.ShapeDtypeStruct, sharding: NamedSharding
+) -> jax.ShapeDtypeStruct:
+  """Returns the shape and dtype of one device's shard of an array."""
+  return jax.ShapeDtypeStruct(sharding.shard_shape(x.shape), x.dtype)

@@ -1,24 +1,24 @@
-"""Memory of one device in a compiled step, or how much it lacks."""
+"""Memory use of a compiled program on one device, or its shortage."""
 
 import dataclasses
 import re
 
 import jax
 
-UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-QUANTITY = r"([\d.]+)([KMGT]?)i?B?"
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_QUANTITY = r"([\d.]+)([KMGT]?)i?B?"
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-  """Bytes on one device, by kind.
+  """Memory of a program on one device, in bytes.
 
   Attributes:
     arguments: state and batch, or parameters.
-    outputs: results that do not take an argument's place.
-    temporaries: what is alive in between; some of it lies where arguments were.
-    code: the program.
-    peak: the most that is in use at once.
+    outputs: results that do not reuse the buffer of an argument.
+    temporaries: intermediate values; some may reuse buffers of arguments.
+    code: the program itself.
+    peak: maximum in use at once.
   """
 
   arguments: int
@@ -29,28 +29,29 @@ class Memory:
 
 
 class OutOfMemory(Exception):
-  """A program does not fit its device.
+  """Raised when a program does not fit in the memory of its device.
 
   Attributes:
-    needed: bytes in use at once, as the compiler tells; None if it does not.
+    needed: bytes in use at once, as the compiler reports; None if it does not
+      report them.
   """
 
   def __init__(self, message: str):
     super().__init__(message)
-    self.needed = _needed(message)
+    self.needed = _parse_needed(message)
 
 
 def compile_program(
   lowered: jax.stages.Lowered, options: dict | None = None
 ) -> jax.stages.Compiled:
-  """Compiles.
+  """Compiles a lowered program.
 
   Args:
     lowered: the program.
-    options: of the compiler.
+    options: options of the compiler.
 
   Raises:
-    OutOfMemory: the compiler says that the device has not enough memory.
+    OutOfMemory: the compiler reports that the device has too little memory.
   """
   try:
     return lowered.compile(options)
@@ -61,23 +62,29 @@ def compile_program(
 
 
 def read_memory(compiled: jax.stages.Compiled) -> Memory:
-  """The memory of a compiled program, as its compiler tells."""
-  found = compiled.memory_analysis()
+  """Returns the memory of a compiled program, as its compiler reports it.
+
+  Raises:
+    NotImplementedError: the compiler does not report memory.
+  """
+  stats = compiled.memory_analysis()
+  if stats is None:
+    raise NotImplementedError("this compiler does not report memory")
   return Memory(
-    found.argument_size_in_bytes,
-    found.output_size_in_bytes - found.alias_size_in_bytes,
-    found.temp_size_in_bytes,
-    found.generated_code_size_in_bytes,
-    found.peak_memory_in_bytes,
+    stats.argument_size_in_bytes,
+    stats.output_size_in_bytes - stats.alias_size_in_bytes,
+    stats.temp_size_in_bytes,
+    stats.generated_code_size_in_bytes,
+    stats.peak_memory_in_bytes,
   )
 
 
-def _needed(message: str) -> float | None:
-  """Reads the words of the TPU's compiler."""
+def _parse_needed(message: str) -> float | None:
+  """Parses the bytes needed from an error of the TPU compiler."""
   for pattern in (
-    rf"total memory required for HLO temporaries \({QUANTITY}\)",
-    rf"Used {QUANTITY} of {QUANTITY} hbm",
+    rf"total memory required for HLO temporaries \({_QUANTITY}\)",
+    rf"Used {_QUANTITY} of {_QUANTITY} hbm",
   ):
     if match := re.search(pattern, message):
-      return float(match[1]) * UNITS[match[2]]
+      return float(match[1]) * _UNITS[match[2]]
   return None

@@ -1,48 +1,56 @@
-"""What compiling a step for a topology tells of it."""
+"""Reports memory, collectives and a roofline estimate of a compiled step."""
 
 import dataclasses
 import time
 
 import jax
+import ml_collections
 
 from get_jax.aot import hlo
-from get_jax.aot.collectives import find_collectives, totals
-from get_jax.aot.lower import count_operations, lower_step, with_fields
+from get_jax.aot.collectives import (
+  Collective,
+  find_collectives,
+  totals_by_kind,
+)
+from get_jax.aot.lower import count_operations, lower_step, with_model_fields
 from get_jax.aot.memory import (
   Memory,
   OutOfMemory,
   compile_program,
   read_memory,
 )
-from get_jax.aot.roofline import Roofline, estimate
+from get_jax.aot.roofline import Roofline, estimate_roofline
 from get_jax.hardware.topology import Topology
 
-LARGEST = 10  # collectives that a report names one by one
+NUM_LARGEST = 10  # collectives that a report lists individually
 
 
 @dataclasses.dataclass(frozen=True)
 class CompileReport:
-  """What compiling a step tells. Bytes and seconds are those of one device.
+  """Report on a compiled step; bytes and seconds are those of one device.
 
   Attributes:
-    fits: whether the device's memory holds it.
+    fits: whether the step fits in the memory of the device.
     state: bytes of the whole state.
-    arguments: bytes of one device's part of state and batch.
-    memory: None where the compiler gave up.
-    needed: bytes in use at once; None where the compiler gave up and does not
-      tell.
-    available: bytes of memory.
-    operations: of the step over all devices; None where they depend on data.
-    operations_done: with what the backward pass computes again.
-    collectives: by kind, see `totals`.
-    largest: those that send the most: kind, bytes each time, runs, and the
-      place in the model.
-    unbounded: loops whose number of turns only a run decides; what is in them
-      is counted once.
-    roofline: None where operations are.
-    images: in a step.
-    seconds: of tracing and compiling.
-    cpu_seconds: likewise.
+    arguments: bytes of one device's shards of state and batch.
+    memory: memory of the program; None if the step does not compile for lack
+      of memory.
+    needed: bytes in use at once; None if the step does not compile and the
+      compiler does not report them.
+    available: bytes of memory of the device.
+    operations: operations that the step needs over all devices; None if they
+      depend on data.
+    operations_done: operations that the step executes, including those that
+      the backward pass recomputes.
+    collectives: by kind, see `totals_by_kind`.
+    largest: collectives that send the most: kind, bytes per run, runs, and the
+      operation of the model.
+    unbounded: number of loops whose trip count is decided at run time; their
+      bodies count as run once.
+    roofline: None if `memory` or `operations` is None.
+    images: number of images in a step.
+    seconds: wall time of tracing and compiling.
+    cpu_seconds: CPU time of tracing and compiling.
   """
 
   fits: bool
@@ -53,7 +61,7 @@ class CompileReport:
   available: float
   operations: int | None
   operations_done: int | None
-  collectives: dict
+  collectives: dict[str, dict[str, int]]
   largest: list[tuple[str, int, int, str]]
   unbounded: int
   roofline: Roofline | None
@@ -62,61 +70,73 @@ class CompileReport:
   cpu_seconds: float
 
 
-def compile_report(config, kind: str, topology: Topology) -> CompileReport:
-  """Compiles a step and reads what came out.
+def compile_report(
+  config: ml_collections.ConfigDict, step: str, topology: Topology
+) -> CompileReport:
+  """Compiles a step for a topology and reports on it.
 
   Args:
     config: the experiment.
-    kind: "train" or "sample".
-    topology: what to compile for.
+    step: "train" or "sample".
+    topology: topology to compile for.
 
   Raises:
     UsageError: the settings contradict each other or the topology.
   """
-  start, cpu = time.perf_counter(), time.process_time()
-  if (
-    topology.chip.platform == "cuda"
-  ):  # cuDNN must be there to be compiled for.
-    config = with_fields(config, attention="xla")
-  step = lower_step(config, kind, topology.devices)
+  start, cpu_start = time.perf_counter(), time.process_time()
+  if topology.chip.platform == "cuda":
+    # Compiling cuDNN's attention requires cuDNN.
+    config = with_model_fields(config, attention="xla")
+  lowered = lower_step(config, step, topology.devices)
+  operations: int | None
+  executed: int | None
   try:
-    counted = count_operations(config, kind)
+    operations, executed = count_operations(config, step)
   except NotImplementedError:
-    counted = None, None
-  memory, roofline, sends, unbounded = None, None, [], 0
+    operations = executed = None
+  memory: Memory | None = None
+  collectives: list[Collective] = []
+  unbounded_loops = 0
   try:
-    compiled = compile_program(step.lowered, topology.chip.options)
-  except OutOfMemory as shortage:
-    needed = shortage.needed
+    compiled = compile_program(lowered.lowered, topology.chip.compiler_options)
+  except OutOfMemory as error:
+    needed = error.needed
   else:
     memory = read_memory(compiled)
     needed = memory.peak
-    program = hlo.parse(compiled.as_text())
-    sends = find_collectives(program, step.mesh.size)
-    unbounded = program.unbounded
-  jax.clear_caches()  # Searches compile many.
-  if memory is not None and counted[0] is not None:
-    touched = memory.arguments + 2 * memory.temporaries + memory.outputs
-    if kind == "train":  # The new state lies where the old one was.
-      touched += memory.arguments
-    each = counted[1] / step.mesh.size
-    devices = list(step.mesh.devices.flat)
-    roofline = estimate(topology, devices, each, step.passes * touched, sends)
-  first = sorted(sends, key=lambda c: -c.bytes * c.runs)[:LARGEST]
+    program = hlo.parse(compiled.as_text() or "")
+    collectives = find_collectives(program, lowered.mesh.size)
+    unbounded_loops = program.unbounded_loops
+  jax.clear_caches()  # A search compiles many programs.
+  roofline = None
+  if memory is not None and executed is not None:
+    traffic = memory.arguments + 2 * memory.temporaries + memory.outputs
+    if step == "train":  # The new state is written over the old one.
+      traffic += memory.arguments
+    roofline = estimate_roofline(
+      topology,
+      list(lowered.mesh.devices.flat),
+      executed / lowered.mesh.size,
+      lowered.passes * traffic,
+      collectives,
+    )
+  by_size = sorted(collectives, key=lambda c: -c.bytes * c.runs)
   return CompileReport(
     fits=memory is not None and memory.peak <= topology.memory,
-    state=step.state,
-    arguments=step.arguments,
+    state=lowered.state,
+    arguments=lowered.arguments,
     memory=memory,
     needed=needed,
     available=topology.memory,
-    operations=counted[0],
-    operations_done=counted[1],
-    collectives=totals(sends),
-    largest=[(c.kind, c.bytes, c.runs, c.where) for c in first],
-    unbounded=unbounded,
+    operations=operations,
+    operations_done=executed,
+    collectives=totals_by_kind(collectives),
+    largest=[
+      (c.kind, c.bytes, c.runs, c.op_name) for c in by_size[:NUM_LARGEST]
+    ],
+    unbounded=unbounded_loops,
     roofline=roofline,
-    images=step.images,
+    images=lowered.images,
     seconds=time.perf_counter() - start,
-    cpu_seconds=time.process_time() - cpu,
+    cpu_seconds=time.process_time() - cpu_start,
   )

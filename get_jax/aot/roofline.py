@@ -1,6 +1,6 @@
-"""An estimate of a step's time from what it computes, touches and sends.
+"""Estimates the time of a step from its operations, memory and collectives.
 
-Every figure rests on the assumptions below; none is measured.
+The estimate rests on the constants below; nothing is measured.
 """
 
 import dataclasses
@@ -12,25 +12,25 @@ import numpy as np
 from get_jax.aot.collectives import Collective
 from get_jax.hardware.topology import Topology
 
-# Shares of the stated peaks that a good program attains. Matrix products: what
-# diffusion transformers of 12 billion parameters reach on v5p (MaxDiffusion:
-# Flux, 55%); a width of 1152 is no easier.
+# Shares of the peaks in the data sheets that a good program attains. For matrix
+# products: diffusion transformers of 12 billion parameters reach 55% on v5p
+# (MaxDiffusion: Flux); a width of 1152 is not easier.
 COMPUTE = 0.5
 BANDWIDTH = 0.8
-# Seconds from neighbour to neighbour, and between slices or hosts.
+# Latency in seconds, between neighbours and between slices or hosts.
 HOP = 1e-6
 NETWORK = 1e-5
 
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-  """Seconds of a step on one device.
+  """Estimated seconds of a step on one device.
 
   Attributes:
-    compute: of its matrix products and convolutions.
-    memory: of reading and writing arguments, results and temporaries once.
-    sending: of its collectives, one after the other.
-    floor: of the products at the full stated peak.
+    compute: matrix products and convolutions.
+    memory: reading and writing arguments, results and temporaries once.
+    sending: collectives, one after the other.
+    floor: matrix products and convolutions at the full peak.
   """
 
   compute: float
@@ -39,98 +39,115 @@ class Roofline:
   floor: float
 
   @property
-  def alone(self) -> float:
-    """Of the same work without anything sent."""
+  def local(self) -> float:
+    """Seconds of the same work without collectives."""
     return max(self.compute, self.memory)
 
   @property
   def overlapped(self) -> float:
-    """With everything sent behind the work, as far as it is that long."""
-    return max(self.alone, self.sending)
+    """Seconds if collectives overlap with the local work completely."""
+    return max(self.local, self.sending)
 
   @property
   def serial(self) -> float:
-    """With nothing of that overlapped."""
-    return self.alone + self.sending
+    """Seconds if no collective overlaps with the local work."""
+    return self.local + self.sending
 
   @property
   def efficiency(self) -> tuple[float, float]:
-    """Least and most of `alone` in a step: 1 is perfect scaling."""
-    return self.alone / self.serial, self.alone / self.overlapped
+    """Bounds of the share of `local` in a step; 1 is perfect scaling."""
+    return self.local / self.serial, self.local / self.overlapped
 
 
-def estimate(
+def estimate_roofline(
   topology: Topology,
   devices: Sequence[jax.Device],
   flops: float,
-  touched: float,
+  memory_traffic: float,
   collectives: Sequence[Collective],
 ) -> Roofline:
-  """The roofline of a step.
+  """Estimates the roofline of a step.
 
   Args:
-    topology: what runs it.
-    devices: of it, in the order of the mesh.
-    flops: operations of one device, recomputations included.
-    touched: bytes of its memory read or written.
-    collectives: what it sends.
+    topology: topology that runs the step.
+    devices: its devices, in the order of the mesh.
+    flops: operations of one device, including recomputation.
+    memory_traffic: bytes of its memory that one device reads and writes.
+    collectives: collectives of the step.
   """
   chip = topology.chip
-  peak = chip.peak_flops / chip.devices
-  bandwidth = chip.memory_bandwidth / chip.devices
-  islands, places = topology.islands(devices), topology.coordinates(devices)
+  peak = chip.peak_flops / chip.num_devices
+  bandwidth = chip.memory_bandwidth / chip.num_devices
+  slices = topology.slice_indices(devices)
+  coordinates = topology.coordinates(devices)
   sending = sum(
-    one.runs * _seconds(one, topology, islands, places) for one in collectives
+    each.runs * _seconds(each, topology, slices, coordinates)
+    for each in collectives
   )
   return Roofline(
     compute=flops / (COMPUTE * peak),
-    memory=touched / (BANDWIDTH * bandwidth),
+    memory=memory_traffic / (BANDWIDTH * bandwidth),
     sending=sending,
     floor=flops / peak,
   )
 
 
 def _seconds(
-  one: Collective, topology: Topology, islands: np.ndarray, places: np.ndarray
+  collective: Collective,
+  topology: Topology,
+  slices: np.ndarray,
+  coordinates: np.ndarray,
 ) -> float:
-  """Of one run of a collective, in the group that takes the longest.
+  """Returns the seconds of one run of a collective, in its slowest group.
 
-  Between slices it is hierarchical: within each slice first, then each device
-  with its partners in the others.
+  Across slices it is hierarchical: first within each slice, then between each
+  device and its partners in the other slices.
+
+  Args:
+    collective: the collective.
+    topology: topology that runs it.
+    slices: slice of each device, (devices,).
+    coordinates: grid position of each device, (devices, grid_dims).
   """
   chip = topology.chip
   slowest = 0.0
-  for parts, *extents in {_spread(g, islands, places) for g in one.groups}:
-    within = one.groups.shape[1] // parts
+  group_size = collective.groups.shape[1]
+  for num_slices, *extents in {
+    _extents(group, slices, coordinates) for group in collective.groups
+  }:
+    per_slice = group_size // num_slices
     seconds = 0.0
-    if within > 1:
-      links, hops = _links(topology, extents)
-      rate = BANDWIDTH * links * chip.link_bandwidth / chip.devices
-      seconds += one.sent(within) / rate + hops * HOP
-    if parts > 1:
-      rate = BANDWIDTH * chip.network_bandwidth / chip.devices
-      seconds += one.sent(parts, 1 / within) / rate + NETWORK
+    if per_slice > 1:
+      links, hops = _links_and_hops(topology, extents)
+      rate = BANDWIDTH * links * chip.link_bandwidth / chip.num_devices
+      seconds += collective.bytes_sent(per_slice) / rate + hops * HOP
+    if num_slices > 1:
+      rate = BANDWIDTH * chip.network_bandwidth / chip.num_devices
+      sent = collective.bytes_sent(num_slices, 1 / per_slice)
+      seconds += sent / rate + NETWORK
     slowest = max(slowest, seconds)
   return slowest
 
 
-def _spread(
-  group: np.ndarray, islands: np.ndarray, places: np.ndarray
+def _extents(
+  group: np.ndarray, slices: np.ndarray, coordinates: np.ndarray
 ) -> tuple[int, ...]:
-  """Slices that a group spans, and its extent along each direction."""
-  extents = (len(set(column)) for column in places[group].T.tolist())
-  return len(set(islands[group].tolist())), *extents
+  """Returns the number of slices of a group and its extent per direction."""
+  extents = (len(set(column)) for column in coordinates[group].T.tolist())
+  return len(set(slices[group].tolist())), *extents
 
 
-def _links(topology: Topology, extents: Sequence[int]) -> tuple[int, int]:
-  """Links that each chip of a group sends over, and hops to the farthest.
+def _links_and_hops(
+  topology: Topology, extents: Sequence[int]
+) -> tuple[int, int]:
+  """Returns links per chip that a group uses, and hops to the farthest chip.
 
-  Along a direction that is closed to a ring there are two, else one.
+  A direction that closes to a ring has two links per chip, another has one.
   """
   links = hops = 0
   for extent, side in zip(extents, topology.grid, strict=True):
     if extent > 1:
-      ring = extent == side > 2 and side % topology.chip.ring == 0
+      ring = extent == side > 2 and side % topology.chip.ring_multiple == 0
       links += 2 if ring else 1
       hops += extent // 2 if ring else extent - 1
   return max(links, 1), max(hops, 1)

@@ -1,5 +1,3 @@
-"""Accelerators that need not be there: what they are and what runs on them.
+"""Accelerator chips and device topologies, including ones not attached."""
 
-Chips and topologies, and what can be read from a program compiled for them:
-its memory, its collectives and a roofline of its time.
-"""
+__all__ = ["chips", "cuda", "topology"]

@@ -1,9 +1,9 @@
-"""GPUs that are not there, through the CUDA plugin's compiler.
+"""GPU devices for ahead-of-time compilation on machines without a GPU.
 
-The wheels jax-cuda12-plugin and jax-cuda12-pjrt are enough: neither driver nor
-CUDA libraries are needed to compile. Without a GPU nothing is tuned, so that
-the program tells memory and collectives, not speed; and attention is XLA's,
-which needs more memory than cuDNN's.
+Compiling needs the wheels jax-cuda12-plugin and jax-cuda12-pjrt, but neither a
+driver nor the CUDA libraries. Without a GPU nothing is autotuned, so the
+compiled program gives memory and collectives, but not speed. Attention is
+XLA's, which needs more memory than cuDNN's.
 """
 
 import importlib.util
@@ -12,8 +12,8 @@ import jax
 
 from get_jax.errors import UsageError
 
-# Of both H100 and H200 (SXM): what XLA asks of a device before it compiles.
-_TARGET = """
+# Device properties that XLA needs to compile; those of H100 and H200 (SXM).
+_TARGET_CONFIG = """
 gpu_device_info {{
   threads_per_block_limit: 1024
   threads_per_warp: 32
@@ -43,17 +43,17 @@ device_description_str: "{name}"
 def cuda_devices(
   name: str, hosts: int, gpus: int, memory: float, bandwidth: float
 ) -> list:
-  """Devices of `hosts` machines with `gpus` each, host by host.
+  """Returns the devices of a group of hosts with NVIDIA GPUs, host by host.
 
   Args:
-    name: such as "h100".
-    hosts: number of machines.
-    gpus: GPUs of a machine.
-    memory: bytes of a GPU.
-    bandwidth: of that memory, bytes a second.
+    name: chip, such as "h100".
+    hosts: number of hosts.
+    gpus: number of GPUs per host.
+    memory: memory of a GPU, in bytes.
+    bandwidth: bandwidth of that memory, in bytes per second.
 
   Raises:
-    UsageError: the compiler is not installed.
+    UsageError: the compiler is not installed or does not support the GPUs.
   """
   from jax.experimental import topologies
 
@@ -63,14 +63,14 @@ def cuda_devices(
       f"--topology={name}:{hosts}x{gpus} needs JAX's CUDA plugin; install it "
       'with pip install -e ".[cuda12]"'
     )
-  target = _TARGET.format(
+  target_config = _TARGET_CONFIG.format(
     name=name.upper(), memory=int(memory), bandwidth=int(bandwidth)
   )
   try:
-    found = topologies.get_topology_desc(
+    topology = topologies.get_topology_desc(
       platform="cuda",
       topology_name="",
-      target_config=target,
+      target_config=target_config,
       topology=f"1x{hosts}x{gpus}",
     )
   except (jax.errors.JaxRuntimeError, RuntimeError) as error:
@@ -78,4 +78,4 @@ def cuda_devices(
       f"--topology={name}:{hosts}x{gpus}: JAX's CUDA plugin does not compile "
       f"for it: {' '.join(str(error).split())}"
     ) from error
-  return found.devices
+  return topology.devices

@@ -1,4 +1,4 @@
-"""Devices that are not there: what a compiler needs to know of a pod."""
+"""TPU slices and groups of GPUs that programs can be compiled for."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,8 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,8 +15,9 @@ import numpy as np
 from get_jax.errors import UsageError
 from get_jax.hardware.chips import Chip, find_chip
 
-# No question to the cloud where this machine is; beside other processes.
-LIBTPU = {
+# Lets libtpu load without a TPU: no query of the cloud's metadata server, and
+# other processes may use libtpu at the same time.
+LIBTPU_ENVIRONMENT = {
   "TPU_SKIP_MDS_QUERY": "1",
   "TPU_WORKER_HOSTNAMES": "localhost",
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
@@ -25,14 +27,14 @@ LIBTPU = {
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
-  """A pod, or several slices of pods.
+  """One or several TPU slices, or a group of hosts with GPUs.
 
   Attributes:
     name: such as "v5e:4x4".
-    chip: what it is made of.
-    grid: chips of a slice along each direction; empty with GPUs.
-    num_slices: slices of TPUs.
-    devices: of all slices, to make a mesh of.
+    chip: data sheet of its chips.
+    grid: number of chips of a slice along each direction; empty for GPUs.
+    num_slices: number of TPU slices; 1 for GPUs.
+    devices: devices of all slices, for a mesh.
   """
 
   name: str
@@ -47,33 +49,34 @@ class Topology:
 
   @property
   def num_chips(self) -> int:
-    """In all slices."""
-    return len(self.devices) // self.chip.devices
+    """Number of chips in all slices."""
+    return len(self.devices) // self.chip.num_devices
 
   @property
   def memory(self) -> float:
-    """Bytes of one device."""
-    return self.chip.memory / self.chip.devices
+    """Memory of one device in bytes."""
+    return self.chip.memory / self.chip.num_devices
 
-  def islands(self, devices: Sequence[jax.Device]) -> np.ndarray:
-    """The slice, or the host of GPUs, of each device, (devices,)."""
-    if not self.chip.dimensions:
+  def slice_indices(self, devices: Sequence[jax.Device]) -> np.ndarray:
+    """Returns the slice, or the host for GPUs, of each device, (devices,)."""
+    if not self.chip.grid_dims:
       return np.array([d.process_index for d in devices], int)
     return np.array([getattr(d, "slice_index", None) or 0 for d in devices])
 
   def coordinates(self, devices: Sequence[jax.Device]) -> np.ndarray:
-    """The place of each device in its slice, (devices, directions)."""
-    if not self.chip.dimensions:
+    """Returns the grid position of each device, (devices, grid_dims)."""
+    if not self.chip.grid_dims:
       return np.zeros((len(devices), 0), int)
     return np.array([d.coords[: len(self.grid)] for d in devices], int)
 
 
 def find_topology(name: str, num_slices: int = 1) -> Topology:
-  """A topology by name, from the compiler of its chips.
+  """Returns the topology of that name, as its compiler describes it.
 
   Args:
-    name: "chip:AxB" or "chip:AxBxC" of a TPU slice, "chip:HOSTSxGPUS" of GPUs.
-    num_slices: how many such slices there are, of TPUs.
+    name: "chip:AxB" or "chip:AxBxC" for a TPU slice, "chip:HOSTSxGPUS" for
+      GPUs.
+    num_slices: number of such TPU slices.
 
   Raises:
     UsageError: the name is wrong, or the compiler is not installed.
@@ -82,17 +85,17 @@ def find_topology(name: str, num_slices: int = 1) -> Topology:
   if num_slices < 1 or (num_slices > 1 and chip.platform != "tpu"):
     raise UsageError(
       f"--num_slices is {num_slices}; expected a positive number of slices of "
-      "TPUs, or 1 with GPUs, whose hosts --topology counts"
+      "TPUs, or 1 for GPUs, whose number of hosts is part of --topology"
     )
-  # Where there are accelerators, they are left alone.
+  # Compiling does not use accelerators of this machine.
   jax.config.update("jax_platforms", "cpu")
   if chip.platform == "cuda":
     from get_jax.hardware.cuda import cuda_devices
 
-    kind = name.partition(":")[0]
-    with _quiet():
+    hosts, gpus = grid
+    with _stderr_suppressed():
       devices = cuda_devices(
-        kind, *grid, memory=chip.memory, bandwidth=chip.memory_bandwidth
+        name.partition(":")[0], hosts, gpus, chip.memory, chip.memory_bandwidth
       )
     return Topology(name, chip, (), 1, devices)
   devices = _tpu_devices(name, chip, grid, num_slices)
@@ -100,16 +103,17 @@ def find_topology(name: str, num_slices: int = 1) -> Topology:
 
 
 def _parse(name: str) -> tuple[Chip, tuple[int, ...]]:
-  kind, _, grid = name.partition(":")
-  chip = find_chip(kind)
-  wanted = chip.dimensions or 2
+  """Splits the name of a topology into chip and grid."""
+  chip_name, _, grid = name.partition(":")
+  chip = find_chip(chip_name)
+  num_dims = chip.grid_dims or 2  # hosts and GPUs per host
   if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", grid) or (
-    len(grid.split("x")) != wanted
+    len(grid.split("x")) != num_dims
   ):
     raise UsageError(
-      f"--topology={name} has no grid of {kind}; expected "
-      f"{kind}:{'x'.join('4' * wanted)} or other sizes"
-      + ("" if chip.dimensions else ", hosts by GPUs of a host")
+      f"--topology={name} has no grid of {chip_name}; expected "
+      f"{chip_name}:{'x'.join('4' * num_dims)} or other sizes"
+      + ("" if chip.grid_dims else ", as hosts x GPUs per host")
     )
   return chip, tuple(int(n) for n in grid.split("x"))
 
@@ -117,22 +121,23 @@ def _parse(name: str) -> tuple[Chip, tuple[int, ...]]:
 def _tpu_devices(
   name: str, chip: Chip, grid: tuple[int, ...], num_slices: int
 ) -> list:
+  """Returns the devices of TPU slices, as libtpu describes them."""
   from jax.experimental import topologies
 
   if importlib.util.find_spec("libtpu") is None:
     raise UsageError(
       f'--topology={name} needs libtpu; install it with pip install -e ".[tpu]"'
     )
-  for key, value in LIBTPU.items():
+  for key, value in LIBTPU_ENVIRONMENT.items():
     os.environ.setdefault(key, value)
-  options = dict(chip.config)
-  if 1 in grid[:2]:  # Less than the square of chips that a host has.
+  options: dict[str, Any] = dict(chip.topology_options)
+  if 1 in grid[:2]:  # Smaller than the 2 x 2 chips of a host.
     options["chips_per_host_bounds"] = (*(min(n, 2) for n in grid[:2]), 1)
   if num_slices > 1:
     options["num_slices"] = num_slices
   try:
-    with _quiet():
-      found = topologies.get_topology_desc(
+    with _stderr_suppressed():
+      topology = topologies.get_topology_desc(
         platform="tpu", topology_name=name, **options
       )
   except jax.errors.JaxRuntimeError as error:
@@ -140,18 +145,18 @@ def _tpu_devices(
       f"--topology={name} is not known to libtpu: "
       f"{' '.join(str(error).split())}"
     ) from error
-  return found.devices
+  return topology.devices
 
 
 @contextlib.contextmanager
-def _quiet():
-  """Without what plugins write past Python when they find no hardware."""
+def _stderr_suppressed() -> Iterator[None]:
+  """Suppresses stderr, which plugins write to natively without hardware."""
   sys.stderr.flush()
-  kept = os.dup(2)
+  stderr = os.dup(2)
   try:
-    with open(os.devnull, "w") as nowhere:
-      os.dup2(nowhere.fileno(), 2)
+    with open(os.devnull, "w") as devnull:
+      os.dup2(devnull.fileno(), 2)
       yield
   finally:
-    os.dup2(kept, 2)
-    os.close(kept)
+    os.dup2(stderr, 2)
+    os.close(stderr)

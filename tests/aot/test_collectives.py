@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from get_jax.aot import hlo
-from get_jax.aot.collectives import find_collectives, totals
+from get_jax.aot.collectives import find_collectives, totals_by_kind
 
 LAYERS, WIDTH, BATCH = 5, 64, 16
 
@@ -51,7 +51,7 @@ def test_a_gather_in_a_scan_runs_once_a_layer():
   assert one.runs == LAYERS
   assert one.bytes == 4 * WIDTH * WIDTH
   assert one.groups.tolist() == [list(range(8))]
-  assert totals([one]) == {
+  assert totals_by_kind([one]) == {
     "all-gather": dict(count=1, runs=LAYERS, bytes=LAYERS * 4 * WIDTH**2)
   }
 
@@ -119,7 +119,7 @@ def test_a_loop_of_unknown_length_is_told():
     return jax.lax.while_loop(lambda x: jnp.sum(x) > 1.0, lambda x: x / 2, x)
 
   program = hlo.parse(compiled(until_small, mesh(1), ((4,), ())))
-  assert program.unbounded == 1
+  assert program.unbounded_loops == 1
 
 
 def test_loops_within_loops_multiply():
@@ -196,9 +196,9 @@ channel_id=4, replica_groups=[2,16]<=[16,2]T(1,0), to_apply=%add
 def test_the_text_of_a_tpu():
   program = hlo.parse(OF_TPU)
   gather, reduce, permute = find_collectives(program, 32)
-  assert program.unbounded == 0
+  assert program.unbounded_loops == 0
   assert (gather.kind, gather.runs, gather.bytes) == ("all-gather", 28, 8192)
-  assert gather.where == "jit(step)/while/body/gather"
+  assert gather.op_name == "jit(step)/while/body/gather"
   assert gather.groups.tolist() == np.arange(32).reshape(2, 16).tolist()
   assert (reduce.kind, reduce.runs, reduce.bytes) == ("all-reduce", 1, 62)
   assert reduce.groups.tolist() == np.arange(32).reshape(16, 2).T.tolist()
@@ -252,7 +252,7 @@ channel_id=3, replica_groups={{0,1,2,3},{4,5,6,7}}, to_apply=%add
 
 
 def test_the_text_of_a_gpu():
-  assert totals(find_collectives(hlo.parse(OF_GPU), 8)) == {
+  assert totals_by_kind(find_collectives(hlo.parse(OF_GPU), 8)) == {
     "all-gather": dict(count=1, runs=1, bytes=4 * 16 + 2 * 24),
     "reduce-scatter": dict(count=1, runs=1, bytes=4 * 64),
     "all-reduce": dict(count=1, runs=1, bytes=4 * 11),
@@ -261,7 +261,7 @@ def test_the_text_of_a_gpu():
 
 def test_what_slices_do_together():
   found = find_collectives(hlo.parse(OF_A_SLICE), 8)
-  assert totals(found) == {
+  assert totals_by_kind(found) == {
     "all-gather between slices": dict(count=1, runs=1, bytes=2 * 32),
     "all-gather": dict(count=1, runs=1, bytes=128),
     "all-reduce between slices": dict(count=1, runs=1, bytes=32),
@@ -274,9 +274,9 @@ def test_what_slices_do_together():
 
 def test_a_ring_sends_all_but_its_own_part():
   gather, reduce, permute = find_collectives(hlo.parse(OF_TPU), 32)
-  assert gather.sent(16) == 8192 * 15 / 16
-  assert reduce.sent(16) == 2 * 62 * 15 / 16
-  assert permute.sent(2) == 32
+  assert gather.bytes_sent(16) == 8192 * 15 / 16
+  assert reduce.bytes_sent(16) == 2 * 62 * 15 / 16
+  assert permute.bytes_sent(2) == 32
 
 
 def test_text_that_is_no_program_is_refused():

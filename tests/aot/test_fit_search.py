@@ -47,7 +47,7 @@ def test_sampling_has_smaller_batches_only():
 def test_flags_are_those_of_the_command_line():
   settings = {"model.remat": "full", "mesh.fsdp": 4}
   assert (
-    fit_search.flags(settings)
+    fit_search.format_flags(settings)
     == "--config.model.remat=full --config.mesh.fsdp=4"
   )
 

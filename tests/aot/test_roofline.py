@@ -12,7 +12,7 @@ from get_jax.aot.roofline import (
   COMPUTE,
   HOP,
   NETWORK,
-  estimate,
+  estimate_roofline,
 )
 from get_jax.hardware.chips import CHIPS
 from get_jax.hardware.topology import Topology
@@ -22,7 +22,7 @@ MIB = 2**20
 
 def pod(chip, grid, num_slices=1):
   """A topology whose devices have places and nothing else."""
-  each = CHIPS[chip].devices
+  each = CHIPS[chip].num_devices
   places = list(itertools.product(*map(range, grid))) * each
   devices = [
     types.SimpleNamespace(coords=place, slice_index=i, process_index=0)
@@ -34,30 +34,30 @@ def pod(chip, grid, num_slices=1):
 
 def sending(topology, kind, groups, size=MIB, runs=1):
   one = Collective(kind, size, runs, np.asarray(groups), "")
-  return estimate(topology, topology.devices, 1.0, 1.0, [one]).sending
+  return estimate_roofline(topology, topology.devices, 1.0, 1.0, [one]).sending
 
 
 def test_products_and_memory_take_their_share_of_the_peaks():
   topology = pod("v5e", (4, 4))
-  line = estimate(topology, topology.devices, 197e12, 819e9, [])
+  line = estimate_roofline(topology, topology.devices, 197e12, 819e9, [])
   assert line.floor == pytest.approx(1.0)
   assert line.compute == pytest.approx(1 / COMPUTE)
   assert line.memory == pytest.approx(1 / BANDWIDTH)
-  assert line.alone == line.serial == line.overlapped == line.compute
+  assert line.local == line.serial == line.overlapped == line.compute
   assert line.efficiency == (1.0, 1.0)
 
 
 def test_two_devices_of_a_chip_share_it():
   topology = pod("tpu7x", (2, 2, 1))
   assert topology.num_chips == 4
-  line = estimate(topology, topology.devices, 2307e12, 1.0, [])
+  line = estimate_roofline(topology, topology.devices, 2307e12, 1.0, [])
   assert line.floor == pytest.approx(2.0)
 
 
 def test_efficiency_is_between_all_and_nothing_overlapped():
   topology = pod("v5e", (4, 4))
   gather = Collective("all-gather", 2**33, 1, np.arange(16)[None], "")
-  line = estimate(topology, topology.devices, 4e12, 1.0, [gather])
+  line = estimate_roofline(topology, topology.devices, 4e12, 1.0, [gather])
   low, high = line.efficiency
   assert line.sending > line.compute
   assert low == pytest.approx(line.compute / (line.compute + line.sending))

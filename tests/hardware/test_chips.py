@@ -3,7 +3,7 @@
 import pytest
 
 from get_jax.errors import UsageError
-from get_jax.hardware.chips import CHIPS, GIB, KINDS, device_peak
+from get_jax.hardware.chips import CHIPS, DEVICE_KINDS, GIB, device_peak
 from get_jax.hardware.topology import find_topology
 
 # Peak in TFLOP/s, memory in GiB as sold and its bandwidth in GB/s: Google's
@@ -39,7 +39,7 @@ def test_chips_are_those_of_their_sheets():
     ("v5p:4x4", r"expected v5p:4x4x4"),
     ("v5e:0x4", r"has no grid of v5e"),
     ("v5e:4x4;", r"has no grid of v5e"),
-    ("h100:8", r"expected h100:4x4 or other sizes, hosts by GPUs of a host"),
+    ("h100:8", r"expected h100:4x4 or other sizes, as hosts x GPUs per host"),
   ],
 )
 def test_a_wrong_name_is_refused_in_one_sentence(name, sentence):
@@ -57,4 +57,4 @@ def test_peaks_are_those_of_one_device_and_never_guessed():
   assert device_peak("TPU v5 lite") == 197e12
   assert device_peak("TPU7x") == 2307e12 / 2
   assert device_peak("NVIDIA H100 PCIe") is None
-  assert set(KINDS.values()) == set(CHIPS)
+  assert set(DEVICE_KINDS.values()) == set(CHIPS)
