@@ -31,7 +31,7 @@ from get_jax.data import Pipeline, Source, create_source
 from get_jax.data.latents import latents_layout
 from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
 from get_jax.storage.shards import ShardWriter
-from get_jax.training.sharding import batch_sharding, to_mesh
+from get_jax.training.sharding import batch_sharding, make_global_batch
 from get_jax.training.state import create_state
 
 BATCH = 128
@@ -94,7 +94,7 @@ def waiting(source: Source, batch_size: int, steps: int) -> dict[str, float]:
   pipeline = Pipeline(source, batch_size, 0)
   batch = jax.eval_shape(lambda: pipeline.batch(0))
   learner = build_training_step(config, model, batch)
-  state = create_state(learner.make_state, learner.init_key, mesh)
+  state = create_state(learner.init_state, learner.init_key, mesh)
   placing = jax.tree.map(lambda x: x.sharding, state)
   step = jax.jit(
     learner.step,
@@ -107,7 +107,7 @@ def waiting(source: Source, batch_size: int, steps: int) -> dict[str, float]:
   with jax.set_mesh(mesh):
     for i in range(steps + 1):
       begin = time.perf_counter()
-      placed = to_mesh(next(batches), mesh)
+      placed = make_global_batch(next(batches), mesh)
       waits.append(time.perf_counter() - begin)
       state, bad = step(state, placed)
       if previous is not None:

@@ -10,7 +10,7 @@ from get_jax.models import create_model
 from get_jax.models.counting import measure
 from get_jax.models.parameters import init_params
 from get_jax.training import ema
-from get_jax.training.state import state_maker
+from get_jax.training.state import make_init_state
 from get_jax.training.step import make_train_step
 
 # Name and batch of the papers' networks and of those for a CPU; what is left
@@ -66,7 +66,7 @@ def training_step(model, batch: int):
   key = jax.random.key(0)
   step = make_train_step(loss, optimizer, ema.constant(0.9999), key, 100)
   state = jax.jit(
-    state_maker(lambda key: init_params(model, key), (), optimizer)
+    make_init_state(lambda key: init_params(model, key), (), optimizer)
   )(key)
   rng = np.random.default_rng(0)
 

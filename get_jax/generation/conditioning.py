@@ -1,7 +1,8 @@
-"""What samples are asked to show: nothing, a class each, or a text each.
+"""Conditioning of samples: none, class labels, or text.
 
-A condition chooses by number, so that what was asked for can be stored beside
-the samples and asked for again, and turns numbers into what the network takes.
+The condition of a sample is identified by an integer, its condition ID: a class
+label or the number of a text. IDs can be stored with the samples and used again
+to generate the same ones. A conditioning maps IDs to inputs of the network.
 """
 
 import dataclasses
@@ -10,139 +11,177 @@ from typing import Protocol
 
 import jax
 import numpy as np
+from jaxtyping import Array, Int
 
 from get_jax.data.texts import Texts
 from get_jax.diffusion.guidance import check_labels
 from get_jax.diffusion.noise import SampleNoise
 
-LABELS = 2**32 - 1  # stream of a sample's label
+LABEL_STREAM = 2**32 - 1  # fold_in constant for the label of a sample
 
 
 class Conditioning(Protocol):
   """Conditions of samples, by sample index.
 
   Attributes:
-    null: what the network takes for "no condition", or None.
-    num_classes: 0 unless the numbers are classes.
+    null: the network's input for the null condition; None if it has none.
+    num_classes: number of classes; 0 if condition IDs are not class labels.
   """
 
-  null: int | np.ndarray | None
-  num_classes: int
+  @property
+  def null(self) -> int | np.ndarray | None:
+    """See the attributes of the class."""
 
-  def choose(self, key: jax.Array, indices: np.ndarray) -> np.ndarray | None:
-    """What samples `indices` (n,) show, int32 (n,), or None for nothing.
+  @property
+  def num_classes(self) -> int:
+    """See the attributes of the class."""
 
-    It depends on the key of the samples' noise and each one's index alone.
+  def sample_ids(
+    self, key: jax.Array, indices: Int[np.ndarray, " n"]
+  ) -> Int[np.ndarray, " n"] | None:
+    """Returns the condition IDs of samples.
+
+    An ID depends only on the key and on the index of its sample.
+
+    Args:
+      key: the key of the samples' noise.
+      indices: sample indices (n,).
+
+    Returns:
+      Condition IDs (n,) int32, or None for unconditional samples.
     """
 
-  def inputs(self, chosen: np.ndarray | None) -> np.ndarray | None:
-    """What the network takes for the numbers `chosen` (n,): (n, ...).
+  def model_inputs(
+    self, ids: Int[np.ndarray, " n"] | None
+  ) -> np.ndarray | None:
+    """Returns the network's inputs (n, ...) for condition IDs (n,).
 
     Raises:
-      UsageError: a number is out of range.
+      UsageError: an ID is out of range.
     """
 
-  def names(self, chosen: np.ndarray | None) -> np.ndarray | None:
-    """The numbers as they are stored beside samples: classes, or captions."""
+  def descriptions(
+    self, ids: Int[np.ndarray, " n"] | None
+  ) -> np.ndarray | None:
+    """Returns the class labels (n,) int or the captions (n,) str of IDs."""
 
-  def facts(self) -> dict:
-    """What decides the samples, as JSON holds it."""
+  def metadata(self) -> dict:
+    """Returns JSON-serializable settings that affect the samples."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Unconditional:
-  """Nothing; see `Conditioning`."""
+  """No conditioning; see `Conditioning`."""
 
   null = None
   num_classes = 0
 
-  def choose(self, key, indices):
-    """None."""
+  def sample_ids(self, key: jax.Array, indices: np.ndarray) -> None:
+    """Returns None."""
     del key, indices
 
-  def inputs(self, chosen):
-    """None."""
-    del chosen
+  def model_inputs(self, ids: np.ndarray | None) -> None:
+    """Returns None."""
+    del ids
 
-  names = inputs
+  descriptions = model_inputs
 
-  def facts(self):
-    """Nothing."""
+  def metadata(self) -> dict:
+    """Returns an empty dict."""
     return {}
 
 
 @dataclasses.dataclass(frozen=True)
-class Classes:
-  """A uniform class for each sample, from its key; see `Conditioning`."""
+class ClassLabels:
+  """Class labels, uniformly random by default; see `Conditioning`.
+
+  Attributes:
+    num_classes: number of classes.
+    null: label of the null class; None if the network has no null class.
+  """
 
   num_classes: int
   null: int | None
 
-  def choose(self, key, indices):
-    """See `Conditioning.choose`."""
-    return np.asarray(_draw(key, indices, self.num_classes))
+  def sample_ids(self, key: jax.Array, indices: np.ndarray) -> np.ndarray:
+    """See `Conditioning.sample_ids`; labels are uniformly distributed."""
+    return np.asarray(_sample_labels(key, indices, self.num_classes))
 
-  def inputs(self, chosen):
-    """See `Conditioning.inputs`."""
-    check_labels(chosen, self.num_classes, self.null is not None)
-    return np.asarray(chosen, np.int32)
+  def model_inputs(self, ids: np.ndarray | None) -> np.ndarray:
+    """See `Conditioning.model_inputs`."""
+    assert ids is not None
+    check_labels(ids, self.num_classes, self.null is not None)
+    return np.asarray(ids, np.int32)
 
-  def names(self, chosen):
-    """The classes themselves."""
-    return chosen
+  def descriptions(self, ids: np.ndarray | None) -> np.ndarray:
+    """Returns the labels unchanged."""
+    assert ids is not None
+    return ids
 
-  def facts(self):
-    """Nothing; the network's settings say it all."""
+  def metadata(self) -> dict:
+    """Returns an empty dict: the model's settings contain the classes."""
     return {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Captions:
-  """Sample i shows a caption of image i of a shuffled list of them.
+  """Captions: sample i gets a caption of image i of a shuffled list of images.
 
   Attributes:
-    texts: the list; `Texts.chosen` is the choice.
+    texts: the captions; `Texts.ids_of_samples` assigns them to samples.
   """
 
   texts: Texts
   num_classes = 0
 
   @property
-  def null(self):
+  def null(self) -> np.ndarray:
     """The embedding (L, D) of the empty text."""
     return self.texts.null
 
-  def choose(self, key, indices):
-    """See `Conditioning.choose`; the key does not matter."""
+  def sample_ids(self, key: jax.Array, indices: np.ndarray) -> np.ndarray:
+    """See `Conditioning.sample_ids`; the key has no effect."""
     del key
-    return self.texts.chosen(indices)
+    return self.texts.ids_of_samples(indices)
 
-  def inputs(self, chosen):
-    """See `Conditioning.inputs`."""
-    return self.texts.read(chosen)
+  def model_inputs(self, ids: np.ndarray | None) -> np.ndarray:
+    """See `Conditioning.model_inputs`; returns embeddings (n, L, D)."""
+    assert ids is not None
+    return self.texts.read(ids)
 
-  def names(self, chosen):
-    """The captions as text."""
-    return self.texts.captions(chosen)
+  def descriptions(self, ids: np.ndarray | None) -> np.ndarray:
+    """Returns the captions as strings (n,)."""
+    assert ids is not None
+    return self.texts.captions(ids)
 
-  def facts(self):
-    """Which list it is."""
+  def metadata(self) -> dict:
+    """Returns the fingerprint of the captions."""
     return {"captions": self.texts.fingerprint}
 
 
-def draw_labels(noise: SampleNoise, num_classes: int) -> jax.Array | None:
-  """A uniform class for each sample, from its key; None without classes."""
+def sample_labels(
+  noise: SampleNoise, num_classes: int
+) -> Int[Array, " n"] | None:
+  """Returns a uniformly random class for each sample.
+
+  Args:
+    noise: noise of n samples; a label depends only on the sample's key.
+    num_classes: number of classes.
+
+  Returns:
+    Labels (n,), or None if `num_classes` is 0.
+  """
   if not num_classes:
     return None
 
-  def draw(key):
+  def sample(key):
     return jax.random.randint(
-      jax.random.fold_in(key, LABELS), (), 0, num_classes
+      jax.random.fold_in(key, LABEL_STREAM), (), 0, num_classes
     )
 
-  return jax.vmap(draw)(noise.keys)
+  return jax.vmap(sample)(noise.keys)
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _draw(key, indices, num_classes: int):
-  return draw_labels(SampleNoise.of(key, indices), num_classes)
+def _sample_labels(key, indices, num_classes: int):
+  return sample_labels(SampleNoise.create(key, indices), num_classes)

@@ -4,20 +4,21 @@ import dataclasses
 
 import jax
 from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float
 
 from get_jax.autoencoder import AutoencoderKL, decode_in_parts
-from get_jax.training.sharding import BATCH
+from get_jax.training.sharding import BATCH_SPEC
 
 
 @dataclasses.dataclass(frozen=True)
 class Decoder:
-  """Scaled latents to images.
+  """Maps scaled latents to images.
 
   Attributes:
     model: the autoencoder.
-    params: of its decoding half.
-    batch_size: latents that a device decodes at once.
-    name: of the weights' folder or file, with their digest.
+    params: parameters of the autoencoder's decoder.
+    batch_size: number of latents that a device decodes at once.
+    name: name of the weights' folder or file, with their digest.
   """
 
   model: AutoencoderKL
@@ -27,7 +28,7 @@ class Decoder:
 
   @property
   def settings(self) -> dict:
-    """Everything that decides the images but the latents."""
+    """Everything that determines the images, except the latents."""
     return {
       "name": self.name,
       "scaling_factor": self.model.scaling_factor,
@@ -35,21 +36,31 @@ class Decoder:
       "dtype": str(self.model.dtype or "float32"),
     }
 
-  def __call__(self, params: dict, z: jax.Array, mesh: Mesh) -> jax.Array:
-    """Latents (B, h, w, C) to images (B, H, W, 3), not clipped; for jit.
+  def __call__(
+    self, params: dict, z: Float[Array, "B h w C"], mesh: Mesh
+  ) -> Float[Array, "B H W 3"]:
+    """Returns the images of latents; to be called inside `jax.jit`.
 
-    Every device decodes its own part of the batch, `batch_size` at a time.
+    Every device decodes its own shard of the batch, `batch_size` latents at a
+    time.
 
     Args:
-      params: `self.params`, as an argument of the program, not a constant.
-      z: split over the mesh like any batch.
+      params: `self.params`, passed as an argument so that the compiled program
+        does not contain them as a constant.
+      z: scaled latents (B, h, w, C), sharded over the mesh like any batch.
       mesh: the mesh.
+
+    Returns:
+      Images (B, H, W, 3), not clipped.
     """
 
     def decode(params, z):
-      part = min(self.batch_size, len(z))
-      return decode_in_parts(self.model, params, z, part)
+      size = min(self.batch_size, len(z))
+      return decode_in_parts(self.model, params, z, size)
 
     return jax.shard_map(
-      decode, mesh=mesh, in_specs=(PartitionSpec(), BATCH), out_specs=BATCH
+      decode,
+      mesh=mesh,
+      in_specs=(PartitionSpec(), BATCH_SPEC),
+      out_specs=BATCH_SPEC,
     )(params, z)

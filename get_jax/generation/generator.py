@@ -1,13 +1,14 @@
 """Generator: maps parameters, sample noise and conditioning to images.
 
 One-step generators and samplers around guided denoisers have the same
-interface, with the decoder of latents behind them. Sampling, evaluation, pairs,
-previews and benchmarks all use it.
+interface, optionally followed by a decoder of latents. Sampling, evaluation,
+pairs, previews and benchmarks all use it.
 """
 
 import dataclasses
 from collections.abc import Callable
 
+import jax
 from jax.sharding import Mesh
 
 from get_jax.diffusion.noise import SampleNoise
@@ -17,23 +18,27 @@ from get_jax.generation.decoder import Decoder
 
 @dataclasses.dataclass(frozen=True)
 class Generator:
-  """What turns noise into images.
+  """A function from noise to images, with its settings.
 
   Attributes:
-    generate: pure (params, noise: SampleNoise, y) -> (B, H, W, C) float32,
-      nominally in [-1, 1] and not clipped, or latents.
-    evaluations: network evaluations per image.
+    generate: pure function (params, noise: SampleNoise, y) -> (B, H, W, C)
+      float32: images, nominally in [-1, 1] and not clipped, or latents.
+    nfe: number of network evaluations per image.
     image_shape: (H, W, C) of the image or latent.
-    conditioning: what the samples show.
-    sampler: its name, or "one call".
-    steps: of the sampler, or equilibrium iterations; None where it has none.
-    guidance: such as "1.5 on 3 channels", or "none".
-    settings: everything that decides the images but parameters and noise.
-    decoder: of latents; None for images, and for latents that stay latents.
+    conditioning: conditioning of the samples.
+    sampler: name of the sampler, or "one call".
+    steps: number of sampler steps or equilibrium iterations; None if the
+      generator has neither.
+    guidance: description of the guidance, such as "1.5 on 3 channels", or
+      "none".
+    settings: everything that determines the images, except parameters and
+      noise.
+    decoder: decoder of latents; None if `generate` returns images, or if its
+      latents are not decoded.
   """
 
-  generate: Callable
-  evaluations: int
+  generate: Callable[..., jax.Array]
+  nfe: int
   image_shape: tuple[int, int, int]
   conditioning: Conditioning
   sampler: str
@@ -44,7 +49,7 @@ class Generator:
 
   @property
   def output_shape(self) -> tuple[int, int, int]:
-    """(H, W, C) of what comes out in the end."""
+    """(H, W, C) of the final output, after the decoder if there is one."""
     height, width, _ = self.image_shape
     if not self.decoder:
       return self.image_shape
@@ -52,23 +57,31 @@ class Generator:
     return height * scale, width * scale, 3
 
   def with_decoder(self, decoder: Decoder | None) -> "Generator":
-    """The same with a decoder behind it, or without one."""
+    """Returns a copy of the generator with this decoder, or without one."""
     settings = {k: v for k, v in self.settings.items() if k != "decoder"}
     if decoder:
       settings["decoder"] = decoder.settings
     return dataclasses.replace(self, decoder=decoder, settings=settings)
 
 
-def sampling_function(generator: Generator, mesh: Mesh) -> Callable:
-  """(params, decoder_params, key, indices, y) -> images (B, H, W, C); for jit.
+def make_sample_fn(
+  generator: Generator, mesh: Mesh
+) -> Callable[..., jax.Array]:
+  """Returns the sampling function of a generator, to be compiled with `jit`.
 
-  Sample i depends on (key, i) and its conditioning alone.
+  Args:
+    generator: the generator.
+    mesh: mesh over which the batch is sharded.
+
+  Returns:
+    A function (params, decoder_params, key, indices, y) -> images (B, H, W, C).
+    Sample i depends only on (key, i) and on its conditioning.
   """
 
-  def make(params, decoder_params, key, indices, y):
-    images = generator.generate(params, SampleNoise.of(key, indices), y)
+  def sample_fn(params, decoder_params, key, indices, y):
+    images = generator.generate(params, SampleNoise.create(key, indices), y)
     if generator.decoder:
       images = generator.decoder(decoder_params, images, mesh)
     return images
 
-  return make
+  return sample_fn

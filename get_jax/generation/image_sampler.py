@@ -5,21 +5,30 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from get_jax.generation.generator import Generator, sampling_function
+from get_jax.generation.generator import Generator, make_sample_fn
 from get_jax.training.preemption import Stopped, handle_stop_signals
-from get_jax.training.sharding import BATCH, check_batch_size
+from get_jax.training.sharding import BATCH_SPEC, check_batch_size
+
+Samples = tuple[Float[np.ndarray, "n H W C"], Int[np.ndarray, " n"] | None]
 
 
 class ImageSampler:
-  """Draws samples by index, in batches over a mesh, compiled once.
+  """Generates samples by index, in batches over a mesh; compiles once.
 
-  Sample i depends on (key, i) and its conditioning alone: neither on the batch
-  size nor on the mesh.
+  Sample i depends only on (key, i) and on its conditioning, not on the batch
+  size or the mesh.
+
+  Args:
+    generator: the generator.
+    key: the key of the samples' noise.
+    batch_size: samples in a batch, over all devices of the mesh.
+    mesh: the device mesh.
 
   Raises:
-    UsageError: the batch size does not fit the mesh.
+    UsageError: the batch size is not divisible by the shards of the mesh.
   """
 
   def __init__(
@@ -32,76 +41,86 @@ class ImageSampler:
     check_batch_size(batch_size, mesh, "sampling.batch_size")
     self.generator, self.mesh = generator, mesh
     self.batch_size = batch_size
-    self._whole = NamedSharding(mesh, PartitionSpec())
-    self._split = NamedSharding(mesh, BATCH)
+    self._replicated = NamedSharding(mesh, PartitionSpec())
+    self._batch_sharding = NamedSharding(mesh, BATCH_SPEC)
     self._key = key
     decoder = generator.decoder
-    self._decoder = decoder and jax.device_put(decoder.params, self._whole)
-    make = sampling_function(generator, mesh)
-    # Every process gets all images of a mesh that it shares with others.
-    shared = mesh.size > len(mesh.local_devices)
-    placed = self._whole if shared else self._split
-    self._make = jax.jit(make, out_shardings=placed)
-
-  def place(self, params: dict) -> dict:
-    """The parameters on every device of the mesh, as `batch` takes them."""
-    return jax.device_put(params, self._whole)
-
-  def batch(
-    self, params: dict, indices: np.ndarray, chosen: np.ndarray | None = None
-  ):
-    """Samples `indices` (n <= batch_size,) of given or own conditions.
-
-    Args:
-      params: parameters of the generator, placed.
-      indices: of the samples.
-      chosen: numbers (n,) of what they show, see `Conditioning`; None takes
-        each one's own.
-
-    Returns:
-      Images (n, H, W, C) float32 and the numbers (n,) int32 of what they show,
-      or None, on the host.
-    """
-    count, conditioning = len(indices), self.generator.conditioning
-    # The last sample again, as often as the batch is short of some.
-    rows = np.minimum(np.arange(self.batch_size), count - 1)
-    indices = np.asarray(indices, np.uint32)[rows]
-    if chosen is None:
-      chosen = conditioning.choose(self._key, indices)
-    else:
-      chosen = np.asarray(chosen)[rows]
-    arguments = jax.device_put(
-      (indices, conditioning.inputs(chosen)), self._split
+    self._decoder_params = decoder and jax.device_put(
+      decoder.params, self._replicated
     )
-    with jax.set_mesh(self.mesh):
-      images = self._make(params, self._decoder, self._key, *arguments)
-    images = np.asarray(images)[:count]
-    return images, None if chosen is None else chosen[:count]
+    # On a mesh that spans processes, every process gets all images.
+    spans_processes = mesh.size > len(mesh.local_devices)
+    self._sample_fn = jax.jit(
+      make_sample_fn(generator, mesh),
+      out_shardings=self._replicated
+      if spans_processes
+      else self._batch_sharding,
+    )
 
-  def parts(
+  def replicate_params(self, params: dict) -> dict:
+    """Returns the parameters, replicated on every device of the mesh."""
+    return jax.device_put(params, self._replicated)
+
+  def sample_batch(
     self,
     params: dict,
-    parts: Sequence[np.ndarray],
-    chosen: np.ndarray | None = None,
+    indices: Int[np.ndarray, " n"],
+    ids: Int[np.ndarray, " n"] | None = None,
+  ) -> Samples:
+    """Generates one batch of samples.
+
+    Args:
+      params: parameters of the generator, from `replicate_params`.
+      indices: sample indices (n,), n <= batch_size.
+      ids: condition IDs (n,), see `Conditioning`; None uses the conditioning's
+        own ID of each sample.
+
+    Returns:
+      Images (n, H, W, C) float32 and their condition IDs (n,) int32, or None if
+      unconditional, both on the host.
+    """
+    count, conditioning = len(indices), self.generator.conditioning
+    # The last sample fills up an incomplete batch.
+    rows = np.minimum(np.arange(self.batch_size), count - 1)
+    indices = np.asarray(indices, np.uint32)[rows]
+    if ids is None:
+      ids = conditioning.sample_ids(self._key, indices)
+    else:
+      ids = np.asarray(ids)[rows]
+    arguments = jax.device_put(
+      (indices, conditioning.model_inputs(ids)), self._batch_sharding
+    )
+    with jax.set_mesh(self.mesh):
+      images = self._sample_fn(
+        params, self._decoder_params, self._key, *arguments
+      )
+    images = np.asarray(images)[:count]
+    return images, None if ids is None else ids[:count]
+
+  def sample_shards(
+    self,
+    params: dict,
+    shards: Sequence[Int[np.ndarray, " n"]],
+    ids: np.ndarray | None = None,
     description: str = "sampling",
-  ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """Samples of each of `parts` in turn, with a progress bar over all.
+  ) -> Iterator[Samples]:
+    """Generates the samples of each shard, with one progress bar for all.
 
     Args:
       params: parameters of the generator.
-      parts: indices (n,) each.
-      chosen: numbers of what the samples of all parts show; None takes each
-        one's own.
-      description: shown in the bar.
+      shards: sample indices (n,) of each shard.
+      ids: condition IDs of the samples of all shards, concatenated; None uses
+        the conditioning's own ID of each sample.
+      description: label of the progress bar.
 
     Yields:
-      As `batch` returns, for each part.
+      Images and condition IDs of each shard, as `sample_batch` returns them.
 
     Raises:
-      Stopped: a signal came.
+      Stopped: SIGTERM or SIGINT was received.
     """
-    params = self.place(params)
-    total, done = sum(map(len, parts)), 0
+    params = self.replicate_params(params)
+    total, done = sum(map(len, shards)), 0
     with (
       handle_stop_signals() as stop_requested,
       tqdm(
@@ -111,25 +130,31 @@ class ImageSampler:
         disable=jax.process_index() != 0,
       ) as bar,
     ):
-      for part in parts:
-        found = []
-        for start in range(0, len(part), self.batch_size):
+      for shard in shards:
+        batches = []
+        for start in range(0, len(shard), self.batch_size):
           if stop_requested(f"{description}, image {done} of {total}"):
             raise Stopped(f"{description} stopped after {done} of {total}")
-          here = part[start : start + self.batch_size]
-          these = None if chosen is None else chosen[done : done + len(here)]
-          found.append(self.batch(params, here, these))
-          done += len(here)
-          bar.update(len(here))
-        images, made = zip(*found, strict=True)
+          indices = shard[start : start + self.batch_size]
+          batch_ids = None if ids is None else ids[done : done + len(indices)]
+          batches.append(self.sample_batch(params, indices, batch_ids))
+          done += len(indices)
+          bar.update(len(indices))
+        images, used_ids = zip(*batches, strict=True)
         yield (
           np.concatenate(images),
-          None if made[0] is None else np.concatenate(made),
+          None if used_ids[0] is None else np.concatenate(used_ids),
         )
 
-  def all(self, params, indices, chosen=None, description="sampling"):
-    """`parts` of one part."""
-    ((images, made),) = self.parts(
-      params, [np.asarray(indices)], chosen, description
+  def sample(
+    self,
+    params: dict,
+    indices: Int[np.ndarray, " n"],
+    ids: Int[np.ndarray, " n"] | None = None,
+    description: str = "sampling",
+  ) -> Samples:
+    """Generates the samples `indices`; `sample_shards` with a single shard."""
+    (samples,) = self.sample_shards(
+      params, [np.asarray(indices)], ids, description
     )
-    return images, made
+    return samples

@@ -18,16 +18,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from get_jax.builders.data import build_source
-from get_jax.data.captions import of_images, read_captions
+from get_jax.data.captions import captions_of_images, read_captions
 from get_jax.data.texts import NO_IMAGE, texts_layout
 from get_jax.errors import UsageError
-from get_jax.interop.folders import load_text_encoder
+from get_jax.interop.pretrained import load_text_encoder
 from get_jax.storage.shards import ShardWriter
 from get_jax.text import Tokenizer
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import EXIT_CODE, Stopped, handle_stop_signals
 from get_jax.training.processes import run_on_main
-from get_jax.training.work import assign_shards
+from get_jax.training.shard_assignment import assign_shards
 
 
 def encode_captions(
@@ -75,7 +75,7 @@ def encode_captions(
     data,
   )
   host = jax.process_index()
-  writer = ShardWriter(pathlib.Path(directory), layout, part=host)
+  writer = ShardWriter(pathlib.Path(directory), layout, process_index=host)
   writer.lock()
   new = run_on_main(
     lambda: sum(len(layout.shard_range(s)) for s in writer.missing())
@@ -136,7 +136,7 @@ def encode_captions_of_images(section, directory: str) -> dict:
       "latents.captions.encoder is empty; expected the folder of CLIP's text "
       "encoder"
     )
-  found = of_images(read_captions(captions.file), source.names)
+  found = captions_of_images(read_captions(captions.file), source.names)
   return encode_captions(
     found,
     captions.encoder,

@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from get_jax.autoencoder import posterior
 from get_jax.builders.data import build_source
-from get_jax.builders.decoder import read_autoencoder
+from get_jax.builders.decoder import build_autoencoder
 from get_jax.data.latents import latents_layout
 from get_jax.errors import UsageError
 from get_jax.storage.shards import ShardWriter
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import Stopped, handle_stop_signals
 from get_jax.training.processes import run_on_main
-from get_jax.training.work import assign_shards
+from get_jax.training.shard_assignment import assign_shards
 
 
 def encode_latents(section, autoencoder, directory: str) -> dict:
@@ -34,7 +34,7 @@ def encode_latents(section, autoencoder, directory: str) -> dict:
     Its manifest.
   """
   source = build_source(section)
-  model, params = read_autoencoder(autoencoder)
+  model, params = build_autoencoder(autoencoder)
   height, width, _ = source.image_shape
   if height % model.downsample or width % model.downsample:
     raise UsageError(
@@ -59,7 +59,7 @@ def encode_latents(section, autoencoder, directory: str) -> dict:
     source.fingerprint,
   )
   host = jax.process_index()
-  writer = ShardWriter(pathlib.Path(directory), layout, part=host)
+  writer = ShardWriter(pathlib.Path(directory), layout, process_index=host)
   writer.lock()
   new = run_on_main(
     lambda: sum(len(layout.shard_range(s)) for s in writer.missing())

@@ -15,7 +15,7 @@ from get_jax.generation.conditioning import Captions
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.rng import named_key
-from get_jax.training.work import assign_shards
+from get_jax.training.shard_assignment import assign_shards
 from get_jax.training.workdir import write_results
 
 
@@ -82,10 +82,10 @@ def make_pairs(config, workdir: pathlib.Path) -> None:
     if not shards:
       print(f"pairs: all {info.count} are already in {writer.directory}")
     parts = [np.asarray(info.shard_range(shard)) for shard in shards]
-    made = image_sampler.parts(params, parts, description="pairs")
+    made = image_sampler.sample_shards(params, parts, description="pairs")
     for shard, (images, labels) in zip(shards, made, strict=True):
       writer.write(shard, images, labels)
-  evaluations = generator.evaluations * info.count
+  evaluations = generator.nfe * info.count
   write_results(
     workdir, "pairs", {**info.to_json(), "evaluations": evaluations}
   )

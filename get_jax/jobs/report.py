@@ -22,7 +22,7 @@ from get_jax.jobs.pairs import teacher_workdir
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.processes import run_on_main
 from get_jax.training.rng import named_key
-from get_jax.training.workdir import plain, write_results
+from get_jax.training.workdir import config_to_dict, write_results
 
 PER_CLASS = 10
 
@@ -83,9 +83,9 @@ def _identity(config, student: dict, teacher: dict) -> str:
   parts = [
     params_digest(student),
     params_digest(teacher),
-    plain(config.report),
-    plain(config.evaluation),
-    plain(config.sampling),
+    config_to_dict(config.report),
+    config_to_dict(config.evaluation),
+    config_to_dict(config.sampling),
   ]
   return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -103,8 +103,10 @@ def _draw_grids(config, workdir, student, teacher) -> None:
   grids = {}
   for name, (params, generator) in generators.items():
     image_sampler = ImageSampler(generator, key, size, mesh)
-    images, _ = image_sampler.all(params, np.arange(len(labels)), labels, name)
-    count = generator.evaluations
+    images, _ = image_sampler.sample(
+      params, np.arange(len(labels)), labels, name
+    )
+    count = generator.nfe
     plural = "" if count == 1 else "s"
     grids[f"{name}, {count} evaluation{plural}"] = images
   source = build_source(config.teacher)

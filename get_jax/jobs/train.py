@@ -24,7 +24,7 @@ from get_jax.training.plots import plot_losses
 from get_jax.training.processes import run_on_main
 from get_jax.training.profiling import Profile
 from get_jax.training.rng import named_key
-from get_jax.training.sharding import check_batch_size, local_rows
+from get_jax.training.sharding import check_batch_size, local_batch_indices
 from get_jax.training.state import create_state
 
 
@@ -47,7 +47,7 @@ def train(
     source,
     config.batch_size,
     config.seed,
-    local_rows(config.batch_size, mesh),
+    local_batch_indices(config.batch_size, mesh),
     config.loader.threads,
     config.loader.workers,
   )
@@ -127,10 +127,10 @@ def _previewer(config, workdir: pathlib.Path, mesh):
   )
 
   def preview(state, step):
-    images, chosen = image_sampler.all(
+    images, chosen = image_sampler.sample(
       state.ema, np.arange(config.sampling.count)
     )
-    names = image_sampler.generator.conditioning.names(chosen)
+    names = image_sampler.generator.conditioning.descriptions(chosen)
     save_grid(workdir / "samples" / f"{step:08d}.png", images, names)
 
   return preview

@@ -13,7 +13,12 @@ from get_jax.training.checkpoints import (
   load_params,
   params_digest,
 )
-from get_jax.training.workdir import locked, open_workdir, plain, write_results
+from get_jax.training.workdir import (
+  config_to_dict,
+  locked,
+  open_workdir,
+  write_results,
+)
 
 
 def run(
@@ -37,7 +42,10 @@ def run(
   folder = open_workdir(workdir, config)
   if export is not None:
     params = load_params(folder)
-    facts = {"model": plain(config.model), "digest": params_digest(params)}
+    facts = {
+      "model": config_to_dict(config.model),
+      "digest": params_digest(params),
+    }
     export_checkpoint(export, model, params, facts)
     print(f"wrote {export}")
     return

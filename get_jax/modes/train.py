@@ -27,7 +27,7 @@ def run(config, workdir: str, profile: str | None = None) -> None:
     profile: steps to trace, "START:STOP"; not those of a teacher.
   """
 
-  steps = None if profile is None else Profile.of(profile)
+  steps = None if profile is None else Profile.parse(profile)
   check_experiment(config)
   folder = open_workdir(workdir, config)
   enable_compilation_cache(folder)

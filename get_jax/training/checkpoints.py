@@ -1,9 +1,9 @@
-"""Checkpoints that are complete, verified, and portable between meshes.
+"""Saves and restores checkpoints, verified and portable between meshes.
 
-Orbax writes and commits them. What it does not promise is added here: every
-checkpoint carries a manifest with the shape, dtype and digest of each array; a
-checkpoint that is half-written or damaged is put aside with a log line and the
-last good one is taken instead.
+Orbax writes and commits the checkpoints. This module adds a manifest with the
+shape, dtype and digest of each array to every checkpoint. An incomplete or
+damaged checkpoint is moved aside with a warning, and the last valid one is
+restored instead.
 """
 
 import contextlib
@@ -13,32 +13,37 @@ import json
 import logging
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from jaxtyping import PyTree
 
 from get_jax.errors import UsageError
 from get_jax.training.processes import allgather, run_on_main
 from get_jax.training.sharding import path_name
 from get_jax.training.state import TrainState, abstract_like
 
-TEMPORARY = ".orbax-checkpoint-tmp"
+TEMPORARY = ".orbax-checkpoint-tmp"  # in names of unfinished checkpoints
 log = logging.getLogger(__name__)
 
 
-class Damaged(Exception):
-  """A checkpoint whose content is not what was saved."""
+# From the manifest of a checkpoint to the abstract items to restore.
+AbstractItems = Callable[[dict[str, list]], dict[str, Any]]
+
+
+class CheckpointDamagedError(Exception):
+  """The content of a checkpoint differs from what was saved."""
 
 
 @jax.jit
 def _digests(tree):
-  """For each leaf, the sum of its bits times odd weights, modulo 2^32.
+  """Returns, for each leaf, the sum of its words times odd weights, mod 2^32.
 
-  Integer sums do not depend on how an array is split, so the digest made on
-  one mesh holds on any other; odd weights let no single flipped bit vanish.
+  Integer sums do not depend on how an array is sharded, so a digest is the same
+  on every mesh. With odd weights, any single flipped bit changes the digest.
   """
 
   def digest(leaf):
@@ -47,15 +52,15 @@ def _digests(tree):
     bits = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
     weight = jnp.zeros(leaf.shape, jnp.uint32)
     for axis, size in enumerate(leaf.shape):
-      place = jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
-      weight = weight * jnp.uint32(size) + place
+      index = jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
+      weight = weight * jnp.uint32(size) + index
     return jnp.sum(bits * (2 * weight + 1), dtype=jnp.uint32)
 
   return jax.tree.map(digest, tree)
 
 
 def manifest_of(items: Mapping[str, Any]) -> dict[str, list]:
-  """Path -> [shape, dtype, digest] of every array."""
+  """Returns a dict from path to [shape, dtype, digest] of every array."""
   leaves = jax.tree_util.tree_leaves_with_path(items)
   digests = jax.tree.leaves(_digests(items))
   return {
@@ -75,22 +80,26 @@ def _split(state: TrainState) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _damage(what: str):
-  """Any error inside, on any process, is `Damaged` on all."""
+def _errors_as_damage(description: str) -> Iterator[None]:
+  """Raises `CheckpointDamagedError` on all processes if one has an error."""
   reason = ""
   try:
     yield
   except Exception as error:
-    reason = f"{what} ({error})"
-  if reason := next(filter(None, allgather(reason)), None):
-    raise Damaged(reason)
+    reason = f"{description} ({error})"
+  for first in filter(None, allgather(reason)):
+    raise CheckpointDamagedError(first)
 
 
 class Checkpoints:
   """The checkpoints of one run, in `<workdir>/checkpoints`.
 
-  Saving is asynchronous; leaving the context waits for it and raises what
-  went wrong with it.
+  Saving is asynchronous. The exit of the context waits for it and raises its
+  errors.
+
+  Args:
+    directory: folder of the checkpoints; it is created if necessary.
+    keep: number of checkpoints to keep; older ones are deleted.
   """
 
   def __init__(self, directory: str | pathlib.Path, keep: int = 2):
@@ -106,22 +115,22 @@ class Checkpoints:
 
   @property
   def latest_step(self) -> int | None:
-    """The newest committed step, None without any."""
+    """The newest committed step; None if there is no checkpoint."""
     return self._manager.latest_step()
 
   def save(self, state: TrainState) -> None:
-    """Saves the state under its step.
+    """Saves the state as the checkpoint of its step.
 
     Raises:
-      RuntimeError: a checkpoint of that step is there already.
+      RuntimeError: a checkpoint of that step already exists.
     """
     self._save(int(state.step), _split(state))
 
   def save_params(self, params: dict) -> None:
-    """Saves parameters as step 0, without a state of training.
+    """Saves parameters as step 0, without optimizer state.
 
-    They stand for their moving average too. A run restored from them starts
-    training afresh.
+    They are saved as the EMA too. A run restored from this checkpoint starts
+    training at step 0.
     """
     self._save(0, {"params": params, "ema": params})
 
@@ -129,73 +138,80 @@ class Checkpoints:
     saves = {k: ocp.args.StandardSave(v) for k, v in items.items()}
     saves["manifest"] = ocp.args.JsonSave(manifest_of(items))
     if not self._manager.save(step, args=ocp.args.Composite(**saves)):
-      raise RuntimeError(f"{self.directory} did not take checkpoint {step}")
+      raise RuntimeError(f"{self.directory} could not save checkpoint {step}")
 
   def wait(self) -> None:
-    """Returns when everything saved is on disk; raises what failed."""
+    """Waits until all checkpoints are on disk; raises errors of saving."""
     self._manager.wait_until_finished()
 
   def restore(self, like: TrainState) -> TrainState | None:
-    """The last good state, placed as `like` is; None without checkpoints.
+    """Restores the last valid checkpoint.
+
+    Args:
+      like: a state with the wanted shapes, dtypes and shardings. It also
+        provides the fields that the checkpoint lacks, see `save_params`.
+
+    Returns:
+      The restored state, or None if there is no checkpoint.
 
     Raises:
-      UsageError: the arrays are another model's, or every checkpoint is
+      UsageError: the arrays belong to another model, or every checkpoint is
         damaged.
     """
     run_on_main(self._remove_unfinished)
 
-    def target(manifest):
+    def abstract_items(manifest):
       items = _split(abstract_like(like))
       if not any(path.startswith("training/") for path in manifest):
         del items["training"]
       return items
 
-    items = self._last_good(target)
+    items = self._restore_last_valid(abstract_items)
     if items is None:
       return None
     return like.replace(**items.pop("training", {}), **items)
 
-  def _last_good(
-    self, target, only: int | None = None
+  def _restore_last_valid(
+    self, abstract_items: AbstractItems, only: int | None = None
   ) -> dict[str, Any] | None:
-    """Items of the newest checkpoint that is what was saved.
+    """Restores items of the newest checkpoint that is not damaged.
 
     Args:
-      target: from a checkpoint's manifest to the abstract items wanted.
-      only: the one step to be considered; None: all of them.
+      abstract_items: from the manifest of a checkpoint to the abstract items.
+      only: the only step to consider; None: all steps.
     """
     steps = run_on_main(lambda: sorted(self._manager.all_steps(), reverse=True))
     steps = [step for step in steps if only in (None, step)]
     for step in steps:
       try:
-        return self._read(step, target)
-      except Damaged as error:
+        return self._read(step, abstract_items)
+      except CheckpointDamagedError as error:
         log.warning("Skipping damaged checkpoint %d: %s", step, error)
-        run_on_main(functools.partial(self._put_aside, step))
+        run_on_main(functools.partial(self._move_aside, step))
         self._manager.reload()
     if steps:
       raise UsageError(
-        f"all checkpoints in {self.directory} are damaged; expected a good one "
-        "(remove the folder to start anew)"
+        f"all checkpoints in {self.directory} are damaged; expected a valid "
+        "one (remove the folder to start from scratch)"
       )
     return None
 
-  def _read(self, step: int, target) -> dict[str, Any]:
+  def _read(self, step: int, abstract_items: AbstractItems) -> dict[str, Any]:
     read = functools.partial(self._manager.restore, step)
-    with _damage("its manifest cannot be read"):
+    with _errors_as_damage("its manifest cannot be read"):
       arguments = ocp.args.Composite(manifest=ocp.args.JsonRestore())
       manifest = read(args=arguments)["manifest"]
-    wanted = target(manifest)
+    wanted = abstract_items(manifest)
     _check_fit(wanted, manifest, f"checkpoint {step} in {self.directory}")
     arguments = {k: ocp.args.StandardRestore(v) for k, v in wanted.items()}
-    with _damage("its arrays cannot be read"):
+    with _errors_as_damage("its arrays cannot be read"):
       items = dict(read(args=ocp.args.Composite(**arguments)).items())
     for path, entry in manifest_of(items).items():
       if entry != manifest[path]:
-        raise Damaged(f"{path} is not what was saved")
+        raise CheckpointDamagedError(f"{path} differs from what was saved")
     return items
 
-  def _put_aside(self, step: int) -> None:
+  def _move_aside(self, step: int) -> None:
     aside = self.directory / f"{step}.damaged"
     shutil.rmtree(aside, ignore_errors=True)
     (self.directory / str(step)).rename(aside)
@@ -203,80 +219,86 @@ class Checkpoints:
   def _remove_unfinished(self) -> None:
     for entry in sorted(self.directory.iterdir()):
       if TEMPORARY in entry.name:
-        log.warning("Skipping half-written checkpoint %s", entry.name)
+        log.warning("Removing incomplete checkpoint %s", entry.name)
         shutil.rmtree(entry, ignore_errors=True)
 
 
-def _check_fit(like, manifest, where: str) -> None:
+def _check_fit(
+  like: PyTree, manifest: Mapping[str, list], description: str
+) -> None:
+  """Raises a UsageError if shapes or dtypes differ from the manifest's."""
   wanted = {
     path_name(path): [list(leaf.shape), str(leaf.dtype)]
     for path, leaf in jax.tree_util.tree_leaves_with_path(like)
   }
-  rooms = {path.split("/")[0] for path in wanted}
-  there = {k: v[:2] for k, v in manifest.items() if k.split("/")[0] in rooms}
+  items = {path.split("/")[0] for path in wanted}
+  found = {k: v[:2] for k, v in manifest.items() if k.split("/")[0] in items}
   differing = sorted(
     path
-    for path in wanted.keys() | there.keys()
-    if wanted.get(path) != there.get(path)
+    for path in wanted.keys() | found.keys()
+    if wanted.get(path) != found.get(path)
   )
   if differing:
     first = differing[0]
     raise UsageError(
-      f"{where} is of another model: {len(differing)} arrays differ, the first "
-      f"is {first} (found {there.get(first)}, expected {wanted.get(first)})"
+      f"{description} belongs to another model: {len(differing)} arrays "
+      f"differ, the first is {first} (found {found.get(first)}, expected "
+      f"{wanted.get(first)})"
     )
 
 
 def load_params(
   workdir: str | pathlib.Path,
   which: str = "ema",
-  sharding=None,
+  sharding: jax.sharding.Sharding | None = None,
   step: int | None = None,
 ) -> dict:
-  """The parameters of a run, for people who only sample.
+  """Loads the parameters of a run, for sampling.
 
   Args:
-    workdir: folder of the run; its newest good checkpoint is read.
-    which: "ema" (the moving average) or "params".
-    sharding: where the arrays go; None: the default device.
-    step: which checkpoint; None: the newest good one.
+    workdir: folder of the run.
+    which: "ema" (exponential moving average) or "params".
+    sharding: sharding of the arrays; None: the default device.
+    step: step of the checkpoint; None: the newest valid checkpoint.
 
   Returns:
-    Nested dict of float32 arrays, to be used as `{"params": ...}`.
+    Nested dict of float32 arrays, for `model.apply({"params": ...}, ...)`.
 
   Raises:
-    UsageError: no checkpoint is there, or none is good.
+    UsageError: there is no such checkpoint, or none is valid.
   """
   directory = pathlib.Path(workdir) / "checkpoints"
   if sharding is None:
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
-  def target(manifest):
-    tree = {}
+  def abstract_items(manifest):
+    tree: dict[str, Any] = {}
     for path, (shape, dtype, _) in manifest.items():
-      room, *folders, name = path.split("/")
-      if room == which:
+      item, *modules, name = path.split("/")
+      if item == which:
         leaves = functools.reduce(
-          lambda t, f: t.setdefault(f, {}), folders, tree
+          lambda t, m: t.setdefault(m, {}), modules, tree
         )
         leaves[name] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
     return {which: tree}
 
   if not directory.is_dir():
-    raise UsageError(f"{workdir} holds no checkpoints; expected a trained run")
+    raise UsageError(
+      f"{workdir} contains no checkpoints; expected a trained run"
+    )
   with Checkpoints(directory) as checkpoints:
     if step is not None and step not in saved_steps(workdir):
       raise UsageError(
         f"{directory} has no checkpoint {step}; it has {saved_steps(workdir)}"
       )
-    items = checkpoints._last_good(target, step)
+    items = checkpoints._restore_last_valid(abstract_items, step)
   if items is None:
     raise UsageError(f"{directory} is empty; expected a trained run")
   return items[which]
 
 
 def saved_steps(workdir: str | pathlib.Path) -> list[int]:
-  """The committed steps of a run, rising, read from the folder alone."""
+  """Returns the committed steps of a run, ascending, without opening Orbax."""
   directory = pathlib.Path(workdir) / "checkpoints"
   committed = directory.glob("*/_CHECKPOINT_METADATA")
   names = [path.parent.name for path in committed]
@@ -284,11 +306,11 @@ def saved_steps(workdir: str | pathlib.Path) -> list[int]:
 
 
 def latest_step(workdir: str | pathlib.Path) -> int | None:
-  """The newest committed step of a run, None without any."""
+  """Returns the newest committed step of a run; None if there is none."""
   return max(saved_steps(workdir), default=None)
 
 
 def params_digest(params: dict) -> str:
-  """A short name for the values of a parameter tree."""
+  """Returns a digest (16 hex digits) of paths, shapes, dtypes and values."""
   content = json.dumps(manifest_of(params), sort_keys=True)
   return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,24 +1,27 @@
-"""The training loop: batches in, checkpoints and metric lines out.
+"""The training loop: runs steps, writes metric lines and saves checkpoints.
 
-Order of events, which makes a resumed run equal to an uninterrupted one: after
-update s the line of s is written (if due), then checkpoint s is saved (if due).
-A run restored from checkpoint s drops the lines after s and goes on with
-batch(s).
+The order of events makes a resumed run equal to an uninterrupted one. After
+update s, first the metric line of s is written (if due), then checkpoint s is
+saved (if due). A run restored from checkpoint s removes the lines after s and
+continues with batch(s).
 """
 
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import jax
+from jaxtyping import Array, Int
 from tqdm import tqdm
 
 from get_jax.training.checkpoints import Checkpoints
 from get_jax.training.metrics import create_writer
 from get_jax.training.preemption import Stopped, handle_stop_signals
 from get_jax.training.profiling import PerformanceMetrics, Profile, Tracer
-from get_jax.training.sharding import batch_sharding, to_mesh
+from get_jax.training.sharding import batch_sharding, make_global_batch
 from get_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
@@ -26,9 +29,15 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-  """When things happen, in steps.
+  """Periods of the events of a run, in steps.
 
-  Zero means: at the last step only. `log_every` is at least 1.
+  An event with period 0 happens only at the last step.
+
+  Attributes:
+    num_steps: number of steps of the run.
+    log_every: period of metric lines, at least 1.
+    checkpoint_every: period of checkpoints.
+    preview_every: period of previews.
   """
 
   num_steps: int
@@ -37,15 +46,26 @@ class Schedule:
   preview_every: int = 0
 
   def due(self, step: int, every: int) -> bool:
-    """Whether something of period `every` is due after update `step`."""
+    """Returns whether an event with period `every` is due after `step`."""
     return step == self.num_steps or (bool(every) and step % every == 0)
 
 
+class Batches(Protocol):
+  """Source of batches, such as `get_jax.data.Pipeline`."""
+
+  @property
+  def batch_size(self) -> int:
+    """Size of the global batch."""
+
+  def batches(self, start: int, stop: int) -> Iterator[dict]:
+    """Yields this process's rows of the batches of steps start to stop - 1."""
+
+
 def fit(
-  workdir,
+  workdir: str | os.PathLike[str],
   state: TrainState,
-  train_step: Callable[[TrainState, dict], tuple[TrainState, jax.Array]],
-  pipeline,
+  train_step: Callable[[TrainState, dict], tuple[TrainState, Int[Array, ""]]],
+  pipeline: Batches,
   mesh: jax.sharding.Mesh,
   schedule: Schedule,
   keep_checkpoints: int = 2,
@@ -54,35 +74,37 @@ def fit(
   performance: PerformanceMetrics | None = None,
   profile: Profile | None = None,
 ) -> TrainState:
-  """Trains from `state`, or from the last good checkpoint in `workdir`.
+  """Trains from `state`, or from the last valid checkpoint in `workdir`.
 
   Args:
     workdir: folder of the run.
-    state: a fresh state; its buffers are given up.
-    train_step: a pure function (state, batch) -> (state, first bad step).
-    pipeline: has `batches(start, stop)` and `batch_size`.
+    state: an initial state; its buffers are donated.
+    train_step: pure function (state, batch) -> (state, first bad step), from
+      `make_train_step`.
+    pipeline: source of the batches.
     mesh: the device mesh.
-    schedule: when to log, save and preview.
-    keep_checkpoints: how many of the last checkpoints stay.
+    schedule: when to log, to save checkpoints and to make previews.
+    keep_checkpoints: number of checkpoints to keep; older ones are deleted.
     preview: `preview(state, step)`, called when due.
-    name: shown in the progress bar.
-    performance: what measures the run; None measures without utilisation.
-    profile: steps to trace into `<workdir>/profile`.
+    name: label of the progress bar and of messages.
+    performance: performance metrics; None measures them without
+      "model_flops_utilization".
+    profile: steps to trace into `<workdir>/profile`; None traces nothing.
 
   Returns:
     The state after the last step.
 
   Raises:
-    FloatingPointError: the loss or a gradient was not finite.
-    Stopped: a signal came; the state is saved.
+    FloatingPointError: the loss or a gradient is not finite.
+    Stopped: SIGTERM or SIGINT was received; the state is saved.
   """
-  first = jax.process_index() == 0
+  is_main = jax.process_index() == 0
   performance = performance or PerformanceMetrics(pipeline.batch_size)
-  placing = jax.tree.map(lambda x: x.sharding, state)
+  state_shardings = jax.tree.map(lambda x: x.sharding, state)
   jitted = jax.jit(
     train_step,
-    in_shardings=(placing, batch_sharding(mesh)),
-    out_shardings=(placing, None),
+    in_shardings=(state_shardings, batch_sharding(mesh)),
+    out_shardings=(state_shardings, None),
     donate_argnums=0,
   )
   with Checkpoints(f"{workdir}/checkpoints", keep_checkpoints) as checkpoints:
@@ -96,30 +118,31 @@ def fit(
     with (
       contextlib.closing(create_writer(workdir, start)) as writer,
       tqdm(
-        total=last, initial=start, desc=name, unit="step", disable=not first
+        total=last, initial=start, desc=name, unit="step", disable=not is_main
       ) as bar,
       handle_stop_signals() as stop_requested,
       jax.set_mesh(mesh),
       contextlib.closing(Tracer(profile, f"{workdir}/profile")) as tracer,
     ):
       previous_bad, compiled = state.bad_step + 0, None
-      batches = performance.watch(pipeline.batches(start, last))
+      batches = performance.time_batches(pipeline.batches(start, last))
       for step, batch in enumerate(batches, start + 1):
-        batch = to_mesh(batch, mesh)
+        batch = make_global_batch(batch, mesh)
         if compiled is None:
           compiled = performance.compile(jitted, state, batch)
         with tracer.step(step, state):
           state, bad = compiled(state, batch)
         tracer.stop_after(step, bad)
-        # One step late: the device has the next step before the host looks.
-        _refuse_bad(previous_bad, checkpoints)
+        # One step late, so that the device already has its next step while the
+        # host waits for this value.
+        _check_finite(previous_bad, checkpoints)
         previous_bad = bad
         stopping = stop_requested(f"{name}, step {step}")
         saving = stopping or schedule.due(step, schedule.checkpoint_every)
         logging_now = schedule.due(step, schedule.log_every)
         bar.update()
         if saving or logging_now:
-          _refuse_bad(bad, checkpoints)
+          _check_finite(bad, checkpoints)
         if logging_now:
           metrics = state.window_means(schedule.log_every)
           bar.set_postfix(loss=f"{metrics['loss']:.4f}", refresh=False)
@@ -131,18 +154,18 @@ def fit(
           checkpoints.wait()
           raise Stopped(f"{name} stopped after step {step} of {last}, saved")
         if preview and schedule.due(step, schedule.preview_every):
-          # A signal cuts it short, and the next step is the last.
+          # A signal interrupts the preview; the next step is then the last.
           with contextlib.suppress(Stopped):
             preview(state, step)
   return state
 
 
-def _refuse_bad(bad_step: jax.Array, checkpoints: Checkpoints) -> None:
+def _check_finite(bad_step: jax.Array, checkpoints: Checkpoints) -> None:
   if int(bad_step) >= 0:
     checkpoints.wait()
-    good = checkpoints.latest_step
-    kept = "none" if good is None else f"{good} in {checkpoints.directory}"
+    step = checkpoints.latest_step
+    saved = "none" if step is None else f"{step} in {checkpoints.directory}"
     raise FloatingPointError(
       f"the loss or its gradient is not finite at step {int(bad_step)}; "
-      f"the last good checkpoint is {kept}"
+      f"the last good checkpoint is {saved}"
     )

@@ -1,46 +1,75 @@
-"""Where a run writes its numbers: JSON lines always, TensorBoard when there.
+"""Metric writers: JSON lines, and TensorBoard if tensorboardX is installed.
 
-The interface is that of `clu.metric_writers`, which cannot be imported without
-TensorFlow; where TensorFlow is at hand a clu writer can be used instead.
+The writers have the interface of `clu.metric_writers`, which cannot be imported
+without TensorFlow. If TensorFlow is installed, a clu writer can be used
+instead.
 """
 
 import json
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Protocol
 
 import jax
 import numpy as np
 
 
+class MetricWriter(Protocol):
+  """Interface of the writers."""
+
+  def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+    """Writes the scalars of a step."""
+
+  def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+    """Writes the images of a step, uint8 (B, H, W, C)."""
+
+  def flush(self) -> None:
+    """Writes buffered data to disk."""
+
+  def close(self) -> None:
+    """Flushes and closes the writer."""
+
+
 class JsonWriter:
-  """Appends one JSON object a line, each with its `step`."""
+  """Appends one JSON object per line to a file, each with its `step`.
+
+  Args:
+    path: the file.
+  """
 
   def __init__(self, path: str | pathlib.Path):
     self.path = pathlib.Path(path)
     self._file = self.path.open("a", encoding="utf-8")
 
   def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-    """Writes the scalars of a step, in the given order."""
+    """Appends a line with the scalars of a step, in their order."""
     values = {name: float(value) for name, value in scalars.items()}
     self._file.write(json.dumps({"step": int(step), **values}) + "\n")
 
   def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-    """Images are not kept in this file."""
+    """Does nothing: the file holds no images."""
 
   def flush(self) -> None:
-    """Puts what was written on disk."""
+    """Writes buffered data to disk, with fsync."""
     self._file.flush()
     os.fsync(self._file.fileno())
 
   def close(self) -> None:
-    """Flushes and closes."""
+    """Flushes and closes the file."""
     self.flush()
     self._file.close()
 
 
 class TensorBoardWriter:
-  """TensorBoard events through tensorboardX (which needs no TensorFlow)."""
+  """Writes TensorBoard events with tensorboardX, which needs no TensorFlow.
+
+  Args:
+    directory: folder of the event files.
+
+  Raises:
+    ImportError: tensorboardX is not installed.
+  """
 
   def __init__(self, directory: str | pathlib.Path):
     from tensorboardX import SummaryWriter
@@ -53,59 +82,67 @@ class TensorBoardWriter:
       self._writer.add_scalar(name, float(value), int(step))
 
   def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-    """Writes uint8 images (B, H, W, C) of a step."""
+    """Writes the images of a step, uint8 (B, H, W, C)."""
     for name, batch in images.items():
       self._writer.add_images(name, batch, int(step), dataformats="NHWC")
 
   def flush(self) -> None:
-    """Puts what was written on disk."""
+    """Writes buffered data to disk."""
     self._writer.flush()
 
   def close(self) -> None:
-    """Flushes and closes."""
+    """Flushes and closes the event file."""
     self._writer.close()
 
 
 class MultiWriter:
-  """Writes to several writers at once."""
+  """Forwards every call to several writers."""
 
-  def __init__(self, *writers):
+  def __init__(self, *writers: MetricWriter):
     self.writers = writers
 
   def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-    """Writes the scalars of a step to each."""
+    """Writes the scalars of a step to each writer."""
     for writer in self.writers:
       writer.write_scalars(step, scalars)
 
   def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-    """Writes uint8 images (B, H, W, C) of a step to each."""
+    """Writes the images of a step to each writer, uint8 (B, H, W, C)."""
     for writer in self.writers:
       writer.write_images(step, images)
 
   def flush(self) -> None:
-    """Flushes each."""
+    """Flushes each writer."""
     for writer in self.writers:
       writer.flush()
 
   def close(self) -> None:
-    """Closes each."""
+    """Closes each writer."""
     for writer in self.writers:
       writer.close()
 
 
-def create_writer(workdir: str | pathlib.Path, start_step: int) -> MultiWriter:
-  """The writers of a run that starts, or resumes, after `start_step` updates.
+def create_writer(
+  workdir: str | os.PathLike[str], start_step: int
+) -> MultiWriter:
+  """Creates the writers of a run that starts or resumes after a step.
 
-  Lines of a former life of the run beyond that step, and a line cut short by
-  its end, are removed, so that the file has no gap and no double. Of several
-  processes the first writes, the others nothing.
+  Lines after that step, and an incomplete last line, remain from before an
+  interruption. They are removed, so that the file has neither gaps nor
+  duplicates. Only process 0 writes; the other processes get a writer that does
+  nothing.
+
+  Args:
+    workdir: folder of the run; metrics go to `metrics.jsonl` and
+      `tensorboard/`.
+    start_step: number of updates done.
   """
   if jax.process_index():
     return MultiWriter()
   workdir = pathlib.Path(workdir)
   path = workdir / "metrics.jsonl"
   _truncate(path, start_step)
-  writers = [JsonWriter(path)]
+  writers: list[MetricWriter] = [JsonWriter(path)]
   try:
     writers.append(TensorBoardWriter(workdir / "tensorboard"))
   except ImportError:
@@ -114,7 +151,7 @@ def create_writer(workdir: str | pathlib.Path, start_step: int) -> MultiWriter:
 
 
 def read_metrics(workdir: str | pathlib.Path) -> list[dict[str, float]]:
-  """The metric lines of a run, in order; a line cut short is left out."""
+  """Returns the metric lines of a run, in order, without incomplete lines."""
   path = pathlib.Path(workdir) / "metrics.jsonl"
   lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
   records = []

@@ -1,8 +1,10 @@
-"""Optimisers and learning rates from a config."""
+"""Builds optimizers and learning rate schedules from a config."""
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import optax
+from jaxtyping import PyTree
 
 from get_jax.errors import UsageError
 from get_jax.training.sharding import path_name
@@ -11,11 +13,21 @@ SCHEDULES = ("constant", "cosine")
 NONFINITE = ("stop", "replace")
 
 
-def learning_rate(config, num_steps: int) -> optax.Schedule:
-  """Linear warm-up over `warmup_steps`, then constant or cosine to zero.
+def learning_rate(
+  config: ml_collections.ConfigDict, num_steps: int
+) -> optax.Schedule:
+  """Builds a schedule: linear warm-up, then constant or cosine decay to zero.
 
-  The first step of a warm-up has rate 0, as U-ViT's and EDM's. `warmup_steps`
-  need not be whole: EDM's 10 million images are 19,531.25 steps of 512.
+  With a warm-up, the first step has learning rate 0, as in U-ViT and EDM.
+  `warmup_steps` need not be an integer: EDM's 10 million images are 19,531.25
+  steps of 512.
+
+  Args:
+    config: section `optimizer`: learning_rate, schedule, warmup_steps.
+    num_steps: steps of the whole run, with the warm-up.
+
+  Raises:
+    UsageError: `schedule` is unknown.
   """
   if config.schedule not in SCHEDULES:
     raise UsageError(
@@ -30,20 +42,28 @@ def learning_rate(config, num_steps: int) -> optax.Schedule:
   if not warmup:
     return main
 
-  def rate(step):
-    # A product: the first rates are tiny and must not be differences.
+  def schedule(step):
+    # A product, because a difference would be inexact for tiny first rates.
     ramp = jnp.minimum(step / warmup, 1.0)
     return ramp * main(jnp.maximum(step - warmup, 0.0))
 
-  return rate
+  return schedule
 
 
-def create_optimizer(config, num_steps: int) -> optax.GradientTransformation:
-  """AdamW as `config.optimizer` describes it; float32 moments.
+def create_optimizer(
+  config: ml_collections.ConfigDict, num_steps: int
+) -> optax.GradientTransformation:
+  """Builds AdamW with float32 moments.
 
-  Keys: learning_rate, schedule, warmup_steps, b1, b2, eps, weight_decay,
-  clip_norm (0: none), nonfinite ("stop" leaves gradients as they are, "replace"
-  is `replace_nonfinite`).
+  Args:
+    config: section `optimizer`: learning_rate, schedule, warmup_steps, b1, b2,
+      eps, weight_decay, clip_norm (maximum global norm; 0: no clipping),
+      nonfinite ("stop": leaves gradients unchanged; "replace": applies
+      `replace_nonfinite`).
+    num_steps: steps of the whole run.
+
+  Raises:
+    UsageError: `schedule` or `nonfinite` is unknown.
   """
   nonfinite = config.get("nonfinite", "stop")
   if nonfinite not in NONFINITE:
@@ -57,7 +77,7 @@ def create_optimizer(config, num_steps: int) -> optax.GradientTransformation:
     b2=config.b2,
     eps=config.eps,
     weight_decay=config.weight_decay,
-    mask=_decayed,
+    mask=_weight_decay_mask,
   )
   before = [replace_nonfinite()] if nonfinite == "replace" else []
   if config.clip_norm:
@@ -66,7 +86,7 @@ def create_optimizer(config, num_steps: int) -> optax.GradientTransformation:
 
 
 def replace_nonfinite(limit: float = 1e5) -> optax.GradientTransformation:
-  """Gradients without NaN (0 instead) and infinities (+-limit), as EDM's."""
+  """Replaces NaN by 0 and infinities by +-limit in gradients, as in EDM."""
   return optax.stateless(
     lambda updates, _: jax.tree.map(
       lambda g: jnp.nan_to_num(g, nan=0.0, posinf=limit, neginf=-limit),
@@ -75,8 +95,8 @@ def replace_nonfinite(limit: float = 1e5) -> optax.GradientTransformation:
   )
 
 
-def _decayed(params):
-  """Fixed position tables are not weights; everything else decays."""
+def _weight_decay_mask(params: PyTree) -> PyTree:
+  """Selects all parameters except fixed position tables."""
   return jax.tree_util.tree_map_with_path(
     lambda path, _: not path_name(path).endswith("pos_table"), params
   )

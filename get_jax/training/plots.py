@@ -11,7 +11,12 @@ matplotlib.use("Agg")
 
 
 def plot_losses(workdir: pathlib.Path, title: str) -> None:
-  """Draws metrics.jsonl as samples/loss.png, one panel a metric."""
+  """Plots metrics.jsonl as samples/loss.png, with one panel per metric.
+
+  Args:
+    workdir: folder of the run; without metrics, no file is written.
+    title: title of the first panel.
+  """
   from matplotlib import pyplot as plt
 
   records = read_metrics(workdir)

@@ -1,30 +1,36 @@
-"""Stopping at the next good moment instead of at once."""
+"""Handles stop signals: loops save their work and stop between two steps."""
 
 import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import TypeVar
 
 from get_jax.training import processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_CODE = 75
 
-_previous: dict[int, object] = {}  # handlers of before; empty outside
-_asked: list[int] = []
+T = TypeVar("T")
+Handler = Callable[[int, FrameType | None], object] | int | None
+
+# Handlers from before `handle_stop_signals`; empty outside of it.
+_previous: dict[signal.Signals, Handler] = {}
+_received: list[int] = []
 _independent = False
 
 
 class Stopped(Exception):
-  """A run ended early on a signal, with its work saved: run again to go on.
+  """A run was stopped by a signal after saving its work; it can be resumed.
 
-  `main.py` ends with exit code 75 (the system's code for "try again").
+  `main.py` exits with code 75 (EX_TEMPFAIL, "try again").
   """
 
 
 @contextlib.contextmanager
 def handle_stop_signals() -> Iterator[Callable[[str], bool]]:
-  """Yields a function (location) -> whether SIGTERM or SIGINT has come.
+  """Yields a function (location) -> whether SIGTERM or SIGINT was received.
 
   Long loops call it between steps, save, and raise `Stopped`. `location`
   describes the current position, for messages about stuck processes. A signal
@@ -34,57 +40,63 @@ def handle_stop_signals() -> Iterator[Callable[[str], bool]]:
   second. A second signal acts immediately, as it would without this context.
   """
   if _previous:
-    yield _stop_asked
+    yield _stop_requested
     return
-  for each in SIGNALS:
-    _previous[each] = signal.signal(each, _on_signal)
+  for number in SIGNALS:
+    _previous[number] = signal.signal(number, _on_signal)
   try:
-    yield _stop_asked
+    yield _stop_requested
   finally:
-    _restore()
+    _restore_handlers()
     _previous.clear()
-    _asked.clear()
+    _received.clear()
 
 
 @contextlib.contextmanager
 def independent_progress() -> Iterator[None]:
-  """A part that each process does at its own pace; left when all are done.
+  """Context in which every process proceeds at its own pace.
+
+  The context exits when all processes have reached its end.
 
   Raises:
-    Stopped: a signal has stopped one of them.
+    Stopped: a signal stopped one of the processes.
   """
   global _independent
   if processes.process_group() is None:
     yield
     return
-  _independent, stop = True, None
+  _independent, own = True, None
   try:
     yield
   except Stopped as stopped:
-    stop = stopped
+    own = stopped
   finally:
     _independent = False
-  for word in filter(None, processes.allgather(str(stop or ""))):
-    raise stop or Stopped(word)
+  for message in filter(None, processes.allgather(str(own or ""))):
+    raise own or Stopped(message)
 
 
-def interruptible(items: Iterable, doing: str) -> Iterator:
-  """The items, with a question between two of them whether to stop.
+def interruptible(items: Iterable[T], description: str) -> Iterator[T]:
+  """Yields the items and checks for a stop signal before each of them.
+
+  Args:
+    items: the items.
+    description: what is done with them, such as "measuring", for messages.
 
   Raises:
-    Stopped: a signal came.
+    Stopped: SIGTERM or SIGINT was received.
   """
   with handle_stop_signals() as stop_requested:
     for count, item in enumerate(items):
-      if stop_requested(f"{doing}, batch {count}"):
-        raise Stopped(f"{doing} stopped after {count} batches")
+      if stop_requested(f"{description}, batch {count}"):
+        raise Stopped(f"{description} stopped after {count} batches")
       yield item
 
 
-def _stop_asked(location: str) -> bool:
+def _stop_requested(location: str) -> bool:
   group = processes.process_group()
   if group is None:
-    return bool(_asked)
+    return bool(_received)
   return (
     group.should_stop_independently(location)
     if _independent
@@ -92,20 +104,23 @@ def _stop_asked(location: str) -> bool:
   )
 
 
-def _on_signal(number, frame) -> None:
+def _on_signal(number: int, frame: FrameType | None) -> None:
   del frame
-  _asked.append(number)
+  _received.append(number)
   name = signal.Signals(number).name
-  # Not print: the handler may have come in the middle of one.
-  message = f"\n{name}: stopping where nothing is lost; once more: at once\n"
+  # The signal may have interrupted a print, which is not reentrant.
+  message = (
+    f"\n{name}: stopping as soon as the work is saved; a second signal stops "
+    "immediately\n"
+  )
   os.write(2, message.encode())
   group = processes.process_group()
   if group is not None:
     group.request_stop()
-  _restore()
+  _restore_handlers()
 
 
-def _restore() -> None:
-  for each, handler in _previous.items():
-    # None stands for a handler that is not Python's, such as JAX's.
-    signal.signal(each, signal.SIG_DFL if handler is None else handler)
+def _restore_handlers() -> None:
+  for number, handler in _previous.items():
+    # None: the previous handler was not installed from Python, such as JAX's.
+    signal.signal(number, signal.SIG_DFL if handler is None else handler)

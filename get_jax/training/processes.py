@@ -1,9 +1,10 @@
-"""Several processes as one run: joining, deciding, noticing who is lost.
+"""Coordinates the processes of a run and detects failed ones.
 
-JAX moves the arrays. What is exchanged here are a few bytes a second, through
-the key-value store of JAX's coordination service: signs of life, requests to
-stop, and why a process ends. So a process that fails, hangs or is stopped ends
-the others with a sentence, and not after hours.
+JAX transfers the arrays. This module exchanges a few bytes per second through
+the key-value store of JAX's coordination service: heartbeats, stop requests and
+the reasons why processes exit. If one process fails, hangs or is stopped, the
+others exit within seconds and print the reason, instead of waiting in a
+collective for hours.
 """
 
 import atexit
@@ -14,47 +15,46 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 from jax._src import distributed
 
 from get_jax.errors import UsageError
 
-LOST = 76  # exit code: another process failed, is stuck or is gone
-HEARTBEAT_INTERVAL = 1.0  # seconds between two signs of life
-HEARTBEAT_TIMEOUT = (
-  12.0  # seconds without a sign of life that make a process lost
-)
-VISIBILITY_TIMEOUT = (
-  60.0  # seconds until a shared folder must show what is in it
-)
-JAX_HEARTBEAT_TIMEOUT = (
-  60  # after which JAX would end the others, where the watch did not
-)
+# Exit code: another process of the run failed, is stuck or has disappeared.
+EXIT_CODE_LOST = 76
+# Seconds between two heartbeats.
+HEARTBEAT_INTERVAL = 1.0
+# Seconds without a heartbeat after which a process is considered lost.
+HEARTBEAT_TIMEOUT = 12.0
+# Seconds within which files in a shared folder must become visible.
+VISIBILITY_TIMEOUT = 60.0
+# Seconds after which JAX ends the others, if the watchdog here has not.
+JAX_HEARTBEAT_TIMEOUT = 60
 
 log = logging.getLogger(__name__)
 _process_group: "ProcessGroup | None" = None
 
 
 def process_group() -> "ProcessGroup | None":
-  """The processes of this run; None where this one is alone."""
+  """Returns the process group of this run; None in a single-process run."""
   return _process_group
 
 
 def initialize(
   coordinator: str, num_processes: int, process_id: int, stuck_after: float
 ) -> None:
-  """Makes this process one of several; JAX then has the devices of all.
+  """Joins the processes of a run; JAX then sees the devices of all of them.
 
   Args:
     coordinator: "host:port" of process 0; the port must be free there.
-    num_processes: how many there are.
-    process_id: which one this is, from 0.
+    num_processes: number of processes.
+    process_id: index of this process, from 0.
     stuck_after: seconds; see `ProcessGroup`.
 
   Raises:
-    UsageError: the others cannot be reached.
+    UsageError: the other processes cannot be reached.
   """
   try:
     jax.distributed.initialize(
@@ -67,194 +67,251 @@ def initialize(
   except RuntimeError as error:
     reason = " ".join(str(error).split())
     raise UsageError(
-      f"process {process_id} cannot meet the others at {coordinator} "
+      f"process {process_id} cannot connect to the others at {coordinator} "
       f"({reason}); expected the address of process 0 and a free port there"
     ) from error
-  _enter(stuck_after)
+  _create_process_group(stuck_after)
 
 
 def initialize_cluster(
   local_devices: list[int] | None, stuck_after: float
 ) -> None:
-  """The same where JAX knows the cluster (Cloud TPU, Slurm)."""
+  """Joins the processes of a cluster that JAX detects (Cloud TPU, Slurm).
+
+  Args:
+    local_devices: indices of the devices of this process; None: JAX's default.
+    stuck_after: seconds; see `ProcessGroup`.
+  """
   jax.distributed.initialize(
     local_device_ids=local_devices,
     heartbeat_timeout_seconds=JAX_HEARTBEAT_TIMEOUT,
   )
-  _enter(stuck_after)
+  _create_process_group(stuck_after)
 
 
-def _enter(stuck_after: float) -> None:
+def _create_process_group(stuck_after: float) -> None:
   global _process_group
   client = distributed.global_state.client
   _process_group = ProcessGroup(
     client, jax.process_index(), jax.process_count(), stuck_after
   )
-  # After JAX's own handler, hence run before it.
+  # Registered after JAX's own exit handler, and therefore run before it.
   atexit.register(_process_group.close)
 
 
-def run_on_main(choose: Callable[[], Any]) -> Any:
-  """What process 0 chooses, for all; every process must ask.
+def run_on_main(fn: Callable[[], Any]) -> Any:
+  """Calls a function on process 0 and returns its result on every process.
+
+  Every process must call this function.
 
   Args:
-    choose: called on process 0 alone; its result must be JSON.
+    fn: called on process 0 only; its result must be JSON-serializable.
 
   Raises:
-    UsageError: process 0 refused; all do.
+    UsageError: `fn` raised it on process 0; every process raises it.
   """
-  return (
-    choose() if _process_group is None else _process_group.run_on_main(choose)
-  )
+  return fn() if _process_group is None else _process_group.run_on_main(fn)
 
 
-def allgather(word: str) -> list[str]:
-  """The word of each process, in order; every process must call it."""
-  return [word] if _process_group is None else _process_group.allgather(word)
+def allgather(text: str) -> list[str]:
+  """Returns the text of every process, by process index.
+
+  Every process must call this function.
+  """
+  return [text] if _process_group is None else _process_group.allgather(text)
 
 
-def wait_until_visible(there: Callable[[], bool]) -> bool:
-  """Whether what another process wrote is there, soon: disks may be slow."""
+def wait_until_visible(exists: Callable[[], bool]) -> bool:
+  """Waits until files written by another process are visible to this one.
+
+  Shared file systems may show them late.
+
+  Args:
+    exists: whether the files are visible.
+
+  Returns:
+    Whether they became visible within `VISIBILITY_TIMEOUT` seconds. In a
+    single-process run nothing is waited for.
+  """
   deadline = time.monotonic() + (
     0 if _process_group is None else VISIBILITY_TIMEOUT
   )
-  while not there():
+  while not exists():
     if time.monotonic() > deadline:
       return False
     time.sleep(0.2)
   return True
 
 
+class _Heartbeat(NamedTuple):
+  """State that a process publishes every `HEARTBEAT_INTERVAL` seconds.
+
+  Attributes:
+    number: heartbeats sent so far; -1 after a regular exit.
+    sync_point: synchronization points passed so far.
+    progress: signs of progress so far, at synchronization points or not.
+    location: description of the current position in the program.
+  """
+
+  number: int
+  sync_point: int
+  progress: int
+  location: str
+
+
+class _Peer(NamedTuple):
+  """The latest heartbeat of a process, with local times in seconds.
+
+  Attributes:
+    heartbeat: the latest heartbeat.
+    alive_at: when its `number` last changed.
+    progress_at: when its `progress` last changed.
+  """
+
+  heartbeat: _Heartbeat
+  alive_at: float
+  progress_at: float
+
+
 class ProcessGroup:
-  """This process among those of the run, with a watch over the others.
+  """This process among those of the run, with a watchdog for the others.
 
   A process is lost if it sends no heartbeat for `HEARTBEAT_TIMEOUT` seconds, or
   if it makes no progress for `stuck_after` seconds while others wait for it.
-  All others then end with exit code `LOST` and print its last location.
+  All others then exit with code `EXIT_CODE_LOST` and print its last location.
+
+  A synchronization point is a call that every process makes in the same order:
+  `should_stop`, `run_on_main` and `allgather`.
 
   Args:
-    client: of JAX's coordination service.
-    index: of this process.
-    count: of all.
-    stuck_after: seconds that one may stand still while others wait.
+    client: client of JAX's coordination service.
+    index: index of this process.
+    count: number of processes.
+    stuck_after: seconds that a process may make no progress while others wait
+      for it.
   """
 
   def __init__(self, client, index: int, count: int, stuck_after: float):
     self.index, self.count = index, count
     self._client = client
     self._stuck_after = stuck_after
-    self._silence = min(HEARTBEAT_TIMEOUT, stuck_after)
+    self._heartbeat_timeout = min(HEARTBEAT_TIMEOUT, stuck_after)
     self._lock = threading.Lock()
-    self._stage = 0  # moments passed that all processes pass
-    self._moves = 0  # signs of progress, a stage or not
+    self._sync_point = 0  # synchronization points passed
+    self._progress = 0  # signs of progress, at synchronization points or not
     self._location = "starting"
-    self._exchanges = 0
-    self._stop_wanted = False
-    self._stop_known = False
-    self._stop_stage: int | None = None
+    self._heartbeats = 0
+    self._stop_requested = False  # in this process
+    self._stop_known = False  # in any process
+    self._stop_sync_point: int | None = None
     self._closing = False
     now = time.monotonic()
-    self._contact = now
-    # Of each process: what it said last, since when, since when unmoved.
-    said = [0, 0, 0, "starting"]
-    self._heard = {process: (said, now, now) for process in range(count)}
+    self._last_contact = now
+    first = _Heartbeat(0, 0, 0, "starting")
+    self._peers = {process: _Peer(first, now, now) for process in range(count)}
     self._warned_at = now
     self._threads = [
       threading.Thread(
-        target=self._exchange_loop, daemon=True, name="get_jax talk"
+        target=self._heartbeat_loop, daemon=True, name="get_jax heartbeat"
       ),
-      threading.Thread(target=self._watch, daemon=True, name="get_jax watch"),
+      threading.Thread(
+        target=self._watchdog_loop, daemon=True, name="get_jax watchdog"
+      ),
     ]
     for thread in self._threads:
       thread.start()
 
-  # What the program asks.
+  # Methods called by the program.
 
   def should_stop(self, location: str) -> bool:
-    """Whether all stop at this moment, which every process passes.
+    """Returns whether all processes stop at this synchronization point.
 
     Args:
-      location: where the program is, for messages.
+      location: current position in the program, for messages.
     """
     with self._lock:
       self._advance(location)
-      return self._stop_stage is not None and self._stage >= self._stop_stage
+      return (
+        self._stop_sync_point is not None
+        and self._sync_point >= self._stop_sync_point
+      )
 
   def should_stop_independently(self, location: str) -> bool:
-    """Whether to stop, at a moment that is this process's own."""
-    self._moves, self._location = self._moves + 1, location
-    return self._stop_known or self._stop_wanted
+    """Returns whether to stop, at a point that only this process passes."""
+    self._progress, self._location = self._progress + 1, location
+    return self._stop_known or self._stop_requested
 
   def request_stop(self) -> None:
-    """Asks all to stop; safe in a signal handler."""
-    self._stop_wanted = True
+    """Requests that all processes stop; safe in a signal handler."""
+    self._stop_requested = True
 
-  def run_on_main(self, choose: Callable[[], Any]) -> Any:
-    """See the function of this name."""
+  def run_on_main(self, fn: Callable[[], Any]) -> Any:
+    """See the function `run_on_main` of this module."""
     if self.index == 0:
       try:
-        verdict = {"value": choose()}
+        outcome = {"value": fn()}
       except UsageError as error:
-        verdict = {"refused": str(error)}
+        outcome = {"error": str(error)}
     with self._lock:
       self._advance(self._location)
-    key = f"get_jax/decided/{self._stage}/"
+    key = f"get_jax/run_on_main/{self._sync_point}/"
     if self.index == 0:
-      self._client.key_value_set(key + "0", json.dumps(verdict))
+      self._client.key_value_set(key + "0", json.dumps(outcome))
     else:
-      verdict = json.loads(self._wait_for(key, 1)[0])
-    if "refused" in verdict:
-      raise UsageError(verdict["refused"])
-    return verdict["value"]
+      outcome = json.loads(self._wait_for(key, 1)[0])
+    if "error" in outcome:
+      raise UsageError(outcome["error"])
+    return outcome["value"]
 
-  def allgather(self, word: str = "") -> list[str]:
-    """Waits for all processes; returns the word of each, in order."""
+  def allgather(self, text: str = "") -> list[str]:
+    """Waits for all processes and returns their texts, by process index."""
     with self._lock:
       self._advance(self._location)
-    key = f"get_jax/met/{self._stage}/"
-    self._client.key_value_set(f"{key}{self.index:06d}", word)
+    key = f"get_jax/allgather/{self._sync_point}/"
+    self._client.key_value_set(f"{key}{self.index:06d}", text)
     return self._wait_for(key, self.count)
 
   def abort(self, code: int, reason: str) -> NoReturn:
-    """Ends this process at once, and the others with `LOST` or `code`.
+    """Exits this process immediately and makes the others exit.
 
     Args:
-      code: exit code; 2 (bad input) holds for the others too.
-      reason: for them to print.
+      code: exit code of this process. The others exit with the same code if it
+        is 2 (invalid input), else with `EXIT_CODE_LOST`.
+      reason: message that the others print.
     """
     self._closing = True
-    others_code = code if code == 2 else LOST
-    messages = json.dumps([others_code, reason])
+    others_code = code if code == 2 else EXIT_CODE_LOST
+    message = json.dumps([others_code, reason])
     try:
-      self._client.key_value_set(f"get_jax/messages/end/{self.index}", messages)
+      self._client.key_value_set(f"get_jax/messages/end/{self.index}", message)
     except jax.errors.JaxRuntimeError:
-      pass  # no one is there to hear it
+      pass  # the coordination service has gone, so no process can read it
     if self.index == 0:
-      # With process 0 goes the store; the others must have read it.
+      # The store ends with process 0; the others must read the message first.
       time.sleep(3 * HEARTBEAT_INTERVAL)
     _exit(code)
 
   def close(self) -> None:
-    """Says goodbye and ends the watch."""
+    """Announces a regular exit and ends the watchdog."""
     self._closing = True
     for thread in self._threads:
       if thread is not threading.current_thread():
         thread.join(5 * HEARTBEAT_INTERVAL)
 
-  # The threads.
+  # Methods run by the program's thread and the two background threads.
 
   def _advance(self, location: str) -> None:
-    self._stage += 1
-    self._moves, self._location = self._moves + 1, location
+    self._sync_point += 1
+    self._progress, self._location = self._progress + 1, location
 
   def _wait_for(self, key: str, count: int) -> list[str]:
     while True:
-      found = self._client.key_value_dir_get(key)
-      if len(found) == count:
-        return [value for _, value in sorted(found)]
+      entries = self._client.key_value_dir_get(key)
+      if len(entries) == count:
+        return [value for _, value in sorted(entries)]
       time.sleep(0.05)
 
-  def _exchange_loop(self) -> None:
+  def _heartbeat_loop(self) -> None:
     try:
       while not self._closing:
         self._exchange()
@@ -262,41 +319,43 @@ class ProcessGroup:
         time.sleep(HEARTBEAT_INTERVAL)
       self._exchange()
     except jax.errors.JaxRuntimeError:
-      pass  # the watch tells
+      pass  # the watchdog reports the loss of the coordination service
 
   def _exchange(self) -> None:
-    """Gives a sign of life and takes those of the others."""
-    self._exchanges = -1 if self._closing else self._exchanges + 1
-    mine = [self._exchanges, self._stage, self._moves, self._location]
-    key = "get_jax/life/"
-    self._client.key_value_set(
-      f"{key}{self.index}", json.dumps(mine), allow_overwrite=True
+    """Publishes this process's heartbeat and reads those of the others."""
+    self._heartbeats = -1 if self._closing else self._heartbeats + 1
+    own = _Heartbeat(
+      self._heartbeats, self._sync_point, self._progress, self._location
     )
-    # Process 0 watches all, the others watch it.
-    where = key if self.index == 0 else f"{key}0"
-    signs = (
-      self._client.key_value_dir_get(where)
+    directory = "get_jax/heartbeats/"
+    self._client.key_value_set(
+      f"{directory}{self.index}", json.dumps(own), allow_overwrite=True
+    )
+    # Process 0 watches all processes; the others watch process 0.
+    main_key = f"{directory}0"
+    entries = (
+      self._client.key_value_dir_get(directory)
       if self.index == 0
-      else [(where, self._client.blocking_key_value_get(where, 60_000))]
+      else [(main_key, self._client.blocking_key_value_get(main_key, 60_000))]
     )
     now = time.monotonic()
-    for name, value in signs:
-      process, said = int(name.rpartition("/")[2]), json.loads(value)
-      before, since, unmoved_since = self._heard[process]
-      self._heard[process] = (
-        said,
-        now if said[0] != before[0] else since,
-        now if said[2] != before[2] else unmoved_since,
+    for name, value in entries:
+      process = int(name.rpartition("/")[2])
+      heartbeat, peer = _Heartbeat(*json.loads(value)), self._peers[process]
+      alive = heartbeat.number != peer.heartbeat.number
+      progressed = heartbeat.progress != peer.heartbeat.progress
+      self._peers[process] = _Peer(
+        heartbeat,
+        now if alive else peer.alive_at,
+        now if progressed else peer.progress_at,
       )
-    self._contact = now
+    self._last_contact = now
 
   def _read_messages(self) -> None:
     messages = dict(self._client.key_value_dir_get("get_jax/messages/"))
     for name, value in messages.items():
-      ends, sender = (
-        name.startswith("get_jax/messages/end/"),
-        name.split("/")[-1],
-      )
+      ends = name.startswith("get_jax/messages/end/")
+      sender = name.split("/")[-1]
       if ends and int(sender) != self.index:
         code, reason = json.loads(value)
         _print_error(reason)
@@ -304,77 +363,83 @@ class ProcessGroup:
     requested = any(
       name.startswith("get_jax/messages/stop/") for name in messages
     )
-    if self._stop_stage is None and (requested or self._stop_wanted):
+    if self._stop_sync_point is None and (requested or self._stop_requested):
       self._stop_known = True
-      self._agree_on_stop_stage()
+      self._agree_on_stop()
 
-  def _agree_on_stop_stage(self) -> None:
-    """Fixes the stage at which all stop: the next that nobody has passed."""
+  def _agree_on_stop(self) -> None:
+    """Sets the first synchronization point that no process has passed yet."""
     key = "get_jax/messages/stop/"
-    # Who has requested its stage passes no other until all have.
+    # A process that has published its synchronization point holds the lock, and
+    # so passes no other, until all processes have published theirs.
     with self._lock:
-      self._client.key_value_set(f"{key}{self.index}", str(self._stage))
+      self._client.key_value_set(f"{key}{self.index}", str(self._sync_point))
       while True:
-        stages = self._client.key_value_dir_get(key)
-        if len(stages) == self.count:
+        entries = self._client.key_value_dir_get(key)
+        if len(entries) == self.count:
           break
         self._exchange()
         time.sleep(0.05)
-      self._stop_stage = 1 + max(int(stage) for _, stage in stages)
+      self._stop_sync_point = 1 + max(int(value) for _, value in entries)
 
-  def _watch(self) -> None:
+  def _watchdog_loop(self) -> None:
     while not self._closing:
       time.sleep(HEARTBEAT_INTERVAL)
-      lost = self._lost()
-      if lost and not self._closing:
-        _print_error(lost)
-        # Without process 0 there is no one to tell.
-        self.abort(LOST, lost) if self.index == 0 else _exit(LOST)
+      reason = self._find_lost_process()
+      if reason and not self._closing:
+        _print_error(reason)
+        # Without process 0 there is no store to send a message through.
+        if self.index == 0:
+          self.abort(EXIT_CODE_LOST, reason)
+        else:
+          _exit(EXIT_CODE_LOST)
 
-  def _lost(self) -> str | None:
-    """Who is lost, in one sentence."""
+  def _find_lost_process(self) -> str | None:
+    """Returns a sentence that names the lost process; None if all are fine."""
     now = time.monotonic()
     if self.index:
-      location = self._heard[0][0][3]
-      if now - self._contact > self._silence:
-        return _silent(0, location, now - self._contact)
+      location = self._peers[0].heartbeat.location
+      if now - self._last_contact > self._heartbeat_timeout:
+        return _no_heartbeat(0, location, now - self._last_contact)
       return None
-    furthest = max(said[1] for said, _, _ in self._heard.values())
-    still = []
-    for process, (said, since, unmoved_since) in self._heard.items():
-      exchanges, stage, _, location = said
-      if exchanges == -1:
+    furthest = max(peer.heartbeat.sync_point for peer in self._peers.values())
+    idle = []
+    for process, (heartbeat, alive_at, progress_at) in self._peers.items():
+      location = heartbeat.location
+      if heartbeat.number == -1:
         continue
-      if process and self._contact - since > self._silence:
-        return _silent(process, location, self._contact - since)
-      if now - unmoved_since > self._stuck_after:
-        if stage < furthest:
+      if process and self._last_contact - alive_at > self._heartbeat_timeout:
+        return _no_heartbeat(process, location, self._last_contact - alive_at)
+      if now - progress_at > self._stuck_after:
+        if heartbeat.sync_point < furthest:
           return (
-            f"process {process} is stuck: it has not moved for "
-            f"{now - unmoved_since:.0f} s; it is at: {location}"
+            f"process {process} is stuck: no progress for "
+            f"{now - progress_at:.0f} s; it is at: {location}"
           )
-        still.append(f"process {process} at: {location}")
-    if len(still) == self.count and now - self._warned_at > self._stuck_after:
+        idle.append(f"process {process} at: {location}")
+    if len(idle) == self.count and now - self._warned_at > self._stuck_after:
       self._warned_at = now
       log.warning(
-        "nothing has moved for %.0f s; %s", self._stuck_after, ", ".join(still)
+        "no process has made progress for %.0f s; %s",
+        self._stuck_after,
+        ", ".join(idle),
       )
     return None
 
 
-def _silent(process: int, location: str, seconds: float) -> str:
+def _no_heartbeat(process: int, location: str, seconds: float) -> str:
   return (
-    f"process {process} is lost: no sign of life for {seconds:.0f} s; it was "
-    f"last at: {location}"
+    f"process {process} is lost: no heartbeat for {seconds:.0f} s; it was last "
+    f"at: {location}"
   )
 
 
-def _print_error(sentence: str) -> None:
-  print(f"\n{sentence}", file=sys.stderr, flush=True)
+def _print_error(message: str) -> None:
+  print(f"\n{message}", file=sys.stderr, flush=True)
 
 
 def _exit(code: int) -> NoReturn:
-  """Ends the process without JAX's farewell, which waits for the others."""
+  """Exits without JAX's exit handlers, which wait for the other processes."""
   for stream in (sys.stdout, sys.stderr):
     stream.flush()
   os._exit(code)

@@ -1,4 +1,4 @@
-"""What a metric line says about the machine: speed, waiting, memory."""
+"""Performance metrics of training steps, and profiler traces."""
 
 import contextlib
 import dataclasses
@@ -6,12 +6,16 @@ import pathlib
 import resource
 import time
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import jax
+from jaxtyping import PyTree
 
 from get_jax.errors import UsageError
 
-# Names in metric lines that differ between two runs of the same experiment.
+T = TypeVar("T")
+
+# Keys in metric lines that differ between two runs of the same experiment.
 PERFORMANCE_KEYS = (
   "images_per_second",
   "input_wait_share",
@@ -23,52 +27,55 @@ PERFORMANCE_KEYS = (
 
 
 class PerformanceMetrics:
-  """Figures since the last metric line.
+  """Measures performance between two metric lines.
 
-    images_per_second: over all devices.
-    input_wait_share: of the time, waiting for the next batch on the host.
-    model_flops_utilization: operations that the network needs, over what the
-      devices could have done at their peak in bfloat16; left out where one of
-      the two is not known.
-    device_peak_gib: most memory in use so far on one device of this process;
-      where devices do not say (CPU), host_peak_gib: of the process.
-    compile_seconds: of the step, once.
+    images_per_second: throughput over all devices.
+    input_wait_share: fraction of the time in which the host waits for the next
+      batch.
+    model_flops_utilization: FLOPs that the network needs, divided by the FLOPs
+      of all devices at their bfloat16 peak; left out if one of the two is not
+      known.
+    device_peak_gib: peak memory so far of one device of this process, the
+      maximum over its devices. Devices that do not report memory (CPU) have
+      host_peak_gib instead: peak memory of the process.
+    compile_seconds: compilation time of the step; written once.
 
   Args:
-    batch_size: images in a step.
-    operations: that the network needs in a step, over all devices.
-    peak: operations that all devices can do in a second.
+    batch_size: images per step.
+    flops_per_step: FLOPs that the network needs per step, over all devices.
+    peak_flops: peak FLOPs per second of all devices together.
   """
 
   def __init__(
     self,
     batch_size: int,
-    operations: int | None = None,
-    peak: float | None = None,
+    flops_per_step: int | None = None,
+    peak_flops: float | None = None,
   ):
-    self.batch_size, self.operations, self.peak = batch_size, operations, peak
-    self._once = {}
+    self.batch_size = batch_size
+    self.flops_per_step, self.peak_flops = flops_per_step, peak_flops
+    self._once: dict[str, float] = {}
     self._restart()
 
-  def _restart(self):
+  def _restart(self) -> None:
     self._start, self._waited, self._steps = time.perf_counter(), 0.0, 0
 
-  def compile(self, jitted, *args):
-    """The compiled program of a jitted function for these arguments."""
+  def compile(self, jitted, *args) -> jax.stages.Compiled:
+    """Compiles a jitted function for arguments and records the time."""
     start = time.perf_counter()
     compiled = jitted.lower(*args).compile()
-    # It is no part of the interval.
+    # The interval excludes the compilation.
     self._start, self._waited = time.perf_counter(), 0.0
     self._once["compile_seconds"] = self._start - start
     return compiled
 
-  def watch(self, batches: Iterable) -> Iterator:
-    """The same batches, the wait for each of them measured."""
-    batches = iter(batches)
+  def time_batches(self, batches: Iterable[T]) -> Iterator[T]:
+    """Yields the batches and measures the waiting time for each of them."""
+    iterator = iter(batches)
     while True:
       start = time.perf_counter()
       try:
-        batch = next(batches)
+        batch = next(iterator)
       except StopIteration:
         return
       self._waited += time.perf_counter() - start
@@ -76,23 +83,23 @@ class PerformanceMetrics:
       yield batch
 
   def read(self) -> dict[str, float]:
-    """The figures; a new interval begins."""
+    """Returns the metrics of the interval and begins a new interval."""
     seconds = time.perf_counter() - self._start
-    figures = {
+    metrics = {
       "images_per_second": self._steps * self.batch_size / seconds,
       "input_wait_share": self._waited / seconds,
     }
-    if self.operations and self.peak:
-      done = self._steps * self.operations
-      figures["model_flops_utilization"] = done / seconds / self.peak
-    figures |= peak_memory() | self._once
+    if self.flops_per_step and self.peak_flops:
+      flops = self._steps * self.flops_per_step
+      metrics["model_flops_utilization"] = flops / seconds / self.peak_flops
+    metrics |= peak_memory() | self._once
     self._once = {}
     self._restart()
-    return figures
+    return metrics
 
 
 def peak_memory() -> dict[str, float]:
-  """The most memory that was in use, in GiB, see `PerformanceMetrics`."""
+  """Returns the peak memory so far in GiB; see `PerformanceMetrics`."""
   stats = [device.memory_stats() or {} for device in jax.local_devices()]
   peaks = [each["peak_bytes_in_use"] for each in stats if each]
   if peaks:
@@ -103,17 +110,22 @@ def peak_memory() -> dict[str, float]:
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-  """Steps of which the profiler keeps a trace, both included."""
+  """Range of steps to trace.
+
+  Attributes:
+    start: first step, at least 1.
+    stop: last step, included.
+  """
 
   start: int
   stop: int
 
   @classmethod
-  def of(cls, text: str) -> "Profile":
-    """From "START:STOP".
+  def parse(cls, text: str) -> "Profile":
+    """Parses "START:STOP".
 
     Raises:
-      UsageError: these are not two rising steps.
+      UsageError: the text is not two steps with 1 <= START <= STOP.
     """
     parts = text.split(":")
     if len(parts) == 2 and all(part.isdecimal() for part in parts):
@@ -127,35 +139,45 @@ class Profile:
 
 
 class Tracer:
-  """Traces the steps of a profile into a folder.
+  """Traces the steps of a profile.
 
   Args:
-    profile: None traces nothing.
-    folder: for TensorBoard or Perfetto.
+    profile: the steps; None traces nothing.
+    folder: where the trace is written, for TensorBoard or Perfetto.
   """
 
   def __init__(self, profile: Profile | None, folder: str | pathlib.Path):
-    self.profile, self.folder, self._on = profile, str(folder), False
+    self.profile, self.folder, self._tracing = profile, str(folder), False
 
   @contextlib.contextmanager
-  def step(self, number: int, state) -> Iterator[None]:
-    """Round the dispatch of a step; `state` is what it starts from."""
+  def step(self, number: int, state: PyTree) -> Iterator[None]:
+    """Context around the dispatch of a step; starts the trace if it is due.
+
+    Args:
+      number: number of the step, from 1.
+      state: input of the step; a trace starts when it is computed.
+    """
     due = self.profile and self.profile.start <= number <= self.profile.stop
-    if due and not self._on:
+    if due and not self._tracing:
       jax.block_until_ready(state)
       jax.profiler.start_trace(self.folder)
-      self._on = True
+      self._tracing = True
     with jax.profiler.StepTraceAnnotation("train", step_num=number):
       yield
 
-  def stop_after(self, number: int, state) -> None:
-    """Ends the trace if that was its last step; waits for `state` then."""
-    if self._on and number >= self.profile.stop:
-      jax.block_until_ready(state)
+  def stop_after(self, number: int, output: PyTree) -> None:
+    """Ends the trace if the step was its last one.
+
+    Args:
+      number: number of the step.
+      output: output of the step; the trace ends when it is computed.
+    """
+    if self._tracing and self.profile and number >= self.profile.stop:
+      jax.block_until_ready(output)
       self.close()
 
   def close(self) -> None:
-    """Ends the trace, however far it came."""
-    if self._on:
+    """Ends the trace, also before its last step."""
+    if self._tracing:
       jax.profiler.stop_trace()
-      self._on = False
+      self._tracing = False

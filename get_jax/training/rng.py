@@ -1,4 +1,4 @@
-"""All randomness of a run grows from one seed and a purpose."""
+"""Derives the random keys of a run from its seed."""
 
 import zlib
 
@@ -6,9 +6,13 @@ import jax
 
 
 def named_key(seed: int, purpose: str) -> jax.Array:
-  """The key for one purpose ("init", "step", "sample", "pairs") of a run.
+  """Returns the key of a run for one purpose.
 
-  Keys of different purposes are independent, so that, for instance, the noise
-  a student is tested on is not the noise of its training pairs.
+  Keys of different purposes are independent. For example, the noise that a
+  student is evaluated on differs from the noise of its training pairs.
+
+  Args:
+    seed: the seed of the run.
+    purpose: name of the key: "init", "step", "sample" or "pairs".
   """
   return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))

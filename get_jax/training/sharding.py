@@ -1,7 +1,8 @@
-"""Where each array of a run lives on a mesh ("data", "fsdp", "tensor").
+"""Sharding of states and batches over a mesh ("data", "fsdp", "tensor").
 
-Nothing is annotated in the networks: the place of a parameter follows from its
-path and shape, and the optimiser's and the average's copies follow theirs.
+The modules carry no sharding annotations. The sharding of a parameter follows
+from its path and shape; the optimizer state and the EMA are sharded by the same
+rules over one more axis.
 """
 
 import collections
@@ -13,30 +14,40 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Int, PyTree
 
 from get_jax.errors import UsageError
 from get_jax.nn.sharding import (
   AXES,
   BATCH_AXES,
-  context_sizes,
-  partition,
+  mesh_axis_sizes,
+  partition_spec,
   path_name,
 )
 
-BATCH = PartitionSpec(BATCH_AXES)
-# What splits the arrays of a state, besides "tensor".
-UPDATE_AXES = ("fsdp", "data")
-ROOMS = {"params": ("fsdp",), "ema": UPDATE_AXES, "opt_state": UPDATE_AXES}
+BATCH_SPEC = PartitionSpec(BATCH_AXES)
+# Axes that shard the fields of a `TrainState`, in addition to "tensor".
+OPTIMIZER_AXES = ("fsdp", "data")
+STATE_AXES = {
+  "params": ("fsdp",),
+  "ema": OPTIMIZER_AXES,
+  "opt_state": OPTIMIZER_AXES,
+}
 log = logging.getLogger(__name__)
 
 
 def make_mesh(
   sizes: Sequence[int], devices: Sequence[jax.Device] | None = None
 ) -> Mesh:
-  """A mesh of `sizes` over ("data", "fsdp", "tensor"); one -1 takes the rest.
+  """Builds a mesh with the axes ("data", "fsdp", "tensor").
+
+  Args:
+    sizes: number of devices along each axis; one of them may be -1, which
+      stands for all remaining devices.
+    devices: the devices; None uses `jax.devices()`.
 
   Raises:
-    UsageError: the sizes do not multiply to the number of devices.
+    UsageError: the product of the sizes is not the number of devices.
   """
   devices = jax.devices() if devices is None else list(devices)
   sizes = list(sizes)
@@ -53,64 +64,70 @@ def make_mesh(
   return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
 
 
-def state_sharding(abstract_state, mesh: Mesh):
-  """A NamedSharding for every array of a (shape-only) `TrainState`.
+def state_sharding(abstract_state: PyTree, mesh: Mesh) -> PyTree:
+  """Returns a NamedSharding for every array of an abstract `TrainState`.
 
-  Parameters are split over "fsdp" and "tensor"; what only the update needs,
-  optimiser and average, is split over "data" as well. An array that an axis
-  cannot split stays whole there, and is named in the log.
+  Parameters are sharded over "fsdp" and "tensor". The optimizer state and the
+  EMA, which only the update uses, are sharded over "data" as well. An array is
+  replicated over an axis whose size divides none of its dimensions; a warning
+  lists these arrays.
   """
-  misfits: dict[str, collections.Counter] = collections.defaultdict(
+  unsharded: dict[str, collections.Counter] = collections.defaultdict(
     collections.Counter
   )
 
-  def place(path, leaf):
+  def sharding_of(path, leaf):
     name = path_name(path)
-    room = name.split("/")[0]
-    spec, whole = partition(name, leaf.shape, mesh.shape, ROOMS.get(room, ()))
-    for axis in whole:
-      # The optimiser's arrays are those of the average over again.
-      if (room, axis == "data") in (("params", False), ("ema", True)):
-        misfits[axis][re.sub(r"\d+", "*", name), leaf.shape] += 1
+    field = name.split("/")[0]
+    spec, replicated = partition_spec(
+      name, leaf.shape, mesh.shape, STATE_AXES.get(field, ())
+    )
+    for axis in replicated:
+      # The optimizer's arrays have the shapes of the EMA's.
+      if (field, axis == "data") in (("params", False), ("ema", True)):
+        unsharded[axis][re.sub(r"\d+", "*", name), leaf.shape] += 1
     return NamedSharding(mesh, spec)
 
-  placed = jax.tree_util.tree_map_with_path(place, abstract_state)
-  for axis, arrays in misfits.items():
+  shardings = jax.tree_util.tree_map_with_path(sharding_of, abstract_state)
+  for axis, arrays in unsharded.items():
     log.warning(
-      "%s=%d divides no dimension that it might split of: %s; they stay whole",
+      "%s=%d divides no dimension that it could shard of: %s; these arrays are "
+      "replicated over that axis",
       axis,
       mesh.shape[axis],
       ", ".join(f"{n} {s} (x{count})" for (n, s), count in arrays.items()),
     )
-  return placed
+  return shardings
 
 
-def pin_update(grads):
-  """Gradients, split as the optimiser's state is.
+def shard_gradients(grads: PyTree) -> PyTree:
+  """Returns the gradients, sharded like the optimizer state.
 
-  They are summed where the parameters are and then split: with the split alone
-  XLA carries it back into the network and sends the products about.
+  The gradients are first constrained to the sharding of the parameters, where
+  they are summed, and then to that of the optimizer state. With the second
+  constraint alone, XLA propagates it backwards into the network and
+  communicates the matrix products.
   """
-  sizes = context_sizes()
+  sizes = mesh_axis_sizes()
   if math.prod(sizes.values()) == 1:
     return grads
 
-  def pin(path, x):
-    for axes in (ROOMS["params"], UPDATE_AXES):
-      spec, _ = partition(path_name(path), x.shape, sizes, axes)
+  def constrain(path, x):
+    for axes in (STATE_AXES["params"], OPTIMIZER_AXES):
+      spec, _ = partition_spec(path_name(path), x.shape, sizes, axes)
       x = jax.lax.with_sharding_constraint(x, spec)
     return x
 
-  return jax.tree_util.tree_map_with_path(pin, grads)
+  return jax.tree_util.tree_map_with_path(constrain, grads)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Batches are split over "data" and "fsdp" together."""
-  return NamedSharding(mesh, BATCH)
+  """Returns the sharding of batches: over "data" and "fsdp" together."""
+  return NamedSharding(mesh, BATCH_SPEC)
 
 
-def batch_parts(mesh: Mesh) -> int:
-  """Into how many parts a batch is split."""
+def num_batch_shards(mesh: Mesh) -> int:
+  """Returns the number of shards of a batch."""
   return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
@@ -120,13 +137,13 @@ def check_batch_size(
   key: str = "batch_size",
   accumulation: int = 1,
 ) -> None:
-  """Refuses a batch that the mesh cannot split evenly.
+  """Checks that a batch can be sharded evenly over the mesh.
 
   Args:
-    batch_size: over all devices.
-    mesh: what splits it.
-    key: of the config, for the message.
-    accumulation: parts that the batch is worked through in.
+    batch_size: size of the global batch.
+    mesh: the device mesh.
+    key: config key of the batch size, for the message.
+    accumulation: number of microbatches.
 
   Raises:
     UsageError: `batch_size` is not a positive multiple of data*fsdp times
@@ -136,18 +153,18 @@ def check_batch_size(
     raise UsageError(
       f"accumulation is {accumulation}; expected a positive number"
     )
-  parts = batch_parts(mesh) * accumulation
-  if batch_size < 1 or batch_size % parts:
+  divisor = num_batch_shards(mesh) * accumulation
+  if batch_size < 1 or batch_size % divisor:
     times = f" x accumulation={accumulation}" if accumulation > 1 else ""
     raise UsageError(
-      f"{key} is {batch_size}; expected a positive multiple of {parts}, the "
-      f"number of parts of the mesh (data={mesh.shape['data']} x "
+      f"{key} is {batch_size}; expected a positive multiple of {divisor}, the "
+      f"number of shards of a batch (data={mesh.shape['data']} x "
       f"fsdp={mesh.shape['fsdp']}{times})"
     )
 
 
-def to_mesh(batch, mesh: Mesh):
-  """This host's part of a batch as global arrays on the mesh."""
+def make_global_batch(batch: PyTree, mesh: Mesh) -> PyTree:
+  """Builds global arrays on the mesh from this process's rows of a batch."""
   sharding = batch_sharding(mesh)
   return jax.tree.map(
     lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)),
@@ -155,12 +172,14 @@ def to_mesh(batch, mesh: Mesh):
   )
 
 
-def local_rows(batch_size: int, mesh: Mesh) -> np.ndarray:
-  """The rows of a batch that this process's devices take, in order.
+def local_batch_indices(batch_size: int, mesh: Mesh) -> Int[np.ndarray, " n"]:
+  """Returns the positions in a batch that this process loads, ascending.
 
-  They need not lie together, and where "tensor" spans processes several of
-  them take the same.
+  They need not be contiguous. If "tensor" spans processes, several processes
+  load the same positions.
   """
-  shares = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
-  rows = [np.arange(batch_size)[share] for (share,) in shares.values()]
-  return np.unique(np.concatenate(rows))
+  shards = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+  positions = [
+    np.arange(batch_size)[index] for index in shards.values() if index
+  ]
+  return np.unique(np.concatenate(positions))

@@ -1,24 +1,27 @@
-"""All that a training step reads and writes."""
+"""TrainState: everything that a training step reads and writes."""
+
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from jax.sharding import Mesh
+from jaxtyping import PyTree
 
 from get_jax.training.sharding import state_sharding
 
 
-@struct.dataclass
-class TrainState:
-  """The state of a run; everything a resumed run needs.
+class TrainState(struct.PyTreeNode):
+  """The state of a run; a resumed run needs nothing else.
 
   Attributes:
     step: number of updates done, int32.
     params: parameters, float32.
-    ema: their moving average, float32.
-    opt_state: the optimiser's state.
-    window: sums of the metrics since the last log line; kept here so that a
-      resumed run writes the same lines.
+    ema: exponential moving average of the parameters, float32.
+    opt_state: state of the optimizer.
+    window: sums of the metrics since the last metric line. They are part of the
+      state so that a resumed run writes the same lines.
     bad_step: first step whose loss or gradient was not finite; -1: none.
   """
 
@@ -30,21 +33,26 @@ class TrainState:
   bad_step: jax.Array
 
   def window_means(self, log_every: int) -> dict[str, float]:
-    """The mean metrics since the last multiple of `log_every`, as numbers."""
+    """Returns the mean metrics since the last multiple of `log_every`."""
     steps = (int(self.step) - 1) % log_every + 1
     return {name: float(total) / steps for name, total in self.window.items()}
 
 
-def state_maker(init, metric_names, optimizer):
-  """A pure function from a PRNG key to a fresh state.
+def make_init_state(
+  init: Callable[[jax.Array], dict],
+  metric_names: Sequence[str],
+  optimizer: optax.GradientTransformation,
+) -> Callable[[jax.Array], TrainState]:
+  """Returns a pure function from a PRNG key to an initial state.
 
   Args:
     init: `init(key) -> params`.
-    metric_names: what the loss reports beside "loss" and "grad_norm".
-    optimizer: an optax transformation.
+    metric_names: metrics that the objective returns, in addition to "loss" and
+      "grad_norm".
+    optimizer: the optimizer.
   """
 
-  def make(key):
+  def init_state(key: jax.Array) -> TrainState:
     params = init(key)
     names = ("loss", "grad_norm", *metric_names)
     return TrainState(
@@ -56,17 +64,25 @@ def state_maker(init, metric_names, optimizer):
       bad_step=jnp.int32(-1),
     )
 
-  return make
+  return init_state
 
 
-def create_state(make, key, mesh) -> TrainState:
-  """A fresh state of `state_maker`, made where it lives on the mesh."""
-  shapes = jax.eval_shape(make, key)
-  return jax.jit(make, out_shardings=state_sharding(shapes, mesh))(key)
+def create_state(
+  init_state: Callable[[jax.Array], TrainState], key: jax.Array, mesh: Mesh
+) -> TrainState:
+  """Creates an initial state directly with its sharding on the mesh.
+
+  Args:
+    init_state: from `make_init_state`.
+    key: PRNG key of the initialization.
+    mesh: the device mesh.
+  """
+  shapes = jax.eval_shape(init_state, key)
+  return jax.jit(init_state, out_shardings=state_sharding(shapes, mesh))(key)
 
 
-def abstract_like(state):
-  """Shapes, dtypes and places of a state, without its values."""
+def abstract_like(state: PyTree) -> PyTree:
+  """Returns the shapes, dtypes and shardings of a state, without values."""
   return jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
   )

@@ -1,62 +1,78 @@
-"""One training step: loss, gradient, update, average."""
+"""The training step: loss, gradient, optimizer update and EMA."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Int, PyTree
 
-from get_jax.nn.sharding import gather_outside_blocks, pin_batch
-from get_jax.training.sharding import pin_update
+from get_jax.nn.sharding import gather_outside_blocks, shard_batch
+from get_jax.training.ema import DecaySchedule
+from get_jax.training.sharding import shard_gradients
 from get_jax.training.state import TrainState
 
 Batch = dict[str, jax.Array]
 
 
 def sharded_value_and_grad(loss: Callable) -> Callable:
-  """Loss, metrics and gradient of a loss, from split parameters."""
-
-  def whole(params, *args):
-    return loss(gather_outside_blocks(params), *args)
-
-  return jax.value_and_grad(whole, has_aux=True)
-
-
-def accumulate(objective, parts: int) -> Callable:
-  """Loss, metrics and gradient of a batch, of which a part at a time is held.
-
-  What is random about a sample is drawn for the whole batch by
-  `objective.prepare`, so that the parts together see what the whole batch
-  would have; only dropout inside the network is drawn anew in each part.
-  Part i takes every sample whose position is i modulo `parts`, which leaves
-  the samples on their devices. The sums are float32, as the parameters are.
+  """`jax.value_and_grad` of a loss for parameters sharded over "fsdp".
 
   Args:
-    objective: with `prepare(batch, key) -> samples` and `loss(params, samples,
-      key) -> (scalar, metrics)`, a mean over samples.
-    parts: a divisor of the batch size.
+    loss: `loss(params, *args) -> (scalar, metrics)`.
+
+  Returns:
+    A function (params, *args) -> ((scalar, metrics), gradient).
   """
-  gradient = sharded_value_and_grad(objective.loss)
 
-  def part_of(x):
-    x = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
-    return jax.vmap(pin_batch)(x)
+  def gathered_loss(params, *args):
+    return loss(gather_outside_blocks(params), *args)
 
-  def accumulated(params, batch, key):
-    samples = jax.tree.map(part_of, objective.prepare(batch, key))
+  return jax.value_and_grad(gathered_loss, has_aux=True)
 
-    def add(total, part):
-      index, samples = part
-      found = gradient(params, samples, jax.random.fold_in(key, index))
-      found = found[0], pin_update(found[1])
-      return jax.tree.map(jnp.add, total, found), None
 
-    first = jax.tree.map(lambda x: x[0], samples)
-    shapes = jax.eval_shape(gradient, params, first, key)
-    total, grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    total = total, pin_update(grads)
-    total, _ = jax.lax.scan(add, total, (jnp.arange(parts), samples))
-    return jax.tree.map(lambda x: x / parts, total)
+def accumulate(objective, num_microbatches: int) -> Callable:
+  """Like `sharded_value_and_grad`, with gradient accumulation.
+
+  `objective.prepare` samples all random values for the whole batch, so the
+  microbatches together use the same values as the whole batch. Only dropout
+  inside the network is sampled anew for each microbatch. Microbatch i contains
+  the samples whose position is i modulo `num_microbatches`, so that no sample
+  moves to another device. The sums are float32, like the parameters.
+
+  Args:
+    objective: has `prepare(batch, key) -> samples` and `loss(params, samples,
+      key) -> (scalar, metrics)`, a mean over samples.
+    num_microbatches: a divisor of the batch size.
+
+  Returns:
+    A function (params, batch, key) -> ((scalar, metrics), gradient).
+  """
+  value_and_grad = sharded_value_and_grad(objective.loss)
+
+  def split(x: jax.Array) -> jax.Array:
+    x = x.reshape(-1, num_microbatches, *x.shape[1:]).swapaxes(0, 1)
+    return jax.vmap(shard_batch)(x)
+
+  def accumulated(params: PyTree, batch: Batch, key: jax.Array) -> PyTree:
+    microbatches = jax.tree.map(split, objective.prepare(batch, key))
+
+    def add(total, microbatch):
+      index, samples = microbatch
+      value, grads = value_and_grad(
+        params, samples, jax.random.fold_in(key, index)
+      )
+      value = value, shard_gradients(grads)
+      return jax.tree.map(jnp.add, total, value), None
+
+    first = jax.tree.map(lambda x: x[0], microbatches)
+    shapes = jax.eval_shape(value_and_grad, params, first, key)
+    value, grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    total = value, shard_gradients(grads)
+    total, _ = jax.lax.scan(
+      add, total, (jnp.arange(num_microbatches), microbatches)
+    )
+    return jax.tree.map(lambda x: x / num_microbatches, total)
 
   return accumulated
 
@@ -64,37 +80,39 @@ def accumulate(objective, parts: int) -> Callable:
 def make_train_step(
   objective: Callable[[dict, Batch, jax.Array], tuple[jax.Array, dict]],
   optimizer: optax.GradientTransformation,
-  ema_decay: Callable[[jax.Array], jax.Array],
+  ema_decay: DecaySchedule,
   key: jax.Array,
   log_every: int,
   stop_on_nonfinite: bool = True,
   accumulation: int = 1,
-) -> Callable[[TrainState, Batch], tuple[TrainState, jax.Array]]:
-  """A function (state, batch) -> (state, bad_step), to be jitted.
+) -> Callable[[TrainState, Batch], tuple[TrainState, Int[Array, ""]]]:
+  """Returns the training step (state, batch) -> (state, bad_step), for `jit`.
 
-  The state is meant to be donated; `bad_step` comes out once more for the loop
-  to look at while the next step is under way.
+  The caller should donate the state. `bad_step` is returned a second time
+  outside the state, so that the loop can read it while the next step runs.
 
   Args:
-    objective: `objective(params, batch, key) -> (scalar, metrics)`; its
-      randomness comes from the key alone, which is a function of the step.
-    optimizer: optax transformation.
-    ema_decay: decay of the average as a function of the step.
-    key: the run's key for steps.
-    log_every: steps between log lines, over which the metrics are summed.
-    stop_on_nonfinite: whether a loss or gradient that is not finite counts as
-      a bad step; else the optimizer is trusted with it.
-    accumulation: parts that a batch is worked through in, one after the other;
-      the objective must have `prepare` and `loss` then, see `accumulate`.
+    objective: `objective(params, batch, key) -> (scalar, metrics)`; its random
+      values depend only on the key, which is a function of the step.
+    optimizer: the optimizer.
+    ema_decay: decay of the EMA as a function of the step.
+    key: the key of the run's steps.
+    log_every: number of steps between metric lines; the metrics are summed over
+      them.
+    stop_on_nonfinite: whether a non-finite loss or gradient makes a bad step;
+      otherwise the optimizer has to handle it.
+    accumulation: number of microbatches per batch, processed sequentially. If
+      it is larger than 1, the objective must have `prepare` and `loss`; see
+      `accumulate`.
   """
-  gradient = sharded_value_and_grad(objective)
+  value_and_grad = sharded_value_and_grad(objective)
   if accumulation > 1:
-    gradient = accumulate(objective, accumulation)
+    value_and_grad = accumulate(objective, accumulation)
 
   def train_step(state: TrainState, batch: Batch):
     step_key = jax.random.fold_in(key, state.step)
-    (value, metrics), grads = gradient(state.params, batch, step_key)
-    grads = pin_update(grads)
+    (value, metrics), grads = value_and_grad(state.params, batch, step_key)
+    grads = shard_gradients(grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     decay = ema_decay(state.step)
@@ -103,7 +121,7 @@ def make_train_step(
     norm = optax.tree.norm(grads)
     metrics = {**metrics, "loss": value, "grad_norm": norm}
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
-    restart = state.step % log_every == 0
+    new_window = state.step % log_every == 0
     first_bad = (state.bad_step < 0) & ~finite & stop_on_nonfinite
     bad_step = jnp.where(first_bad, state.step, state.bad_step)
     state = TrainState(
@@ -112,7 +130,7 @@ def make_train_step(
       ema=ema,
       opt_state=opt_state,
       window={
-        k: jnp.where(restart, 0, state.window[k]) + metrics[k]
+        k: jnp.where(new_window, 0, state.window[k]) + metrics[k]
         for k in state.window
       },
       bad_step=bad_step,

@@ -1,4 +1,4 @@
-"""The folder of a run: its config, its lock, its results."""
+"""The workdir of a run: its config, lock and results."""
 
 import contextlib
 import fcntl
@@ -15,8 +15,8 @@ import ml_collections
 from get_jax.errors import UsageError
 from get_jax.training.processes import run_on_main
 
-# What may change between two visits to the same run.
-FREE = (
+# Config sections and keys that may change when a run is resumed.
+MUTABLE_KEYS = (
   "accumulation",
   "autoencoder",
   "checkpoint_every",
@@ -31,41 +31,52 @@ FREE = (
   "report",
   "sampling",
 )
-# What may too, but for the teacher of pairs that are made already.
-FREE_GENERATION = ("guidance", "sampler")
-# Of a network: how it computes, not what.
-FREE_FIELDS = re.compile(r"(^|\.)model\.(attention|remat|scan)$")
+# May change as well, except in the section `teacher`: existing pairs depend on
+# them.
+MUTABLE_SAMPLING_KEYS = ("guidance", "sampler")
+# Model fields that affect how the model computes, not what.
+MUTABLE_MODEL_FIELDS = re.compile(r"(^|\.)model\.(attention|remat|scan)$")
 
 
 def open_workdir(
   workdir: str | os.PathLike, config: ml_collections.ConfigDict
 ) -> pathlib.Path:
-  """Makes or re-enters a run's folder and leaves the config in it.
+  """Creates or opens the workdir of a run and saves the config in it.
 
-  A folder with nothing but a config, as a refused start leaves it, is free.
+  A folder that contains only a config, such as a start with invalid input
+  leaves behind, belongs to no experiment.
+
+  Args:
+    workdir: the folder.
+    config: config of the run, saved as `config.json`.
+
+  Returns:
+    The folder as a path.
 
   Raises:
-    UsageError: the folder cannot be written, or belongs to another
-      experiment; the differing keys are named.
+    UsageError: the folder cannot be written, or belongs to another experiment;
+      the message lists the differing keys.
   """
-  workdir = pathlib.Path(workdir)
-  run_on_main(lambda: _enter(workdir, config))
-  return workdir
+  path = pathlib.Path(workdir)
+  run_on_main(lambda: _save_config(path, config))
+  return path
 
 
-def _enter(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+def _save_config(
+  workdir: pathlib.Path, config: ml_collections.ConfigDict
+) -> None:
   path = workdir / "config.json"
   try:
     workdir.mkdir(parents=True, exist_ok=True)
     found = json.loads(path.read_text("utf-8")) if path.exists() else None
-    wanted = plain(config)
-    if found is not None and _begun(workdir):
-      _refuse_other(workdir, _identity(found), _identity(wanted))
+    wanted = config_to_dict(config)
+    if found is not None and _in_use(workdir):
+      _check_same_experiment(workdir, _identity(found), _identity(wanted))
     write_json(path, wanted)
   except OSError as error:
     raise UsageError(
       f"--workdir={workdir} cannot be written ({error.strerror}); "
-      "expected a folder of your own"
+      "expected a writable folder"
     ) from error
   except json.JSONDecodeError as error:
     raise UsageError(f"{path} is not JSON ({error})") from error
@@ -73,20 +84,22 @@ def _enter(workdir: pathlib.Path, config: ml_collections.ConfigDict) -> None:
 
 @contextlib.contextmanager
 def locked(workdir: pathlib.Path) -> Iterator[None]:
-  """Holds the folder against a second run; freed when process 0 ends.
+  """Locks the workdir against a second run until process 0 leaves the context.
+
+  The lock is also released when process 0 exits.
 
   Raises:
-    UsageError: another run is at work in it.
+    UsageError: another run uses the workdir.
   """
-  with contextlib.ExitStack() as held:
+  with contextlib.ExitStack() as stack:
 
     def lock():
-      file = held.enter_context((workdir / "lock").open("w"))
+      file = stack.enter_context((workdir / "lock").open("w"))
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except OSError as error:
         raise UsageError(
-          f"another process is at work in {workdir}; expected to be alone there"
+          f"another process uses {workdir}; expected one run per workdir"
         ) from error
 
     run_on_main(lock)
@@ -102,18 +115,24 @@ def write_json(path: pathlib.Path, content: Any) -> None:
 
 
 def write_results(workdir: pathlib.Path, mode: str, content: Any) -> None:
-  """Leaves every figure that a mode printed in results/<mode>.json."""
+  """Writes the results of a mode to results/<mode>.json, on process 0 only.
+
+  Args:
+    workdir: folder of the run.
+    mode: name of the mode.
+    content: every figure that the mode printed, JSON-serializable.
+  """
   if jax.process_index() == 0:
     write_json(workdir / "results" / f"{mode}.json", content)
 
 
-def plain(config: ml_collections.ConfigDict) -> dict:
-  """A config as JSON holds it."""
+def config_to_dict(config: ml_collections.ConfigDict) -> dict:
+  """Returns a config as it is stored in JSON; tuples become lists."""
   return json.loads(config.to_json())
 
 
-def _begun(workdir: pathlib.Path) -> bool:
-  """Whether a run is at work, or there is anything but configs and locks."""
+def _in_use(workdir: pathlib.Path) -> bool:
+  """Whether the workdir is locked or has files besides config and lock."""
   with (workdir / "lock").open("w") as file:
     try:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -124,8 +143,8 @@ def _begun(workdir: pathlib.Path) -> bool:
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
-  """The settings that make the experiment, flat: "model.depth" -> 4."""
-  flat = {}
+  """The settings that identify the experiment, flat: "model.depth" -> 4."""
+  flat: dict[str, Any] = {}
 
   def walk(prefix, value):
     if isinstance(value, Mapping) and value:
@@ -134,17 +153,19 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     else:
       flat[prefix] = value
 
-  own = (*FREE, *FREE_GENERATION, "teacher")
-  walk("", {k: v for k, v in config.items() if k not in own})
+  excluded = (*MUTABLE_KEYS, *MUTABLE_SAMPLING_KEYS, "teacher")
+  walk("", {k: v for k, v in config.items() if k not in excluded})
   teacher = config.get("teacher") or {}
-  walk("teacher", {k: v for k, v in teacher.items() if k not in FREE})
-  flat = {k: v for k, v in flat.items() if not FREE_FIELDS.search(k)}
+  walk("teacher", {k: v for k, v in teacher.items() if k not in MUTABLE_KEYS})
+  flat = {k: v for k, v in flat.items() if not MUTABLE_MODEL_FIELDS.search(k)}
   if flat.get("optimizer.schedule") == "constant":
     flat.pop("num_steps", None)
   return flat
 
 
-def _refuse_other(workdir, found: dict, wanted: dict) -> None:
+def _check_same_experiment(
+  workdir: pathlib.Path, found: dict, wanted: dict
+) -> None:
   keys = sorted(found.keys() | wanted.keys())
   differing = [key for key in keys if found.get(key) != wanted.get(key)]
   if differing:

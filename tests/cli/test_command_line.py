@@ -82,7 +82,7 @@ def test_a_workdir_that_cannot_be_written(tmp_path):
 
 def test_sampling_what_was_not_trained(tmp_path):
   said = refused(DIGITS, f"--workdir={tmp_path}", "--mode=sample")
-  assert "holds no checkpoints; expected a trained run" in said
+  assert "contains no checkpoints; expected a trained run" in said
 
 
 def test_pairs_need_a_distillation(tmp_path):

@@ -132,7 +132,7 @@ def test_the_others_of_a_killed_worker_end(adventure):
   assert killed == -signal.SIGKILL
   for code, stderr in others:
     assert code == 76, stderr
-    assert "process 3 is lost: no sign of life" in stderr
+    assert "process 3 is lost: no heartbeat" in stderr
     assert re.search(r"it was last at: train, step \d+", stderr)
 
 
@@ -156,7 +156,7 @@ def test_a_stopped_process_is_reported(adventure):
   _, told = adventure
   code, stderr = told["stuck"]
   assert code == 76, stderr
-  assert "process 1 is lost: no sign of life" in stderr
+  assert "process 1 is lost: no heartbeat" in stderr
   assert re.search(r"it was last at: train, step \d+", stderr)
 
 

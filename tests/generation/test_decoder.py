@@ -19,7 +19,7 @@ from get_jax.evaluation import to_uint8
 from get_jax.evaluation.extractors.registry import CallableExtractor
 from get_jax.models.parameters import abstract_params
 from get_jax.modes import convert, evaluate, sample, train
-from get_jax.training.sharding import BATCH, make_mesh
+from get_jax.training.sharding import BATCH_SPEC, make_mesh
 from tests.helpers import run_main
 
 
@@ -180,7 +180,7 @@ def test_every_device_decodes_its_own_part(autoencoder):
   for sizes in ((1, 1, 1), (2, 2, 2)):
     mesh = make_mesh(sizes, jax.devices()[: math.prod(sizes)])
     whole, split = (
-      NamedSharding(mesh, spec) for spec in (PartitionSpec(), BATCH)
+      NamedSharding(mesh, spec) for spec in (PartitionSpec(), BATCH_SPEC)
     )
     arguments = jax.device_put(decoder.params, whole), jax.device_put(z, split)
     with jax.set_mesh(mesh):

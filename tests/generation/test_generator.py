@@ -10,7 +10,7 @@ from configs import dit_s8
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_init, build_model
 from get_jax.diffusion.noise import SampleNoise
-from get_jax.generation.conditioning import Classes
+from get_jax.generation.conditioning import ClassLabels
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.models.parameters import abstract_params
 from get_jax.modes.train import check_experiment
@@ -53,7 +53,7 @@ def draw(setting, batch_size, devices, indices=range(COUNT), labels=None):
   mesh = make_mesh((-1, 1, 1), jax.devices()[:devices])
   key = named_key(5, "sample")
   maker = ImageSampler(generator, key, batch_size, mesh)
-  return maker.all(params, np.asarray(indices), labels)
+  return maker.sample(params, np.asarray(indices), labels)
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +103,14 @@ def test_a_guided_dit_of_250_steps_is_one_program():
   key = named_key(0, "sample")
   counted = dataclasses.replace(generator, generate=counting)
   maker = ImageSampler(counted, key, 16, mesh)
-  images, labels = maker.all(params, np.arange(32))
-  assert generator.evaluations == 250
+  images, labels = maker.sample(params, np.arange(32))
+  assert generator.nfe == 250
   assert images.shape == (32, 32, 32, 4) and np.isfinite(images).all()
   assert len({image.tobytes() for image in images}) == 32
   assert traces == [(16,)]
-  assert maker._make._cache_size() == 1
+  assert maker._sample_fn._cache_size() == 1
 
-  noise = SampleNoise.of(key, np.arange(16))
+  noise = SampleNoise.create(key, np.arange(16))
   program = jax.make_jaxpr(generator.generate)(params, noise, labels[:16])
   (loop,) = (e for e in program.eqns if e.primitive.name == "scan")
   assert loop.params["length"] == 250
@@ -128,8 +128,8 @@ def test_guidance_without_a_null_class_is_refused_before_training():
 
 def test_the_null_class_is_no_label_where_there_is_none():
   with pytest.raises(ValueError, match="label 10 is out of range"):
-    Classes(10, None).inputs(np.array([3, 10]))
-  assert Classes(10, 10).inputs(np.array([3, 10])).tolist() == [3, 10]
+    ClassLabels(10, None).model_inputs(np.array([3, 10]))
+  assert ClassLabels(10, 10).model_inputs(np.array([3, 10])).tolist() == [3, 10]
 
 
 def test_labels_out_of_range_are_refused(setting):

@@ -20,7 +20,11 @@ from get_jax.data import Pipeline, create_source
 from get_jax.modes import evaluate, pairs, sample, train
 from get_jax.modes import latents as latents_mode
 from get_jax.training.processes import run_on_main
-from get_jax.training.sharding import local_rows, make_mesh, to_mesh
+from get_jax.training.sharding import (
+  local_batch_indices,
+  make_global_batch,
+  make_mesh,
+)
 from tests.helpers import tiny_job
 
 BATCH = 48
@@ -70,10 +74,10 @@ def hashes(start, stop):
   """Prints a hash of each global batch of some steps."""
   mesh = make_mesh((-1, 1, 1))
   source = create_source("digits")
-  rows = local_rows(BATCH, mesh)
+  rows = local_batch_indices(BATCH, mesh)
   pipeline = Pipeline(source, BATCH, 3, rows)
   for step, batch in enumerate(pipeline.batches(start, stop), start):
-    batch = to_mesh(batch, mesh)
+    batch = make_global_batch(batch, mesh)
     whole = multihost_utils.process_allgather(batch, tiled=True)
     found = hashlib.sha256()
     for name in sorted(whole):

@@ -19,8 +19,8 @@ from get_jax.data import Pipeline, check, create_source
 from get_jax.data.captions import read_captions
 from get_jax.data.texts import StoredTexts, texts_layout
 from get_jax.generation.image_sampler import ImageSampler
-from get_jax.interop.folders import load_text_encoder
 from get_jax.interop.official import export_official
+from get_jax.interop.pretrained import load_text_encoder
 from get_jax.jobs import captions
 from get_jax.models.parameters import abstract_params
 from get_jax.modes import evaluate, latents, sample, train
@@ -104,9 +104,9 @@ def test_files_of_captions(tmp_path):
   for text, what in {
     '{"caption": 3}': "has the caption 3 of line 1",
     '{"caption": " "}': "has the caption ' ' of line 1",
-    '{"text": "a"}': "is no file of captions .KeyError",
-    "a cat": "is no file of captions",
-    "": "holds no captions",
+    '{"text": "a"}': "is not a caption file .KeyError",
+    "a cat": "is not a caption file",
+    "": "contains no captions",
   }.items():
     path.write_text(text)
     with pytest.raises(ValueError, match=what):
@@ -141,7 +141,9 @@ def test_encoding_resuming_and_reading(encoder, tmp_path, capsys):
   )
   file.write_text(file.read_text().replace("cat", "dog"))
   assert captions.main(command) == 2
-  assert "holds texts made otherwise: captions" in capsys.readouterr().err
+  assert (
+    "holds texts made with other settings: captions" in capsys.readouterr().err
+  )
 
 
 def test_captions_are_encoded_with_their_images(
@@ -166,7 +168,7 @@ def test_captions_are_encoded_with_their_images(
   source = create_source(**config.data)
   assert source.image_shape == (4, 4, 4)
   first = [of_image(n)[0] for n in range(5)]
-  numbers = source.texts.pick(np.arange(5))
+  numbers = source.texts.ids_of_images(np.arange(5))
   assert source.texts.captions(numbers).tolist() == first
   np.testing.assert_array_equal(
     source.read(np.arange(5))["label"], source.texts.read(numbers)
@@ -260,8 +262,10 @@ def test_every_caption_is_drawn_and_by_position_alone(config):
     np.testing.assert_array_equal(array, batch[name][15:])
   assert batch["label"].dtype == np.float32
 
-  chosen = texts.chosen(np.arange(12))
-  np.testing.assert_array_equal(texts.chosen(np.array([7, 2])), chosen[[7, 2]])
+  chosen = texts.ids_of_samples(np.arange(12))
+  np.testing.assert_array_equal(
+    texts.ids_of_samples(np.array([7, 2])), chosen[[7, 2]]
+  )
   owners = np.array([int(c.split()[-1]) for c in texts.captions(chosen)])
   assert sorted(owners[:6]) == list(range(6))
   np.testing.assert_array_equal(owners[6:], owners[:6])
@@ -287,7 +291,7 @@ def test_training_resumes_and_samples_show_their_captions(config, tmp_path):
   sample.run(config, tmp_path / "whole")
   folder = tmp_path / "whole" / "samples"
   texts = StoredTexts(config.sampling.captions)
-  expected = texts.captions(texts.chosen(np.arange(7))).tolist()
+  expected = texts.captions(texts.ids_of_samples(np.arange(7))).tolist()
   with np.load(folder / "latents.npz") as file:
     stored = dict(file)
   assert stored["arr_1"].tolist() == expected
@@ -299,14 +303,14 @@ def test_training_resumes_and_samples_show_their_captions(config, tmp_path):
   mesh = make_mesh((-1, 1, 1), jax.devices()[:2])
   params, key = load_params(tmp_path / "whole"), jax.random.key(0)
   maker = ImageSampler(generator, key, 8, mesh)
-  images, chosen = maker.all(params, np.arange(7))
-  alone, same = maker.all(params, np.array([5, 1]))
+  images, chosen = maker.sample(params, np.arange(7))
+  alone, same = maker.sample(params, np.array([5, 1]))
   np.testing.assert_array_equal(same, chosen[[5, 1]])
   np.testing.assert_allclose(alone, images[[5, 1]], atol=1e-5)
-  other, _ = maker.all(params, np.array([5]), np.array([chosen[5] % 7 + 1]))
+  other, _ = maker.sample(params, np.array([5]), np.array([chosen[5] % 7 + 1]))
   assert np.abs(other - images[5]).max() > 1e-4
   with pytest.raises(ValueError, match="text 8 is out of range: there are"):
-    maker.all(params, np.array([5]), np.array([8]))
+    maker.sample(params, np.array([5]), np.array([8]))
 
 
 def test_scores_say_which_texts_were_shown(tmp_path):

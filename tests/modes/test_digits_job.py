@@ -78,7 +78,7 @@ def test_killed_pairs_equal_those_of_a_run_without_kill(interrupted, tmp_path):
 
 def test_a_second_generator_is_refused(interrupted):
   workdir, _ = interrupted
-  taken = "another process is at work in .*; expected to be alone there"
+  taken = "another process uses .*; expected one run per workdir"
   with locked(workdir), pytest.raises(UsageError, match=taken):
     pairs.run(tiny_job(), workdir)
 

@@ -56,7 +56,7 @@ def test_pairs_hold_the_teachers_latents(job):
   generator = build_generator(config.teacher).with_decoder(None)
   key = named_key(config.pairs.seed, "pairs")
   maker = ImageSampler(generator, key, 8, make_mesh((-1, 1, 1)))
-  latents, labels = maker.all(params, np.arange(8))
+  latents, labels = maker.sample(params, np.arange(8))
   records = source.read(np.arange(8))
   np.testing.assert_array_equal(records["label"], labels)
   # float16 keeps 11 bits.

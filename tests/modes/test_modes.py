@@ -136,7 +136,7 @@ def test_a_signal_stops_where_nothing_is_lost(
     here = config.copy_and_resolve_references()
     here.sampling.count = 64
     shutil.copytree(trained / "checkpoints", workdir / "checkpoints")
-  made, batch = [], ImageSampler.batch
+  made, batch = [], ImageSampler.sample_batch
 
   def interrupted(self, params, indices, *given):
     made.append((len(made) // 4 if mode == "curve" else 0, *indices))
@@ -144,7 +144,7 @@ def test_a_signal_stops_where_nothing_is_lost(
       signal.raise_signal(signal.SIGTERM)
     return batch(self, params, indices, *given)
 
-  monkeypatch.setattr(ImageSampler, "batch", interrupted)
+  monkeypatch.setattr(ImageSampler, "sample_batch", interrupted)
   with (
     handle_stop_signals(),
     pytest.raises(Stopped, match=r"stopped after 32 of"),

@@ -22,7 +22,7 @@ from get_jax.builders.model import build_init, build_model
 from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.training.optimizer import create_optimizer
 from get_jax.training.sharding import batch_sharding, make_mesh, state_sharding
-from get_jax.training.state import state_maker
+from get_jax.training.state import make_init_state
 from tests.fast_compile import fast_compile_jit
 
 STEPS = 20
@@ -62,12 +62,12 @@ class Run:
     model = build_model(config)
     self.batch = batch_shapes(config, model)
     seed = config.pairs.seed if config.task == "distillation" else None
-    self.learner = build_training_step(config, model, self.batch, seed)
-    key = self.learner.init_key
-    self.shapes = jax.eval_shape(self.learner.make_state, key)
+    self.training_step = build_training_step(config, model, self.batch, seed)
+    key = self.training_step.init_key
+    self.shapes = jax.eval_shape(self.training_step.init_state, key)
     self.placing = state_sharding(self.shapes, self.mesh)
     step = fast_compile_jit(
-      self.learner.step,
+      self.training_step.step,
       in_shardings=(self.placing, batch_sharding(self.mesh)),
       out_shardings=(self.placing, None),
     )
@@ -95,7 +95,7 @@ def alone(name):
     return rng.integers(0, 10, shape.shape).astype(shape.dtype)
 
   start = jax.tree.map(
-    np.asarray, fast_compile_jit(run.learner.make_state)(run.learner.init_key)
+    np.asarray, fast_compile_jit(run.training_step.init_state)(run.training_step.init_key)
   )
   batches = [jax.tree.map(record, run.batch) for _ in range(STEPS)]
   return start, batches, list(run.losses(start, batches))
@@ -134,7 +134,7 @@ def test_the_state_of_a_published_network_is_spread(name):
   config = FAMILIES[name].get_config()
   model = build_model(config)
   optimizer = create_optimizer(config.optimizer, config.num_steps)
-  make = state_maker(build_init(model), (), optimizer)
+  make = make_init_state(build_init(model), (), optimizer)
   shapes = jax.eval_shape(make, jax.random.key(0))
 
   def bytes_of(tree, placing=None):

@@ -124,8 +124,8 @@ def test_axes_take_the_largest_dimension_that_is_left():
   sizes = dict(data=2, fsdp=4, tensor=2)
 
   def split(*args):
-    spec, misfits = nn_sharding.partition(*args)
-    assert not misfits
+    spec, indivisible = nn_sharding.partition_spec(*args)
+    assert not indivisible
     return tuple(spec)
 
   both = ("fsdp", "data")

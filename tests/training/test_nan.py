@@ -11,7 +11,7 @@ from get_jax.data.sources import ArraySource
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.loop import Schedule, fit
 from get_jax.training.sharding import make_mesh
-from get_jax.training.state import create_state, state_maker
+from get_jax.training.state import create_state, make_init_state
 from get_jax.training.step import make_train_step
 
 
@@ -29,7 +29,7 @@ def test_nan_stops_with_step_and_last_good_checkpoint(tmp_path, where):
 
   source = ArraySource({"image": np.ones((4, 1), np.float32)}, None, "ones")
   optimizer = optax.sgd(0.1)
-  make = state_maker(lambda key: {"w": jnp.zeros(())}, (), optimizer)
+  make = make_init_state(lambda key: {"w": jnp.zeros(())}, (), optimizer)
   state = create_state(make, jax.random.key(0), mesh)
   step = make_train_step(
     loss, optimizer, lambda step: 0.5, jax.random.key(0), log_every=2

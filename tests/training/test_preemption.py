@@ -22,7 +22,7 @@ def test_the_first_signal_is_noted_and_the_second_acts(capfd):
     signal.raise_signal(signal.SIGINT)
     assert stop_requested("step 2")
     signal.raise_signal(signal.SIGINT)
-  assert "SIGINT: stopping where nothing is lost" in capfd.readouterr().err
+  assert "SIGINT: stopping as soon as the work is saved" in capfd.readouterr().err
   after = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
   assert after == before
   with handle_stop_signals() as stop_requested:

@@ -92,9 +92,9 @@ def test_the_first_decides_and_all_share(group):
     def refuse():
       raise UsageError("no such folder")
 
-    found = each.decide(choose), each.allgather(f"word {each.index}")
+    found = each.run_on_main(choose), each.allgather(f"word {each.index}")
     with pytest.raises(UsageError, match="no such folder"):
-      each.decide(refuse)
+      each.run_on_main(refuse)
     return found
 
   words = ["word 0", "word 1", "word 2"]
@@ -140,13 +140,13 @@ def test_a_stuck_process_is_named_with_its_place(group):
   for each in groups[:2]:
     each.should_stop("step 3")
   assert told.wait(60)
-  assert sentences[0].startswith("process 2 is stuck: it has not moved for ")
+  assert sentences[0].startswith("process 2 is stuck: no progress for ")
   assert sentences[0].endswith("it is at: step 2")
 
 
 def test_who_waits_for_a_long_work_of_one_is_not_stuck(group):
   groups, sentences, told = group(2, stuck_after=2.0)
-  waiting = threading.Thread(target=groups[1].meet, daemon=True)
+  waiting = threading.Thread(target=groups[1].allgather, daemon=True)
   waiting.start()
   for batch in range(40):
     groups[0].should_stop_independently(f"batch {batch}")
@@ -166,7 +166,7 @@ def test_a_silent_process_is_named_with_its_place(group):
   groups[1]._exchange = lambda: None
   groups[1]._closing = True
   assert told.wait(60)
-  assert sentences[0].startswith("process 1 is lost: no sign of life for ")
+  assert sentences[0].startswith("process 1 is lost: no heartbeat for ")
   assert sentences[0].endswith("it was last at: step 7")
 
 

@@ -18,7 +18,7 @@ from get_jax.training.profiling import (
   Profile,
 )
 from get_jax.training.sharding import make_mesh
-from get_jax.training.state import create_state, state_maker
+from get_jax.training.state import create_state, make_init_state
 from get_jax.training.step import make_train_step
 
 
@@ -43,8 +43,8 @@ def test_figures_of_an_interval(clock):
       clock.pass_by(1.0)
       yield None
 
-  measured = PerformanceMetrics(batch_size=8, operations=10**9, peak=2e9)
-  for step, _ in enumerate(measured.watch(batches()), 1):
+  measured = PerformanceMetrics(batch_size=8, flops_per_step=10**9, peak_flops=2e9)
+  for step, _ in enumerate(measured.time_batches(batches()), 1):
     clock.pass_by(3.0)
     if step % 3 == 0:
       figures = measured.read()
@@ -65,7 +65,7 @@ def test_compiling_is_told_once_and_not_counted(clock):
       return "program"
 
   measured = PerformanceMetrics(batch_size=4)
-  for _ in measured.watch([None]):
+  for _ in measured.time_batches([None]):
     assert measured.compile(Lowering()) == "program"
     clock.pass_by(2.0)
   figures = measured.read()
@@ -95,8 +95,8 @@ def test_memory_is_of_the_devices_where_they_say_it(monkeypatch):
 @pytest.mark.parametrize("text", ["5", "7:6", "0:3", "a:b", "1:2:3", ""])
 def test_a_profile_needs_two_steps(text):
   with pytest.raises(UsageError, match="--profile is .*such as 100:105"):
-    Profile.of(text)
-  assert Profile.of("3:5") == Profile(3, 5)
+    Profile.parse(text)
+  assert Profile.parse("3:5") == Profile(3, 5)
 
 
 @pytest.mark.parametrize("stop", [3, 9])
@@ -109,7 +109,7 @@ def test_a_run_leaves_figures_and_a_trace(tmp_path, stop):
 
   mesh = make_mesh((1, 1, 1), jax.devices()[:1])
   optimizer = optax.sgd(0.1)
-  make = state_maker(lambda key: {"w": jnp.zeros(())}, (), optimizer)
+  make = make_init_state(lambda key: {"w": jnp.zeros(())}, (), optimizer)
   step = make_train_step(
     loss, optimizer, lambda step: 0.5, jax.random.key(0), log_every=2
   )

@@ -93,7 +93,7 @@ def test_kill_and_resume_is_bitwise(uninterrupted, tmp_path):
     file.write('{"step": 39, "lo')
   done = run_main(*arguments(tmp_path))
   assert done.returncode == 0, done.stderr
-  assert "half-written checkpoint 35" in done.stderr
+  assert "Removing incomplete checkpoint 35" in done.stderr
   assert "Skipping damaged checkpoint 36" in done.stderr
   assert "resuming after step" in done.stderr
   assert_same_run(uninterrupted, tmp_path)

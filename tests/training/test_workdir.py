@@ -28,7 +28,7 @@ def test_two_makers_of_pairs_in_one_folder(tmp_path):
   config = get_digits.get_config()
   open_workdir(tmp_path, config)
   with locked(tmp_path):
-    with pytest.raises(ValueError, match="another process is at work in"):
+    with pytest.raises(ValueError, match="another process uses"):
       pairs.run(config, tmp_path)
 
 
