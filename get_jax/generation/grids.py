@@ -1,33 +1,34 @@
-"""Grids of images as PNG files."""
+"""Saves grids of images as PNG files."""
 
 import pathlib
 from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
+from jaxtyping import Num, UInt8
 from PIL import Image
 
 from get_jax.evaluation import to_uint8
 
 matplotlib.use("Agg")
-MIN_SIDE = 32  # smaller images are enlarged to this many pixels
+MIN_SIDE = 32  # pixels; smaller images are enlarged
 
 
 def save_grid(
   path: pathlib.Path,
-  images: np.ndarray,
+  images: Num[np.ndarray, "n H W C"],
   names: np.ndarray | None = None,
   columns: int | None = None,
 ) -> None:
-  """Saves images (n, H, W, C) in [-1, 1] as one PNG, row by row.
+  """Saves images as one PNG, row by row.
 
   Args:
-    path: of the file; its folder is made.
-    images: floats, or uint8 as they are; of more than 3 channels (latents) the
-      first 3 are shown.
-    names: what they show; captions are left in a .txt beside the file, one on
-      a line.
-    columns: images per row; about the square root of n by default.
+    path: path of the PNG; its folder is created if necessary.
+    images: images (n, H, W, C), float in [-1, 1] or uint8. If there are more
+      than 3 channels (latents), the first 3 are shown.
+    names: class labels (n,) or captions (n,). Captions are written to a .txt
+      file of the same name, one per line; labels are ignored.
+    columns: images per row; by default the square root of n, rounded up.
   """
   columns = columns or int(np.ceil(np.sqrt(len(images))))
   path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,8 +39,18 @@ def save_grid(
     path.with_suffix(".txt").write_text("".join(lines), "utf-8")
 
 
-def tile(pixels: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
-  """uint8 images (n, H, W, C) as one (.., .., 3) picture with white gaps."""
+def tile(
+  pixels: UInt8[np.ndarray, "n h w c"], columns: int, gap: int = 2
+) -> UInt8[np.ndarray, "H W 3"]:
+  """Tiles images into one image with white gaps.
+
+  Args:
+    pixels: images (n, h, w, c). Images smaller than `MIN_SIDE` are enlarged by
+      an integer factor. One channel is shown as gray; if there are more than 3
+      channels, the first 3 are shown.
+    columns: images per row.
+    gap: pixels between two images, and around the grid.
+  """
   scale = -(-MIN_SIDE // min(pixels.shape[1:3]))
   pixels = pixels.repeat(scale, 1).repeat(scale, 2)
   pixels = pixels[..., :3]
@@ -62,12 +73,12 @@ def tile(pixels: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
 def save_class_grids(
   path: pathlib.Path, grids: Mapping[str, np.ndarray], columns: int = 10
 ) -> None:
-  """Labelled grids side by side: rows are classes, one grid per title.
+  """Saves titled grids side by side as one PNG; each row shows one class.
 
   Args:
-    path: of the PNG.
-    grids: title -> images (classes * columns, H, W, C) in [-1, 1], class by
-      class.
+    path: path of the PNG; its folder is created if necessary.
+    grids: dict from title to images (classes * columns, H, W, C) in [-1, 1],
+      ordered by class.
     columns: images per class.
   """
   from matplotlib import pyplot as plt

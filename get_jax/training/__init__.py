@@ -1,1 +1,19 @@
-"""State, optimiser, step, checkpoints, sharding and metrics."""
+"""State, optimizer, training step, loop, checkpoints, sharding and metrics."""
+
+__all__ = [
+  "checkpoints",
+  "ema",
+  "loop",
+  "metrics",
+  "optimizer",
+  "plots",
+  "preemption",
+  "processes",
+  "profiling",
+  "rng",
+  "shard_assignment",
+  "sharding",
+  "state",
+  "step",
+  "workdir",
+]

@@ -1,9 +1,9 @@
 """Saves and restores checkpoints, verified and portable between meshes.
 
 Orbax writes and commits the checkpoints. This module adds a manifest with the
-shape, dtype and digest of each array to every checkpoint. An incomplete or
-damaged checkpoint is moved aside with a warning, and the last valid one is
-restored instead.
+shape, dtype and digest of each array to every checkpoint. An incomplete
+checkpoint is removed and a damaged one is renamed to `<step>.damaged`, both
+with a warning; the last valid checkpoint is restored instead.
 """
 
 import contextlib
@@ -28,7 +28,6 @@ from get_jax.training.state import TrainState, abstract_like
 
 TEMPORARY = ".orbax-checkpoint-tmp"  # in names of unfinished checkpoints
 log = logging.getLogger(__name__)
-
 
 # From the manifest of a checkpoint to the abstract items to restore.
 AbstractItems = Callable[[dict[str, list]], dict[str, Any]]
@@ -70,6 +69,7 @@ def manifest_of(items: Mapping[str, Any]) -> dict[str, list]:
 
 
 def _split(state: TrainState) -> dict[str, Any]:
+  """Returns the items of a checkpoint of a state."""
   training = {
     "step": state.step,
     "opt_state": state.opt_state,
