@@ -1,7 +1,21 @@
-"""What main.py --mode runs: one module a mode, with run(config, workdir)."""
+"""The modes of main.py: one module per value of --mode, each with `run`."""
 
 import importlib
 from collections.abc import Callable
+
+__all__ = [
+  "MODES",
+  "compile",
+  "convert",
+  "curve",
+  "evaluate",
+  "latents",
+  "load_mode",
+  "pairs",
+  "sample",
+  "summary",
+  "train",
+]
 
 MODES = (
   "train",
@@ -16,6 +30,10 @@ MODES = (
 )
 
 
-def load_mode(mode: str) -> Callable:
-  """The function of a mode; imported when asked for."""
+def load_mode(mode: str) -> Callable[..., None]:
+  """Imports the module of a mode and returns its `run(config, workdir, ...)`.
+
+  Args:
+    mode: one of `MODES`.
+  """
   return importlib.import_module(f"get_jax.modes.{mode}").run

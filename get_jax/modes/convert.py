@@ -1,7 +1,8 @@
-"""--mode=convert: official checkpoints in, and our parameters out."""
+"""--mode=convert: imports official checkpoints and exports parameters."""
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 
 from get_jax.builders.model import build_model
 from get_jax.builders.sections import check_task
@@ -22,13 +23,26 @@ from get_jax.training.workdir import (
 
 
 def run(
-  config, workdir: str, checkpoint: str | None = None, export: str | None = None
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  checkpoint: str | None = None,
+  export: str | None = None,
 ) -> None:
-  """Imports --checkpoint into the workdir, or exports the workdir.
+  """Imports a checkpoint into the workdir, or exports one from it.
 
-  An imported checkpoint stands at step 0, as parameters and as their average:
-  `sample` and `evaluate` take it, and `train` goes on from it with a fresh
-  optimiser.
+  An imported checkpoint is saved as step 0, both as parameters and as their
+  average: `sample` and `evaluate` use it, and `train` continues from it with a
+  new optimiser state.
+
+  Args:
+    config: the experiment; its model must be that of the checkpoint.
+    workdir: folder of the run.
+    checkpoint: official file to import.
+    export: .safetensors file to write the averaged parameters to.
+
+  Raises:
+    UsageError: not exactly one of checkpoint and export is given, the file does
+      not fit the model, or the workdir to import into has checkpoints.
   """
   check_task(config)
   if (checkpoint is None) == (export is None):
@@ -37,27 +51,27 @@ def run(
       "--export=FILE.safetensors to write"
     )
   model = build_model(config)
-  # A file that does not fit leaves no workdir of this config behind.
+  # Before the workdir is opened: a file that does not fit creates no workdir.
   params = import_checkpoint(checkpoint, model) if checkpoint else None
   folder = open_workdir(workdir, config)
   if export is not None:
     params = load_params(folder)
-    facts = {
+    metadata = {
       "model": config_to_dict(config.model),
       "digest": params_digest(params),
     }
-    export_checkpoint(export, model, params, facts)
-    print(f"wrote {export}")
+    export_checkpoint(export, model, params, metadata)
+    print(f"exported to {export}")
     return
   with locked(folder):
     if latest_step(folder) is not None:
       raise UsageError(
-        f"{folder} holds checkpoints already; expected an empty folder to "
-        "import into"
+        f"{folder} already has checkpoints; expected an empty folder to import "
+        "into"
       )
     with Checkpoints(folder / "checkpoints") as checkpoints:
       checkpoints.save_params(jax.tree.map(jnp.asarray, params))
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
-  facts = {"checkpoint": checkpoint, "entries": count}
-  write_results(folder, "convert", facts)
-  print(f"imported {count:,} numbers into {folder}")
+  results = {"checkpoint": checkpoint, "entries": count}
+  write_results(folder, "convert", results)
+  print(f"imported {count:,} parameters into {folder}")

@@ -1,6 +1,9 @@
-"""--mode=curve: quality against training step, or against any setting."""
+"""--mode=curve: quality against the training step or any other setting."""
+
+from typing import Any
 
 import jax
+import ml_collections
 
 from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
@@ -12,12 +15,21 @@ from get_jax.training.checkpoints import load_params, saved_steps
 from get_jax.training.workdir import open_workdir, write_results
 
 
-def run(config, workdir: str) -> None:
-  """Measures at each of `curve.at` of `curve.over`.
+def run(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Computes the scores at each value `curve.at` of the setting `curve.over`.
 
-  `over` is "step" (values: saved steps, all of them by default) or a key of
-  the config, such as sampling.iterations, sampler.num_steps or guidance.scale.
-  Leaves samples/curve_<over>.png with its data beside it.
+  Writes samples/curve_<over>.png, a file with its data next to it, and
+  results/curve.json.
+
+  Args:
+    config: the experiment. `curve.over` is "step", with saved steps as values
+      (all of them if `curve.at` is empty), or a key of the config, such as
+      sampling.iterations, sampler.num_steps or guidance.scale.
+    workdir: folder of the run.
+
+  Raises:
+    UsageError: `curve.at` is empty, or `curve.over` is not a key of the config
+      with values of this type.
   """
   check_task(config)
   folder = open_workdir(workdir, config)
@@ -29,15 +41,21 @@ def run(config, workdir: str) -> None:
       f"curve.at is empty; expected the values of {over} to measure at"
     )
   evaluator = build_evaluator(config)
-  points, protocol = [], {}
+  points: list[tuple[Any, dict[str, float]]] = []
+  protocol: dict[str, Any] = {}
   for value in values:
     step = value if over == "step" else None
-    here = config.copy_and_resolve_references()
+    changed = config.copy_and_resolve_references()
     if over != "step":
-      _set(here, over, value)
+      _set(changed, over, value)
     params = load_params(folder, step=step)
     result = measure(
-      evaluator, here, build_generator(here), params, folder, f"{over}={value}"
+      evaluator,
+      changed,
+      build_generator(changed),
+      params,
+      folder,
+      f"{over}={value}",
     )
     points.append((value, result.scores))
     protocol = result.to_json()["protocol"]
@@ -48,12 +66,12 @@ def run(config, workdir: str) -> None:
   content = {"over": over, "points": points, "protocol": protocol}
   write_results(folder, "curve", content)
   for value, scores in points:
-    shown = ", ".join(f"{k} {v:.4g}" for k, v in scores.items())
-    print(f"{over}={value}: {shown}")
-  print(f"picture in {path}")
+    formatted = ", ".join(f"{k} {v:.4g}" for k, v in scores.items())
+    print(f"{over}={value}: {formatted}")
+  print(f"plot in {path}")
 
 
-def _set(config, key: str, value) -> None:
+def _set(config: ml_collections.ConfigDict, key: str, value: Any) -> None:
   config.lock()
   try:
     config.update_from_flattened_dict({key: value})

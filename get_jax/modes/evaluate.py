@@ -1,6 +1,7 @@
-"""--mode=evaluate: score what a workdir has learnt, or outside images."""
+"""--mode=evaluate: computes scores of a trained model or of image files."""
 
 import jax
+import ml_collections
 
 from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
@@ -10,11 +11,14 @@ from get_jax.training.checkpoints import load_params
 from get_jax.training.workdir import open_workdir
 
 
-def run(config, workdir: str) -> None:
-  """Prints scores with their protocol and leaves results/evaluate.json.
+def run(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Prints scores with their protocol and writes results/evaluate.json.
 
-  `evaluation.samples` names an .npz, a zip or a folder of images; without it
-  `evaluation.count` samples of the averaged parameters are drawn.
+  Args:
+    config: the experiment. `evaluation.samples` names an .npz, a zip or a
+      folder of images; if it is empty, `evaluation.count` samples of the
+      averaged parameters are generated.
+    workdir: folder of the run.
   """
   check_task(config)
   folder = open_workdir(workdir, config)

@@ -1,19 +1,28 @@
 """--mode=latents: encodes a data set once, for training in latent space."""
 
+from typing import Any
+
+import ml_collections
+
 from get_jax.errors import UsageError
 from get_jax.jobs.captions import encode_captions_of_images
 from get_jax.jobs.latents import encode_latents
 from get_jax.training.workdir import open_workdir, write_results
 
 
-def run(config, workdir: str) -> None:
+def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Encodes `config.latents.data` into the directory `config.data.path`.
 
-  Where the data has captions they are encoded first, into `data.captions`.
-  Every host encodes shards of its own on its own devices.
+  If the data has captions, these are encoded first, into `data.captions`. Each
+  host encodes its own shards on its own devices.
+
+  Args:
+    config: the experiment.
+    workdir: folder of the run, for results/latents.json.
 
   Raises:
-    UsageError: the config does not train on latents, or does not say which.
+    UsageError: the config does not train on latents, or lacks the section
+      `latents`.
   """
   captioned = config.data.get("name") == "captioned_latents"
   if "latents" not in config or not (
@@ -24,10 +33,12 @@ def run(config, workdir: str) -> None:
       "data.name='latents', data.path and a section latents"
     )
   folder = open_workdir(workdir, config)
-  made = {}
+  results: dict[str, Any] = {}
   if captioned:
-    made["captions"] = encode_captions_of_images(
+    results["captions"] = encode_captions_of_images(
       config.latents, config.data.captions
     )
-  made |= encode_latents(config.latents, config.autoencoder, config.data.path)
-  write_results(folder, "latents", made)
+  results |= encode_latents(
+    config.latents, config.autoencoder, config.data.path
+  )
+  write_results(folder, "latents", results)

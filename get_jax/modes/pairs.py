@@ -1,4 +1,6 @@
-"""--mode=pairs: makes noise/image pairs with the teacher of a distillation."""
+"""--mode=pairs: generates the noise/image pairs of a distillation."""
+
+import ml_collections
 
 from get_jax.builders.sections import check_task
 from get_jax.errors import UsageError
@@ -6,8 +8,17 @@ from get_jax.jobs.pairs import check_teacher, make_pairs
 from get_jax.training.workdir import locked, open_workdir
 
 
-def run(config, workdir: str) -> None:
-  """Makes what is missing of the pairs of an experiment."""
+def run(config: ml_collections.ConfigDict, workdir: str) -> None:
+  """Generates the missing pairs of an experiment with its teacher.
+
+  Args:
+    config: the experiment.
+    workdir: folder of the run.
+
+  Raises:
+    UsageError: the experiment is no distillation, the student cannot learn from
+      the teacher, or another process works in the workdir.
+  """
   check_task(config)
   if config.task != "distillation":
     raise UsageError(

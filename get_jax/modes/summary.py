@@ -1,39 +1,45 @@
-"""--mode=summary: the size of a network; needs neither data nor accelerator."""
+"""--mode=summary: network size; needs neither data nor accelerator."""
 
 import pathlib
+from typing import Any
 
+import ml_collections
 from rich.console import Console
 from rich.table import Table
 
 from get_jax.builders.model import build_model, build_student
 from get_jax.builders.sections import check_task
-from get_jax.models.counting import measure
+from get_jax.models.counting import model_size
 from get_jax.training.workdir import open_workdir, write_results
 
-COPIES = 4  # parameters, their average, two moments
+COPIES = 4  # of the parameters in the state: themselves, average, two moments
 
 
-def run(config, workdir: str | None) -> None:
-  """Prints exact parameters, multiply-adds and memory of the state.
+def run(config: ml_collections.ConfigDict, workdir: str | None) -> None:
+  """Prints the exact parameter count, multiply-adds and memory of the state.
 
-  With a workdir the figures are left in results/summary.json too.
+  With a workdir, also writes the figures to results/summary.json.
+
+  Args:
+    config: the experiment.
+    workdir: folder of the run, or None.
   """
   check_task(config)
   model = build_model(config)
-  call = {}
+  call: dict[str, Any] = {}
   if config.task == "distillation":
     if build_student(config, model).has_equilibrium:
       call["iterations"] = config.sampling.iterations
-  size = measure(model, **call)
-  every = size.params + size.position_table
+  size = model_size(model, **call)
+  entries = size.params + size.position_table
   figures = {
     "model": config.model.name,
     "params": size.params,
     "params_position_table": size.position_table,
     "macs": size.macs,
     **call,
-    "state_bytes": 4 * COPIES * every,
-    "gradient_bytes": 4 * every,
+    "state_bytes": 4 * COPIES * entries,
+    "gradient_bytes": 4 * entries,
   }
   table = Table("figure", "value", title=config.model.name)
   for column in table.columns[1:]:
@@ -45,7 +51,7 @@ def run(config, workdir: str | None) -> None:
     f"multiply-adds of one forward pass{note}", f"{size.macs / 1e9:.4g} G"
   )
   table.add_row(
-    "float32 state: parameters, average, two moments",
+    "float32 state: parameters, EMA, two moments",
     f"{figures['state_bytes'] / 2**30:.3g} GiB",
   )
   table.add_row(

@@ -1,8 +1,9 @@
-"""--mode=train: trains an experiment, resuming what the workdir holds."""
+"""--mode=train: trains an experiment, or resumes the run in the workdir."""
 
 import pathlib
 
 import jax
+import ml_collections
 
 from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
@@ -18,15 +19,24 @@ from get_jax.training.sharding import check_batch_size
 from get_jax.training.workdir import locked, open_workdir
 
 
-def run(config, workdir: str, profile: str | None = None) -> None:
-  """Trains the experiment; a distillation first makes what it learns from.
+def run(
+  config: ml_collections.ConfigDict, workdir: str, profile: str | None = None
+) -> None:
+  """Trains the experiment; a distillation first trains its teacher.
+
+  A distillation without `pairs.directory` trains the teacher, unless
+  `pairs.teacher_workdir` names one, and generates the pairs. An experiment with
+  `report.enabled` ends with a report.
 
   Args:
     config: the experiment.
     workdir: folder of the run.
-    profile: steps to trace, "START:STOP"; not those of a teacher.
-  """
+    profile: training steps to trace, "START:STOP"; the teacher's training is
+      not traced.
 
+  Raises:
+    UsageError: see `check_experiment`, or another process works in the workdir.
+  """
   steps = None if profile is None else Profile.parse(profile)
   check_experiment(config)
   folder = open_workdir(workdir, config)
@@ -40,12 +50,12 @@ def run(config, workdir: str, profile: str | None = None) -> None:
       make_report(config, folder)
 
 
-def check_experiment(config) -> None:
-  """Refuses what could only fail after hours, for instance of the teacher.
+def check_experiment(config: ml_collections.ConfigDict) -> None:
+  """Checks settings that would otherwise fail after hours of training.
 
   Raises:
-    UsageError: the network, its teacher, its generator, the mesh or the
-      report's scores do not go together.
+    UsageError: the network, its teacher, its generator, the mesh and the
+      report's scores are not compatible.
   """
   check_task(config)
   parts = [config]
@@ -64,8 +74,10 @@ def check_experiment(config) -> None:
     build_evaluator(config)
 
 
-def _train_teacher(config, workdir: pathlib.Path) -> None:
-  """Trains the teacher in `<workdir>/teacher` unless it is given."""
+def _train_teacher(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> None:
+  """Trains the teacher in `<workdir>/teacher`, unless the config names one."""
   if config.pairs.teacher_workdir:
     return
   folder = open_workdir(workdir / "teacher", config.teacher)

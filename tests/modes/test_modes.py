@@ -76,7 +76,7 @@ def test_worker_processes_train_the_same(config, trained, tmp_path):
 def test_import_into_a_used_folder_is_refused(config, trained, tmp_path):
   file = tmp_path / "ema.safetensors"
   convert.run(config, trained, export=str(file))
-  with pytest.raises(ValueError, match="holds checkpoints already"):
+  with pytest.raises(ValueError, match="already has checkpoints"):
     convert.run(config, trained, checkpoint=str(file))
   with pytest.raises(ValueError, match="needs either --checkpoint"):
     convert.run(config, trained)
