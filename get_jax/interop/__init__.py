@@ -1,5 +1,16 @@
-"""Official checkpoints, read without executing anything."""
+"""Imports and exports official checkpoints without executing their contents."""
 
-from get_jax.interop.convert import export_checkpoint as export_checkpoint
-from get_jax.interop.convert import import_checkpoint as import_checkpoint
-from get_jax.interop.formats.read import read_checkpoint as read_checkpoint
+from get_jax.interop.convert import export_checkpoint, import_checkpoint
+from get_jax.interop.formats.read import read_checkpoint
+from get_jax.interop.official import export_official, load_official
+from get_jax.interop.pretrained import load_autoencoder, load_text_encoder
+
+__all__ = [
+  "export_checkpoint",
+  "export_official",
+  "import_checkpoint",
+  "load_autoencoder",
+  "load_official",
+  "load_text_encoder",
+  "read_checkpoint",
+]

@@ -1,4 +1,4 @@
-"""Checkpoint files in and out: what --mode=convert does."""
+"""Imports and exports checkpoint files, as `--mode=convert` does."""
 
 import json
 import os
@@ -11,28 +11,30 @@ import get_jax
 from get_jax.errors import UsageError
 from get_jax.interop.formats.read import read_checkpoint
 from get_jax.interop.official import export_official, load_official
-from get_jax.interop.state_dicts import tensors_of
+from get_jax.interop.state_dict import extract_state_dict
 
 
 def import_checkpoint(
   path: str | os.PathLike[str], model: nn.Module
 ) -> dict[str, Any]:
-  """Parameters of a model from an official checkpoint file of any format.
+  """Loads the parameters of a model from an official checkpoint file.
 
   Args:
-    path: a .pt, .pth, .safetensors or EDM .pkl; of a training checkpoint the
-      moving average is taken.
-    model: a network of `create_model`, of the size in the file.
+    path: a file in any supported format: .pt, .pth, .safetensors or EDM's
+      .pkl. From a training checkpoint, the exponential moving average of the
+      weights is loaded.
+    model: a network made by `create_model`, with the sizes of the file.
 
   Returns:
     The parameter tree, NumPy float32.
 
   Raises:
-    UsageError: the file is missing, hostile, damaged, or of another model.
+    UsageError: the file is missing, unsafe or damaged, or belongs to another
+      model.
   """
   checkpoint = read_checkpoint(path)
   try:
-    return load_official(model, tensors_of(checkpoint))
+    return load_official(model, extract_state_dict(checkpoint))
   except UsageError as error:
     raise UsageError(f"{os.fspath(path)}: {error}") from None
 
@@ -43,29 +45,32 @@ def export_checkpoint(
   params: Any,
   metadata: dict[str, Any] | None = None,
 ) -> None:
-  """Writes parameters under their official names as a safetensors file.
+  """Writes parameters under their official names to a safetensors file.
 
   Args:
-    path: the file, ending in .safetensors.
+    path: file name that ends in .safetensors.
     model: the network.
     params: its parameters.
-    metadata: facts to keep in the file's header, as the config.
+    metadata: entries for the header of the file, for example the config.
+      Values that are not strings are stored as JSON.
 
   Raises:
-    UsageError: the name has another ending, or the folder is missing.
+    UsageError: the file name has another suffix, or its folder does not exist.
   """
   path = os.fspath(path)
   if not path.endswith(".safetensors"):
-    raise UsageError(f"{path} is no name to export to; expected *.safetensors")
+    raise UsageError(f"cannot export to {path}; expected *.safetensors")
   folder = os.path.dirname(path) or "."
   if not os.path.isdir(folder):
-    raise UsageError(f"there is no folder {folder} to export to")
+    raise UsageError(
+      f"cannot export to {path}: the folder {folder} does not exist"
+    )
   header = {"format": "pt", "writer": f"get_jax {get_jax.__version__}"}
   header |= {
     key: value if isinstance(value, str) else json.dumps(value)
     for key, value in (metadata or {}).items()
   }
-  # Written beside and moved: a half-written file never bears the name.
+  # The rename is atomic, so `path` never names a partly written file.
   temporary = f"{path}.tmp"
   tensors = export_official(model, params)
   safetensors.numpy.save_file(tensors, temporary, header)

@@ -1,9 +1,9 @@
-"""What is wrong with a checkpoint that does not fit, and the likely remedy."""
+"""Describes how a checkpoint differs from a model, and suggests a change."""
 
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Never, TypeVar
 
 import flax.linen as nn
 
@@ -11,8 +11,10 @@ from get_jax.interop.families.family import Family, Shapes
 from get_jax.models import registry
 from get_jax.nn.patches import as_pair
 
-_MOST = 12
-# What a variant's name tells; other fields are set beside it.
+Model = TypeVar("Model", bound=nn.Module)
+
+_MAX_ITEMS = 12
+# Fields that a variant's name implies. Other fields are suggested separately.
 _SIZES = (
   "patch_size",
   "hidden_size",
@@ -24,25 +26,31 @@ _SIZES = (
 )
 
 
-def misfits(found: Shapes, expected: Shapes) -> list[str]:
-  """Missing, surplus and misshapen tensors, as phrases."""
-  missing = [name for name in expected if name not in found]
-  surplus = [name for name in found if name not in expected]
-  shapes: dict[str, list[str]] = {}
+def describe_mismatches(actual: Shapes, expected: Shapes) -> list[str]:
+  """Returns phrases about missing, unexpected and wrongly shaped tensors.
+
+  Args:
+    actual: shapes in the file, by official name.
+    expected: shapes of the model, by official name.
+  """
+  missing = [name for name in expected if name not in actual]
+  unexpected = [name for name in actual if name not in expected]
+  by_shape: dict[str, list[str]] = {}
   for name, shape in expected.items():
-    if name in found and found[name] != shape:
-      key = f"of shape {found[name]} instead of {shape}"
-      shapes.setdefault(key, []).append(name)
-  phrases = [f"missing {_listed(missing)}"] if missing else []
-  phrases += [f"surplus {_listed(surplus)}"] if surplus else []
-  odd = [f"{_listed(names)} {key}" for key, names in shapes.items()]
-  more = [f"and {len(odd) - _MOST} other shapes"] if len(odd) > _MOST else []
-  return phrases + odd[:_MOST] + more
+    if name in actual and actual[name] != shape:
+      key = f"of shape {actual[name]} instead of {shape}"
+      by_shape.setdefault(key, []).append(name)
+  phrases = [f"missing {_format_names(missing)}"] if missing else []
+  phrases += [f"unexpected {_format_names(unexpected)}"] if unexpected else []
+  wrong = [f"{_format_names(names)} {key}" for key, names in by_shape.items()]
+  rest = len(wrong) - _MAX_ITEMS
+  more = [f"and {rest} other shapes"] if rest > 0 else []
+  return phrases + wrong[:_MAX_ITEMS] + more
 
 
-def _listed(names: Sequence[str]) -> str:
-  """Names; many are drawn together by number: blocks.[3-11].mlp.fc1."""
-  if len(names) <= _MOST:
+def _format_names(names: Sequence[str]) -> str:
+  """Joins names; many names are grouped by number: blocks.[3-11].mlp.fc1."""
+  if len(names) <= _MAX_ITEMS:
     return ", ".join(names)
   groups: dict[str, list[int]] = {}
   for name in names:
@@ -57,8 +65,10 @@ def _listed(names: Sequence[str]) -> str:
     pattern.replace("[]", _ranges(numbers), 1) if numbers else pattern
     for pattern, numbers in groups.items()
   ]
-  more = [f"and {len(texts) - _MOST} more"] if len(texts) > _MOST else []
-  return ", ".join([*texts[:_MOST], *more])
+  more = (
+    [f"and {len(texts) - _MAX_ITEMS} more"] if len(texts) > _MAX_ITEMS else []
+  )
+  return ", ".join([*texts[:_MAX_ITEMS], *more])
 
 
 def _ranges(numbers: list[int]) -> str:
@@ -74,71 +84,88 @@ def _ranges(numbers: list[int]) -> str:
   return f"[{','.join(texts)}]"
 
 
-def suggest_change(
-  family: Family, families: Iterable[Family], found: Shapes, model: nn.Module
+def suggest_config_change(
+  family: Family[Model],
+  families: Iterable[Family[Never]],
+  shapes: Shapes,
+  model: Model,
 ) -> str:
-  """The change of the config that would most likely make the file fit.
+  """Returns the change of the config that most likely makes the file fit.
 
   Args:
-    family: of the model.
-    families: all there are, to recognise a file of another.
-    found: shapes in the file, by official name.
+    family: the family of the model.
+    families: all families, to recognize a file of another one.
+    shapes: shapes in the file, by official name.
     model: the model of the config.
 
   Returns:
-    A phrase, or nothing where the shapes tell nothing.
+    A phrase, or an empty string if the shapes suggest no change.
   """
-  others = [f for f in families if f is not family and _tells(f, found)]
-  if others and not _tells(family, found):
+  others = [
+    f for f in families if f is not family and _has_signature(f, shapes)
+  ]
+  if others and not _has_signature(family, shapes):
     return (
       f"this file is a {others[0].name}: set model.name to one of its sizes"
     )
-  name, fields = _variant(type(model), family.fields(found, model))
-  settings, what = {}, ""
+  variant_name, fields = _find_variant(
+    type(model), family.infer_fields(shapes, model)
+  )
+  settings: dict[str, Any] = {}
+  prefix = ""
   if any(getattr(model, k) != v for k, v in fields.items() if k in _SIZES):
-    settings["name"], what = name, f"this file is a {name}: "
+    settings["name"] = variant_name
+    prefix = f"this file is a {variant_name}: "
     model = model.clone(**fields)
-  told = family.fields(found, model)
-  wrong = {k: v for k, v in told.items() if getattr(model, k) != v}
+  inferred = family.infer_fields(shapes, model)
+  wrong = {k: v for k, v in inferred.items() if getattr(model, k) != v}
   if "input_size" in wrong:
-    # Latents of the usual autoencoders are eight times smaller than images.
-    factor = 8 if told["in_channels"] in (4, 16) else 1
+    # The usual autoencoders reduce height and width by a factor of eight.
+    factor = 8 if inferred["in_channels"] in (4, 16) else 1
     height, width = (factor * n for n in as_pair(wrong.pop("input_size")))
     square = height == width
     settings["image_size"] = height if square else (height, width)
     pixels = height if square else f"{height}x{width}"
-    what = f"this file is a {pixels}-pixel {name or 'model'}: "
+    prefix = f"this file is a {pixels}-pixel {variant_name or 'model'}: "
   settings |= wrong
   if not settings:
     return ""
   changes = (f"model.{k}={v!r}" for k, v in settings.items())
-  return f"{what}set {', '.join(changes)}"
+  return f"{prefix}set {', '.join(changes)}"
 
 
-def _tells(family: Family, found: Shapes) -> bool:
-  # EDM's files put the network's names behind "model.".
-  names = {family.telltale, f"model.{family.telltale}"}
-  return not names.isdisjoint(found)
+def _has_signature(family: Family[Never], shapes: Shapes) -> bool:
+  # EDM's files prefix the network's names with "model.".
+  names = {family.signature, f"model.{family.signature}"}
+  return not names.isdisjoint(shapes)
 
 
-def _variant(
-  module: type[nn.Module], told: Mapping[str, Any]
+def _find_variant(
+  module: type[nn.Module], inferred: Mapping[str, Any]
 ) -> tuple[str, Mapping[str, Any]]:
-  """The published variant of these sizes and its fields, if there is one.
+  """Finds the published variant that has the inferred sizes.
 
-  Where several agree with the file, the one that says most.
+  If several variants match, the one that sets the most fields is used.
+
+  Args:
+    module: class of the model.
+    inferred: fields inferred from the file.
+
+  Returns:
+    The variant's name and fields, both empty if none matches or if two match
+    equally well.
   """
-  classes = ("num_classes", "null_class")  # these change with the data
-  sizes = {k: v for k, v in told.items() if k not in classes}
-  own = {field.name for field in dataclasses.fields(module)}
+  classes = ("num_classes", "null_class")  # these depend on the data set
+  sizes = {k: v for k, v in inferred.items() if k not in classes}
+  module_fields = {field.name for field in dataclasses.fields(module)}
   matches = [
-    (name, {k: v for k, v in fields.items() if k in own})
+    (name, {k: v for k, v in fields.items() if k in module_fields})
     for entry in registry.FAMILIES.values()
     if entry.module is module
     for name, fields in entry.variants.items()
     if all(sizes.get(k, v) == v for k, v in fields.items())
   ]
   matches.sort(key=lambda match: len(match[1]), reverse=True)
-  says = [len(fields) for _, fields in matches[:2]]
-  tied = len(says) == 2 and says[0] == says[1]
+  counts = [len(fields) for _, fields in matches[:2]]
+  tied = len(counts) == 2 and counts[0] == counts[1]
   return matches[0] if sizes and matches and not tied else ("", {})

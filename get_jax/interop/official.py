@@ -1,4 +1,4 @@
-"""Loads parameters from official tensors, and exports them."""
+"""Converts between official tensors and the parameters of a model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,37 +7,45 @@ import flax.linen as nn
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.interop import mismatch, names
-from get_jax.interop.families import FAMILIES
-from get_jax.interop.families.family import Family, Tensors
+from get_jax.interop import mismatch
+from get_jax.interop.families import FAMILIES, find_family
+from get_jax.interop.families.family import Tensors
+from get_jax.interop.name_mapping import (
+  build_mapping,
+  params_from_tensors,
+  tensors_from_params,
+)
 from get_jax.models.parameters import abstract_params
 
 
 def load_official(
   model: nn.Module, tensors: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-  """Parameters of a model from tensors with official names and layouts.
+  """Converts tensors with official names and layouts to parameters.
 
   Args:
-    model: a network of `create_model`; its fields must be those of the file.
-    tensors: of `tensors_of`; half precision is widened.
+    model: a network made by `create_model`; its fields must match the file.
+    tensors: the result of `extract_state_dict`. Half precision is converted to
+      float32.
 
   Returns:
     The parameter tree, NumPy float32.
 
   Raises:
-    UsageError: tensors are missing, too many or of other shapes; the message
-      names them all and the change of the config that would likely help.
+    UsageError: tensors are missing, unexpected or have other shapes. The
+      message lists all of them and suggests a change of the config.
   """
-  family = _family(model)
-  found = names.entries(family.rules(model), abstract_params(model))
+  family = find_family(model)
+  mapping = build_mapping(family.rules(model), abstract_params(model))
   constants = family.constants(model)
-  tensors = family.translate(dict(tensors), model)
-  expected = {name: entry.shape for name, entry in found.items()}
+  tensors = family.canonicalize(dict(tensors), model)
+  expected = {name: entry.shape for name, entry in mapping.items()}
   shapes = {name: tensor.shape for name, tensor in tensors.items()}
   optional = {n: c.shape for n, c in constants.items() if n in tensors}
-  if phrases := mismatch.misfits(shapes, expected | optional):
-    advice = mismatch.suggest_change(family, FAMILIES.values(), shapes, model)
+  if phrases := mismatch.describe_mismatches(shapes, expected | optional):
+    advice = mismatch.suggest_config_change(
+      family, FAMILIES.values(), shapes, model
+    )
     raise UsageError(
       f"the checkpoint does not fit the {family.name} of the config"
       + (f" ({advice}): " if advice else ": ")
@@ -49,25 +57,21 @@ def load_official(
         f"the checkpoint has a {name} that differs from the one that this "
         f"{family.name} computes"
       )
-  return names.load(found, tensors)
+  return params_from_tensors(mapping, tensors)
 
 
 def export_official(model: nn.Module, params: Any) -> Tensors:
-  """Tensors with official names and layouts from parameters of a model.
+  """Converts parameters to tensors with official names and layouts.
 
-  The inverse of `load_official`, exact to the bit in float32.
+  This is the inverse of `load_official`; for float32 it is bit-exact.
+
+  Args:
+    model: a network made by `create_model`.
+    params: its parameters.
+
+  Raises:
+    UsageError: no official checkpoints of this type of model are known.
   """
-  family = _family(model)
-  found = names.entries(family.rules(model), params)
-  return names.export(found, params) | family.constants(model)
-
-
-def _family(model: nn.Module) -> Family:
-  try:
-    return FAMILIES[type(model)]
-  except KeyError:
-    known = ", ".join(family.name for family in FAMILIES.values())
-    raise UsageError(
-      f"{type(model).__name__} has no official checkpoints; expected one of: "
-      f"{known}"
-    ) from None
+  family = find_family(model)
+  mapping = build_mapping(family.rules(model), params)
+  return tensors_from_params(mapping, params) | family.constants(model)

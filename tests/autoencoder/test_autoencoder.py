@@ -7,7 +7,7 @@ import pytest
 import safetensors.numpy
 
 from get_jax.autoencoder import AutoencoderKL, create_autoencoder
-from get_jax.interop.folders import load_autoencoder
+from get_jax.interop.pretrained import load_autoencoder
 from get_jax.interop.official import export_official
 from get_jax.models.parameters import abstract_params
 

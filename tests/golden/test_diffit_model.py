@@ -9,7 +9,7 @@ import pytest
 from golden_numbers import fast_compile_jit, nhwc, relative, replay
 
 from get_jax.diffusion import Guidance, create_process, create_sampler
-from get_jax.interop import names
+from get_jax.interop import name_mapping
 from get_jax.interop.official import export_official, load_official
 from get_jax.models import create_model
 from get_jax.nn import windows
@@ -24,7 +24,7 @@ from get_jax.nn.tmsa import (
 )
 
 RULES = tuple(
-  names.Rule(official, ours)
+  name_mapping.NameRule(official, ours)
   for official, ours in {
     "attn.qkv": "attn/qkv",
     "attn.qkv_temb": "attn/time_qkv",
@@ -68,10 +68,10 @@ def block_case(golden):
       jnp.zeros((1, side**2, width)),
       jnp.zeros((1, width)),
     )
-    found = names.entries(RULES, shapes["params"])
+    found = name_mapping.build_mapping(RULES, shapes["params"])
     index = tensors["attn.relative_position_index"]
     np.testing.assert_array_equal(index, relative_position_index((side, side)))
-    return data, block, found, names.load(found, tensors)
+    return data, block, found, name_mapping.params_from_tensors(found, tensors)
 
   return load
 
@@ -120,7 +120,9 @@ def test_block(block_case):
   scale = np.linalg.norm(expected["q"]) / np.linalg.norm(q)
   assert relative(scale * q.swapaxes(1, 2), expected["q"]) < tolerance["out"]
   theirs = data.under("grad")
-  check_gradients(names.export(found, grads), theirs, tolerance["grad"])
+  check_gradients(
+    name_mapping.tensors_from_params(found, grads), theirs, tolerance["grad"]
+  )
   assert relative(grad_x, data.arrays["grad_in/x"]) < tolerance["grad"]
   assert relative(grad_c, data.arrays["grad_in/c"]) < tolerance["grad"]
 
@@ -149,15 +151,15 @@ def test_small_activations(block_case):
 def test_block_in_windows(block_case):
   data, block, _, params = block_case("window_block")
   x, c = nhwc(data.arrays["in/x"]), data.arrays["in/c"]
-  window, grid = windows.window_of(
+  window, grid = windows.window_and_grid(
     *x.shape[1:3], data.meta["cfg"]["window_size"]
   )
 
   @fast_compile_jit
   def run(x, c):
     def loss(x, c):
-      tokens = block.apply({"params": params}, windows.split(x, window), c)
-      out = windows.join(tokens, window, grid)
+      tokens = block.apply({"params": params}, windows.window_partition(x, window), c)
+      out = windows.window_merge(tokens, window, grid)
       return jnp.mean(out**2), out
 
     return jax.grad(loss, argnums=(0, 1), has_aux=True)(x, c)

@@ -13,8 +13,8 @@ from get_jax.autoencoder import (
   decode_in_parts,
   posterior,
 )
-from get_jax.interop.folders import load_autoencoder
 from get_jax.interop.official import export_official, load_official
+from get_jax.interop.pretrained import load_autoencoder
 
 IGNORED = ("down_block_types", "up_block_types", "act_fn", "sample_size")
 

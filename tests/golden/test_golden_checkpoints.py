@@ -8,7 +8,7 @@ from get_jax.diffusion import create_process
 from get_jax.interop import read_checkpoint
 from get_jax.interop.convert import import_checkpoint
 from get_jax.interop.official import export_official, load_official
-from get_jax.interop.state_dicts import tensors_of
+from get_jax.interop.state_dict import extract_state_dict
 from get_jax.models import create_model
 
 
@@ -107,7 +107,7 @@ def test_formats_of_torch(golden, golden_dir):
   expected = golden("inception/formats/expected").arrays
   for name in ("state_dict_zip", "state_dict_legacy", "nested_legacy"):
     checkpoint = read_checkpoint(golden_dir / f"inception/formats/{name}.pth")
-    tensors = tensors_of(checkpoint)
+    tensors = extract_state_dict(checkpoint)
     assert tensors.keys() == expected.keys()
     for key, array in expected.items():
       if key == "bfloat16":  # stored widened
@@ -122,10 +122,10 @@ def test_snapshots_of_edm(golden, golden_dir, name):
   expected = golden(f"edm/{name}")
   ctor, path = expected.meta["ctor"], golden_dir / f"edm/{name}.pkl"
   network = read_checkpoint(path)["ema"]
-  tensors = tensors_of({"ema": network})
+  tensors = extract_state_dict({"ema": network})
   assert list(tensors) == list(expected.under("param"))
   assert_same(tensors, expected.under("param"))
-  assert network.options.items() <= ctor.items()
+  assert network.init_kwargs.items() <= ctor.items()
 
   fields = {k: tuple(v) if isinstance(v, list) else v for k, v in ctor.items()}
   fields["num_classes"] = fields.pop("label_dim")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from golden_numbers import fast_compile_jit, nhwc, relative
 
-from get_jax.interop import names
+from get_jax.interop import name_mapping
 from get_jax.interop.families.edm import FAMILIES
 from get_jax.interop.official import load_official
 from get_jax.models.unet import DhariwalUNet, SongUNet
@@ -33,7 +33,9 @@ def network(kind, ctor, **patch):
 
 def official(kind, tree):
   """Our tree by official names, as numbers to be compared."""
-  return names.export(names.entries(FAMILIES[kind].rules(None), tree), tree)
+  return name_mapping.tensors_from_params(
+    name_mapping.build_mapping(FAMILIES[kind].rules(None), tree), tree
+  )
 
 
 CASES = [
@@ -124,8 +126,10 @@ def test_blocks(golden, case):
   x, weights = nhwc(given["x"]), nhwc(given["cotangent"])
   embedding = jnp.asarray(given["emb"])
   like = jax.eval_shape(block.init, jax.random.key(0), x, embedding)["params"]
-  rules = [names.Rule(layer, layer) for layer in like]
-  params = names.load(names.entries(rules, like), data.under("param"))
+  rules = [name_mapping.NameRule(layer, layer) for layer in like]
+  params = name_mapping.params_from_tensors(
+    name_mapping.build_mapping(rules, like), data.under("param")
+  )
 
   @fast_compile_jit
   def run(params, x, embedding):
@@ -138,7 +142,9 @@ def test_blocks(golden, case):
 
   (grads, grad_x, grad_embedding), out = run(params, x, embedding)
   assert relative(out, nhwc(data.arrays["out/y"])) < 2e-5
-  got = names.export(names.entries(rules, grads), grads)
+  got = name_mapping.tensors_from_params(
+    name_mapping.build_mapping(rules, grads), grads
+  )
   got |= {"in.x": np.moveaxis(grad_x, -1, 1), "in.emb": grad_embedding}
   for name, expected in data.under("grad").items():
     assert relative(got[name], expected) < 1e-4, name

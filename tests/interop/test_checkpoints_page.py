@@ -1,4 +1,4 @@
-"""The page of the docs names configs that exist and can take the files."""
+"""The configs that docs/checkpoints.md names exist and match the files."""
 
 import importlib
 import pathlib

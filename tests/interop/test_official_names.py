@@ -1,4 +1,4 @@
-"""Official names in and out; what is said of files that do not fit."""
+"""Import and export of official names, and errors for files that do not fit."""
 
 import functools
 
@@ -8,16 +8,13 @@ import numpy as np
 import pytest
 import safetensors
 import torch_writer as tw
-from get_jax.interop.state_dicts import tensors_of
 
 from get_jax.errors import UsageError
-from get_jax.interop import names
+from get_jax.interop import name_mapping
 from get_jax.interop.convert import export_checkpoint, import_checkpoint
-from get_jax.interop.official import (
-  FAMILIES,
-  export_official,
-  load_official,
-)
+from get_jax.interop.families import FAMILIES
+from get_jax.interop.official import export_official, load_official
+from get_jax.interop.state_dict import extract_state_dict
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
 from get_jax.nn.position_embedding import sincos_2d
@@ -89,7 +86,7 @@ def model_of(case, **fields):
 
 
 def params_of(model):
-  """Parameters without a formula: no initialisation, so no compilation."""
+  """Returns random parameters without compiling an initializer."""
   rng = np.random.default_rng(0)
   return jax.tree.map(
     lambda leaf: rng.standard_normal(leaf.shape, np.float32),
@@ -97,12 +94,12 @@ def params_of(model):
   )
 
 
-def outlines(model):
-  """Official tensors of the right shapes, and of no memory."""
+def placeholder_tensors(model):
+  """Returns official tensors of the right shapes that take no memory."""
   rules = FAMILIES[type(model)].rules(model)
-  found = names.entries(rules, abstract_params(model))
-  nothing = np.float32(0)
-  return {n: np.broadcast_to(nothing, e.shape) for n, e in found.items()}
+  mapping = name_mapping.build_mapping(rules, abstract_params(model))
+  zero = np.float32(0)
+  return {n: np.broadcast_to(zero, e.shape) for n, e in mapping.items()}
 
 
 def assert_equal(a, b):
@@ -134,9 +131,12 @@ def test_file_round_trip_and_its_header(tmp_path):
 
 @pytest.mark.parametrize(
   ("name", "message"),
-  [("get.pt", "expected \\*.safetensors"), ("no/x.safetensors", "no folder")],
+  [
+    ("get.pt", "expected \\*.safetensors"),
+    ("no/x.safetensors", "no does not exist"),
+  ],
 )
-def test_exports_that_cannot_be(tmp_path, name, message):
+def test_invalid_export_paths(tmp_path, name, message):
   model = model_of("ViT")
   with pytest.raises(UsageError, match=message):
     export_checkpoint(tmp_path / name, model, params_of(model))
@@ -180,15 +180,15 @@ def test_training_checkpoints(tmp_path):
 
 
 def test_files_without_weights():
-  loop = {}
-  loop["ema"] = loop
-  for checkpoint in ([1, 2], {}, {"opt": {}}, {"model": 3}, loop):
+  cyclic = {}
+  cyclic["ema"] = cyclic
+  for checkpoint in ([1, 2], {}, {"opt": {}}, {"model": 3}, cyclic):
     with pytest.raises(UsageError, match="expected tensors by name"):
-      tensors_of(checkpoint)
+      extract_state_dict(checkpoint)
 
 
 def diffusers_names(tensors, depth):
-  """DiT's tensors as diffusers stores them."""
+  """Converts DiT's tensors to the names of diffusers."""
   top = {
     "x_embedder.proj": "pos_embed.proj",
     "final_layer.adaLN_modulation.1": "proj_out_1",
@@ -241,8 +241,9 @@ def test_names_of_diffusers():
     load_official(model, theirs)
 
 
-# What the config says of a model, and the remedy for a file of the plain one.
-REMEDIES = [
+# Changed fields of the config, and the suggestion for a file of the unchanged
+# model.
+SUGGESTIONS = [
   (
     "adaLN-Zero",
     dict(input_size=16),
@@ -292,7 +293,7 @@ REMEDIES = [
 
 @pytest.fixture(scope="module")
 def tensors_of_case():
-  """Official tensors of a tiny model, made once."""
+  """Makes the official tensors of a tiny model, cached."""
 
   @functools.cache
   def make(case):
@@ -302,16 +303,16 @@ def tensors_of_case():
   return make
 
 
-@pytest.mark.parametrize(("case", "fields", "remedy"), REMEDIES)
-def test_remedies(tensors_of_case, case, fields, remedy):
+@pytest.mark.parametrize(("case", "fields", "suggestion"), SUGGESTIONS)
+def test_suggested_changes(tensors_of_case, case, fields, suggestion):
   with pytest.raises(UsageError) as error:
     load_official(model_of(case, **fields), tensors_of_case(case))
-  assert remedy in str(error.value)
+  assert suggestion in str(error.value)
 
 
 def test_published_sizes_and_other_families():
   wanted = create_model("DiT-B/4", image_size=512)
-  shapes = outlines(create_model("DiT-S/2"))
+  shapes = placeholder_tensors(create_model("DiT-S/2"))
   with pytest.raises(UsageError) as error:
     load_official(wanted, shapes)
   assert (
@@ -322,13 +323,13 @@ def test_published_sizes_and_other_families():
     load_official(model_of("GET"), shapes)
   with pytest.raises(UsageError) as error:
     load_official(
-      create_model("U-ViT-S/2"), outlines(create_model("U-ViT-H/2"))
+      create_model("U-ViT-S/2"), placeholder_tensors(create_model("U-ViT-H/2"))
     )
-  remedy = "(this file is a U-ViT-H/2: set model.name='U-ViT-H/2')"
-  assert remedy in str(error.value)
+  suggestion = "(this file is a U-ViT-H/2: set model.name='U-ViT-H/2')"
+  assert suggestion in str(error.value)
 
 
-def test_networks_of_edm_inside_their_preconditioner(tensors_of_case):
+def test_edm_networks_with_preconditioner_prefix(tensors_of_case):
   tensors = tensors_of_case("NCSN++")
   wrapped = {f"model.{name}": value for name, value in tensors.items()}
   wrapped["u"] = np.zeros(3)  # iDDPM's noise levels
@@ -338,15 +339,15 @@ def test_networks_of_edm_inside_their_preconditioner(tensors_of_case):
     load_official(model_of("ViT"), wrapped)
   with pytest.raises(UsageError) as error:
     load_official(
-      create_model("DDPM++-32"), outlines(create_model("NCSN++-64"))
+      create_model("DDPM++-32"), placeholder_tensors(create_model("NCSN++-64"))
     )
-  remedy = (
+  suggestion = (
     "a 64-pixel NCSN++-64: set model.name='NCSN++-64', model.image_size=64"
   )
-  assert remedy in str(error.value)
+  assert suggestion in str(error.value)
 
 
-def test_all_misfits_are_listed_together(tensors_of_case):
+def test_all_mismatches_are_listed(tensors_of_case):
   wrong = dict(tensors_of_case("adaLN-Zero"))
   del wrong["blocks.1.mlp.fc1.bias"], wrong["pos_embed"]
   wrong["extra.weight"] = np.zeros(1)
@@ -355,7 +356,7 @@ def test_all_misfits_are_listed_together(tensors_of_case):
     load_official(model_of("adaLN-Zero"), wrong)
   text = str(error.value)
   assert "missing blocks.1.mlp.fc1.bias, pos_embed;" in text
-  assert "surplus extra.weight;" in text
+  assert "unexpected extra.weight;" in text
   assert "x_embedder.proj.bias of shape (2, 2) instead of (16,)" in text
   assert "\n" not in text
 

@@ -1,4 +1,4 @@
-"""Reading back what the tests write in torch's formats."""
+"""Reads checkpoints that the tests write in PyTorch's formats."""
 
 import pickle
 import sys
@@ -15,7 +15,7 @@ import torch_writer as tw
 
 from get_jax.errors import UsageError
 from get_jax.interop import read_checkpoint
-from get_jax.interop.formats.edm_pickle import Module
+from get_jax.interop.formats.edm_pickle import ModuleState
 
 
 def save_legacy(path, obj):
@@ -46,7 +46,7 @@ ARRAYS = st.sampled_from(sorted(tw.STORAGES)).flatmap(
   deadline=None,
   suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
-def test_any_tensors_come_back(tmp_path, save, arrays):
+def test_tensors_round_trip(tmp_path, save, arrays):
   save(tmp_path / "f", {k: tw.tensor(v) for k, v in arrays.items()})
   read = read_checkpoint(tmp_path / "f")
   assert list(read) == list(arrays)
@@ -80,7 +80,7 @@ def test_views_share_their_storage_and_nothing_can_be_written(tmp_path, save):
 
 
 @pytest.mark.parametrize("save", SAVERS.values(), ids=SAVERS)
-def test_what_lies_beside_the_tensors(tmp_path, save):
+def test_data_other_than_tensors(tmp_path, save):
   args = tw.Call(tw.Name("argparse", "Namespace"), (), {"lr": 1e-4, "k": [3]})
   metadata = {"_metadata": {"": {"version": 1}}}
   weights = tw.Call(tw.ORDERED, (), metadata)
@@ -132,8 +132,11 @@ def test_snapshot_of_edm(tmp_path):
   )
   (tmp_path / "f.pkl").write_bytes(tw.pickled({"ema": network}, protocol=4)[0])
   ema = read_checkpoint(tmp_path / "f.pkl")["ema"]
-  assert isinstance(ema, Module)
-  assert (ema.name, ema.options) == ("EDMPrecond", {"img_channels": 3})
+  assert isinstance(ema, ModuleState)
+  assert (ema.class_name, ema.init_kwargs) == (
+    "EDMPrecond",
+    {"img_channels": 3},
+  )
   names = ["enc.b.weight", "enc.b.bias", "last.weight", "last.bias"]
   assert list(ema.tensors) == names
   np.testing.assert_array_equal(ema.tensors["last.weight"], weight)
@@ -151,11 +154,11 @@ def test_reading_imports_no_torch(tmp_path):
   [
     (b"", "is empty"),
     (b"not a checkpoint", "is neither a file of torch.save nor safetensors"),
-    (pickle.dumps([1, 2], 4), "no snapshot of EDM"),
-    (b"PK\x03\x04 and then nothing", "damaged or cut off"),
-    (b"\x80\x04", "damaged or cut off"),
-    (b"\x80\x04N.", "no snapshot of EDM"),
-    (b"\x10\0\0\0\0\0\0\0{}", "damaged or cut off"),
+    (pickle.dumps([1, 2], 4), "not a snapshot of EDM"),
+    (b"PK\x03\x04 and then nothing", "damaged or truncated"),
+    (b"\x80\x04", "damaged or truncated"),
+    (b"\x80\x04N.", "not a snapshot of EDM"),
+    (b"\x10\0\0\0\0\0\0\0{}", "damaged or truncated"),
   ],
 )
 def test_other_files(tmp_path, content, message):
@@ -166,5 +169,5 @@ def test_other_files(tmp_path, content, message):
 
 
 def test_missing_file(tmp_path):
-  with pytest.raises(UsageError, match="there is no checkpoint file"):
+  with pytest.raises(UsageError, match="checkpoint file .* does not exist"):
     read_checkpoint(tmp_path / "nothing.pt")

@@ -1,7 +1,7 @@
-"""Writes what `torch.save` and EDM write, for tests; torch is not needed.
+"""Writes files in the formats of `torch.save` and EDM, without PyTorch.
 
-Stand-ins for foreign names and for tensors are pickled as the originals are.
-The hostile variants in the tests change one thing each.
+Placeholders for global names and tensors are pickled like the originals. Unsafe
+variants in the tests change one thing each.
 """
 
 import dataclasses
@@ -33,12 +33,12 @@ class Name:
   name: str
 
   def __call__(self):
-    raise AssertionError("a stand-in is never called")
+    raise AssertionError("a placeholder is never called")
 
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-  """An object that reduces to name(*arguments), with a state if given."""
+  """An object that is pickled as name(*arguments), with an optional state."""
 
   name: Any
   arguments: tuple = ()
@@ -50,7 +50,7 @@ class Call:
 
 @dataclasses.dataclass(eq=False)
 class Stored:
-  """A storage of torch; `count` is what the file declares."""
+  """A storage of PyTorch; `count` is the number of elements in the file."""
 
   array: np.ndarray
   key: str = ""
@@ -63,13 +63,13 @@ class Stored:
 
 
 def tensor(array, size=None, stride=None, offset=0, storage=None) -> Call:
-  """What torch pickles for a tensor; shape and strides can be made up."""
+  """Returns what PyTorch pickles for a tensor, with any shape and strides."""
   array = np.asarray(array)
   if storage is None:
     storage = Stored(np.ravel(array))
   size = array.shape if size is None else size
   if stride is None:
-    # Row-major, in elements, as torch counts.
+    # Row-major, in elements, as in PyTorch.
     stride = tuple(int(np.prod(size[i + 1 :])) for i in range(len(size)))
   arguments = (storage, offset, size, stride, False, Call(ORDERED))
   return Call(Name("torch._utils", "_rebuild_tensor_v2"), arguments)
@@ -79,7 +79,7 @@ ORDERED = Name("collections", "OrderedDict")
 
 
 class Pickler(pickle._Pickler):
-  """Knows the stand-ins; collects the storages in `storages`."""
+  """Pickles the placeholders and collects storages in `storages`."""
 
   dispatch = dict(pickle._Pickler.dispatch)
 
@@ -109,7 +109,7 @@ class Pickler(pickle._Pickler):
 
 
 def pickled(obj, protocol=2, legacy=False) -> tuple[bytes, list[Stored]]:
-  """A pickle and the storages that it refers to."""
+  """Returns a pickle and the storages that it refers to."""
   file = io.BytesIO()
   pickler = Pickler(file, protocol, legacy)
   pickler.dump(obj)
@@ -117,7 +117,7 @@ def pickled(obj, protocol=2, legacy=False) -> tuple[bytes, list[Stored]]:
 
 
 def save_zip(path, obj, root="archive", compression=zipfile.ZIP_STORED):
-  """Writes `obj` as torch does since 1.6."""
+  """Writes `obj` in the format of PyTorch 1.6 and later."""
   data, storages = pickled(obj)
   with zipfile.ZipFile(path, "w", compression) as archive:
     archive.writestr(f"{root}/data.pkl", data)
@@ -129,7 +129,7 @@ def save_zip(path, obj, root="archive", compression=zipfile.ZIP_STORED):
 
 
 def legacy_bytes(obj) -> bytes:
-  """The stream that torch wrote before 1.6."""
+  """Returns `obj` in the format of PyTorch before 1.6."""
   data, storages = pickled(obj, legacy=True)
   system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}
   parts = [pickled(part)[0] for part in (0x1950A86A20F9469CFC6C, 1001, system)]
@@ -141,7 +141,7 @@ def legacy_bytes(obj) -> bytes:
 
 
 def edm_tensor(array) -> Call:
-  """A tensor inside a snapshot: its storage is a legacy stream in a pickle."""
+  """Returns a tensor of a snapshot, whose storage is a nested legacy stream."""
   raw = legacy_bytes(Stored(np.ravel(np.asarray(array))))
   return tensor(array, storage=Call(LOAD_FROM_BYTES, (raw,)))
 
@@ -152,7 +152,7 @@ LOAD_FROM_BYTES = Name("torch.storage", "_load_from_bytes")
 def edm_module(
   class_name, tensors=(), children=(), source="", **options
 ) -> Call:
-  """A network of EDM as `torch_utils.persistence` pickles it."""
+  """Returns a network of EDM as `torch_utils.persistence` pickles it."""
   state = {
     "_parameters": {k: edm_tensor(v) for k, v in dict(tensors).items()},
     "_buffers": {},

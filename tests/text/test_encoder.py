@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from get_jax.interop.folders import load_text_encoder
+from get_jax.interop.pretrained import load_text_encoder
 from get_jax.interop.official import export_official
 from get_jax.models.parameters import abstract_params
 from get_jax.text import CLIPTextEncoder

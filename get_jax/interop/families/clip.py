@@ -1,19 +1,24 @@
-"""The text half of CLIP's published files: names of `transformers`.
+"""Official checkpoints of CLIP's text encoder, with names of `transformers`.
 
-A file of the whole of CLIP and one of its text half alone will do; the latter
-may leave out the prefix.
+A file of the whole CLIP model and a file of the text encoder alone are both
+accepted. In the latter, names may lack the prefix `text_model.`.
 """
 
 from typing import Any
 
-from get_jax.interop.families.family import Family, Shapes, Tensors, count
-from get_jax.interop.names import SAME, Rule
+from get_jax.interop.families.family import (
+  Family,
+  Shapes,
+  Tensors,
+  count_modules,
+)
+from get_jax.interop.name_mapping import IDENTITY, NameRule
 from get_jax.text.encoder import CLIPTextEncoder
 
 _PREFIX = "text_model."
 
 
-def _rules(model: CLIPTextEncoder) -> tuple[Rule, ...]:
+def _rules(model: CLIPTextEncoder) -> tuple[NameRule, ...]:
   del model
   layer, block = f"{_PREFIX}encoder.layers.{{}}", "blocks_{}"
   names = {
@@ -28,15 +33,15 @@ def _rules(model: CLIPTextEncoder) -> tuple[Rule, ...]:
   }
   embeddings = f"{_PREFIX}embeddings"
   return (
-    *(Rule(f"{layer}.{k}", f"{block}/{v}") for k, v in names.items()),
-    Rule(f"{embeddings}.token_embedding", "tokens"),
-    Rule(f"{embeddings}.position_embedding.weight", "positions", SAME),
-    Rule(f"{_PREFIX}final_layer_norm", "norm"),
+    *(NameRule(f"{layer}.{k}", f"{block}/{v}") for k, v in names.items()),
+    NameRule(f"{embeddings}.token_embedding", "tokens"),
+    NameRule(f"{embeddings}.position_embedding.weight", "positions", IDENTITY),
+    NameRule(f"{_PREFIX}final_layer_norm", "norm"),
   )
 
 
-def _translate(tensors: Tensors, model: CLIPTextEncoder) -> Tensors:
-  """The text half alone, with its prefix and without its constant."""
+def _canonicalize(tensors: Tensors, model: CLIPTextEncoder) -> Tensors:
+  """Selects the text encoder, adds its prefix, drops the position indices."""
   del model
   if not any(name.startswith(_PREFIX) for name in tensors):
     tensors = {_PREFIX + name: tensor for name, tensor in tensors.items()}
@@ -47,10 +52,10 @@ def _translate(tensors: Tensors, model: CLIPTextEncoder) -> Tensors:
   }
 
 
-def _fields(shapes: Shapes, model: CLIPTextEncoder) -> dict[str, Any]:
+def _infer_fields(shapes: Shapes, model: CLIPTextEncoder) -> dict[str, Any]:
   del model
   fields: dict[str, Any] = {
-    "num_hidden_layers": count(shapes, f"{_PREFIX}encoder.layers")
+    "num_hidden_layers": count_modules(shapes, f"{_PREFIX}encoder.layers")
   }
   if tokens := shapes.get(f"{_PREFIX}embeddings.token_embedding.weight"):
     fields["vocab_size"], fields["hidden_size"] = tokens
@@ -61,8 +66,8 @@ def _fields(shapes: Shapes, model: CLIPTextEncoder) -> dict[str, Any]:
 
 FAMILY = Family(
   name="text encoder",
-  telltale=f"{_PREFIX}final_layer_norm.weight",
+  signature=f"{_PREFIX}final_layer_norm.weight",
   rules=_rules,
-  fields=_fields,
-  translate=_translate,
+  infer_fields=_infer_fields,
+  canonicalize=_canonicalize,
 )

@@ -1,4 +1,7 @@
-"""Latent DiffiT's checkpoints: DiT's names, and those of its attention."""
+"""Official checkpoints of latent DiffiT.
+
+The names are those of DiT; time-dependent self-attention (TMSA) adds its own.
+"""
 
 from typing import Any
 
@@ -6,42 +9,34 @@ import numpy as np
 
 from get_jax.interop.families.family import Family, Shapes, Tensors
 from get_jax.interop.families.transformer import (
-  TIME_RULES,
-  block_fields,
-  block_rules,
-  embedding_fields,
-  embedding_rules,
+  denoiser_rules,
+  infer_backbone_fields,
 )
-from get_jax.interop.names import Rule
+from get_jax.interop.name_mapping import NameRule
 from get_jax.models.diffit import DiffiT
+from get_jax.models.dit import DiT
 from get_jax.nn.patches import patch_grid
 from get_jax.nn.tmsa import relative_position_index
 
-_TABLE = "attn.relative_position_bias_table"
+_BIAS_TABLE = "attn.relative_position_bias_table"
 
 TMSA_RULES = (
-  Rule("blocks.{}.attn.qkv_temb", "blocks_{}/attn/time_qkv"),
-  Rule(f"blocks.{{}}.{_TABLE}", "blocks_{}/attn/position_bias"),
-  # The ablations were not released: names in the same manner.
-  Rule("blocks.{}.attn.v_temb", "blocks_{}/attn/time_v"),
-  Rule("blocks.{}.attn.bias_temb", "blocks_{}/attn/time_bias"),
-  Rule("blocks.{}.mlp.fc1_temb", "blocks_{}/time_mlp"),
+  NameRule("blocks.{}.attn.qkv_temb", "blocks_{}/attn/time_qkv"),
+  NameRule(f"blocks.{{}}.{_BIAS_TABLE}", "blocks_{}/attn/position_bias"),
+  # The ablations were not released; their names follow the official style.
+  NameRule("blocks.{}.attn.v_temb", "blocks_{}/attn/time_v"),
+  NameRule("blocks.{}.attn.bias_temb", "blocks_{}/attn/time_bias"),
+  NameRule("blocks.{}.mlp.fc1_temb", "blocks_{}/time_mlp"),
 )
 
 
-def _rules(model: DiffiT) -> tuple[Rule, ...]:
-  return (
-    *embedding_rules(model),
-    *TIME_RULES,
-    *block_rules("blocks.{}", "blocks_{}"),
-    *TMSA_RULES,
-    Rule("final_layer.linear", "final_layer/linear"),
-  )
+def _rules(model: DiffiT) -> tuple[NameRule, ...]:
+  return *denoiser_rules(model), *TMSA_RULES
 
 
-def _fields(shapes: Shapes, model: DiffiT) -> dict[str, Any]:
-  fields = embedding_fields(shapes, model) | block_fields(shapes, model)
-  if table := shapes.get(f"blocks.0.{_TABLE}"):
+def _infer_fields(shapes: Shapes, model: DiffiT) -> dict[str, Any]:
+  fields = infer_backbone_fields(shapes, model)
+  if table := shapes.get(f"blocks.0.{_BIAS_TABLE}"):
     fields["num_heads"] = table[1]
   for time, name in {
     "mixed": "attn.qkv_temb",
@@ -54,8 +49,14 @@ def _fields(shapes: Shapes, model: DiffiT) -> dict[str, Any]:
   return fields
 
 
-def constants(model: DiffiT) -> Tensors:
-  """The rows of the bias table, which the official code keeps per block."""
+def constants(model: DiffiT | DiT) -> Tensors:
+  """Returns the relative position indices that official files hold per block.
+
+  Each is an int64 array (N, N) of rows of the bias table.
+
+  Args:
+    model: a DiffiT, or a DiT with TMSA blocks.
+  """
   grid = patch_grid(model.input_size, model.patch_size)
   index = relative_position_index(grid).astype(np.int64)
   return {
@@ -66,8 +67,8 @@ def constants(model: DiffiT) -> Tensors:
 
 FAMILY = Family(
   name="DiffiT",
-  telltale=f"blocks.0.{_TABLE}",
+  signature=f"blocks.0.{_BIAS_TABLE}",
   rules=_rules,
-  fields=_fields,
+  infer_fields=_infer_fields,
   constants=constants,
 )

@@ -1,8 +1,8 @@
-"""DiT's weights under the names of diffusers' DiTTransformer2DModel.
+"""DiT checkpoints with the names of diffusers' DiTTransformer2DModel.
 
-The weights are those of the official model. The diffusers model is not: its
-time sinusoid has other frequencies. Ours is the official one under either
-naming.
+The weights are those of the official model, but the diffusers model differs
+from it: its timestep sinusoid has other frequencies. Both namings are imported
+into the official model.
 """
 
 import re
@@ -15,7 +15,7 @@ from get_jax.models.dit import DiT
 from get_jax.nn.patches import patch_grid
 from get_jax.nn.position_embedding import sincos_2d
 
-_TELLTALE = "proj_out_2.weight"
+_SIGNATURE = "proj_out_2.weight"
 _TOP = {
   "pos_embed.proj": "x_embedder.proj",
   "proj_out_1": "final_layer.adaLN_modulation.1",
@@ -34,19 +34,24 @@ _EMBEDDING = {
 }
 
 
-def translate(tensors: Tensors, model: DiT) -> Tensors:
-  """Renames diffusers' tensors; others pass as they are.
+def canonicalize(tensors: Tensors, model: DiT) -> Tensors:
+  """Converts diffusers' tensors to the official names.
 
-  Time and label embeddings are stored once per block there, queries, keys and
-  values apart, and the fixed position table not at all.
+  diffusers stores the time and label embeddings once per block, stores queries,
+  keys and values separately, and does not store the fixed position table.
+
+  Args:
+    tensors: tensors by name. They are returned unchanged if the names are not
+      those of diffusers.
+    model: the model of the config.
 
   Raises:
-    UsageError: the blocks' copies of an embedding differ.
+    UsageError: the copies of an embedding differ between blocks.
   """
-  if _TELLTALE not in tensors:
+  if _SIGNATURE not in tensors:
     return tensors
   out: Tensors = {}
-  thirds: dict[str, dict[str, np.ndarray]] = {}
+  qkv_parts: dict[str, dict[str, np.ndarray]] = {}
   for name, tensor in tensors.items():
     module, _, leaf = name.rpartition(".")
     block = re.fullmatch(r"transformer_blocks\.(\d+)\.(.+)", module)
@@ -59,15 +64,15 @@ def translate(tensors: Tensors, model: DiT) -> Tensors:
       key = f"{embedding}.{leaf}"
       if not np.array_equal(out.setdefault(key, tensor), tensor):
         raise UsageError(
-          f"the checkpoint has several different {key}: {name} is not the same "
-          "as in the first block, which DiT cannot represent"
+          f"the checkpoint has several different {key}: {name} differs from "
+          "the first block's, but DiT has one for all blocks"
         )
     elif part in ("attn1.to_q", "attn1.to_k", "attn1.to_v"):
       key = f"blocks.{number}.attn.qkv.{leaf}"
-      thirds.setdefault(key, {})[part[-1]] = tensor
+      qkv_parts.setdefault(key, {})[part[-1]] = tensor
     else:
       out[f"blocks.{number}.{_BLOCK.get(part, part)}.{leaf}"] = tensor
-  for key, parts in thirds.items():
+  for key, parts in qkv_parts.items():
     if len(parts) == 3 and len({part.shape for part in parts.values()}) == 1:
       out[key] = np.concatenate([parts[p] for p in "qkv"])
   width = model.hidden_size

@@ -1,15 +1,16 @@
-"""EDM's checkpoints: names of the official code (network snapshots, `ema`)."""
+"""Official checkpoints of EDM (`ema` of a network snapshot)."""
 
 import re
 from typing import Any
 
-import flax.linen as nn
 import numpy as np
 
 from get_jax.interop.families.family import Family, Shapes, Tensors
-from get_jax.interop.names import Rule
+from get_jax.interop.name_mapping import NameRule
 from get_jax.models.parameters import abstract_params
-from get_jax.models.unet import SongUNet
+from get_jax.models.unet import DhariwalUNet, SongUNet
+
+UNet = SongUNet | DhariwalUNet
 
 _BLOCKS = (
   "enc.{}x{}_down",
@@ -46,19 +47,19 @@ _OTHERS = (
 )
 
 
-def _rules(model: nn.Module) -> tuple[Rule, ...]:
+def _rules(model: UNet) -> tuple[NameRule, ...]:
   del model
   blocks = (f"{block}.{layer}" for block in _BLOCKS for layer in _LAYERS)
-  return tuple(Rule(name, _ours(name)) for name in (*_OTHERS, *blocks))
+  return tuple(NameRule(name, _path(name)) for name in (*_OTHERS, *blocks))
 
 
-def _ours(official: str) -> str:
-  """enc.{}x{}_down.conv0 is our enc_{}x{}_down/conv0."""
+def _path(official: str) -> str:
+  """Converts enc.{}x{}_down.conv0 to enc_{}x{}_down/conv0."""
   return re.sub("^(enc|dec)[.]", r"\1_", official).replace(".", "/")
 
 
-def _translate(tensors: Tensors, model: nn.Module) -> Tensors:
-  """Takes the network out of its preconditioner, and leaves iDDPM's levels."""
+def _canonicalize(tensors: Tensors, model: UNet) -> Tensors:
+  """Removes the preconditioner's prefix and iDDPM's noise levels `u`."""
   del model
   tensors.pop("u", None)
   if tensors and all(name.startswith("model.") for name in tensors):
@@ -66,30 +67,30 @@ def _translate(tensors: Tensors, model: nn.Module) -> Tensors:
   return tensors
 
 
-def _fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
+def _infer_fields(shapes: Shapes, model: UNet) -> dict[str, Any]:
   first = [n for n in shapes if re.fullmatch(r"enc[.]\d+x\d+_conv[.]weight", n)]
   embedding = shapes.get("map_layer0.weight")
   if not first or not embedding:
     return {}
   features, channels, *_ = shapes[first[0]]
-  song = isinstance(model, SongUNet)
-  base = features if song else embedding[1]
+  is_song = isinstance(model, SongUNet)
+  base = features if is_song else embedding[1]
   size = first[0].split(".")[1].removesuffix("_conv")
   height, width = map(int, size.split("x"))
   levels = _heights(shapes, "block0[.]conv1")
-  counted = rf"enc[.]{size}_block\d+[.]conv1[.]weight"
-  fields = {
+  conv1_names = rf"enc[.]{size}_block\d+[.]conv1[.]weight"
+  fields: dict[str, Any] = {
     "input_size": height if height == width else (height, width),
     "in_channels": channels,
     "model_channels": base,
     "channel_mult": tuple(shapes[name][0] // base for name in levels.values()),
     "channel_mult_emb": embedding[0] // base,
-    "num_blocks": sum(bool(re.fullmatch(counted, n)) for n in shapes),
+    "num_blocks": sum(bool(re.fullmatch(conv1_names, n)) for n in shapes),
     "attn_resolutions": tuple(_heights(shapes, "block0[.]qkv")),
     "num_classes": shapes.get("map_label.weight", (0, 0))[1],
     "augment_dim": shapes.get("map_augment.weight", (0, 0))[1],
   }
-  if song:
+  if is_song:
     fourier = "map_noise.freqs" in shapes
     fields["embedding_type"] = "fourier" if fourier else "positional"
     fields["channel_mult_noise"] = embedding[1] // base
@@ -104,17 +105,25 @@ def _fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
 
 
 def _heights(shapes: Shapes, module: str) -> dict[int, str]:
-  """Encoder levels with such a module, highest first, and its weight."""
+  """Returns encoder resolutions that have a module, with its weight's name.
+
+  Args:
+    shapes: shapes in the file, by name.
+    module: regular expression for the rest of the module's name.
+
+  Returns:
+    Weight names by height, the largest height first.
+  """
   pattern = rf"enc[.](\d+)x\d+_{module}[.]weight"
-  found = {}
+  names = {}
   for name in shapes:
     if match := re.fullmatch(pattern, name):
-      found[int(match.group(1))] = name
-  return dict(sorted(found.items(), reverse=True))
+      names[int(match.group(1))] = name
+  return dict(sorted(names.items(), reverse=True))
 
 
-def _constants(model: nn.Module) -> Tensors:
-  """The resampling filters, which the official code keeps in every layer."""
+def _constants(model: UNet) -> Tensors:
+  """Returns the resampling filters, which official files hold per layer."""
   encoder = getattr(model, "encoder_type", "standard")
   decoder = getattr(model, "decoder_type", "standard")
   taps = np.asarray(getattr(model, "resample_filter", (1, 1)), np.float64)
@@ -123,10 +132,10 @@ def _constants(model: nn.Module) -> Tensors:
   names = []
   modules = abstract_params(model)
   for module in sorted(modules):
-    room, _, rest = module.partition("_")
+    half, _, rest = module.partition("_")
     size, _, kind = rest.partition("_")
     if kind in ("down", "up"):
-      names += [f"{room}.{rest}.conv0", f"{room}.{rest}.skip"]
+      names += [f"{half}.{rest}.conv0", f"{half}.{rest}.skip"]
     if kind == "down" and encoder != "standard":
       aux = "aux_down" if encoder == "skip" else "aux_residual"
       names.append(f"enc.{size}_{aux}")
@@ -135,11 +144,14 @@ def _constants(model: nn.Module) -> Tensors:
   return {f"{name}.resample_filter": kernel for name in names}
 
 
-def _family(name: str, telltale: str) -> Family:
-  return Family(name, telltale, _rules, _fields, _translate, _constants)
+def _family(name: str, signature: str) -> Family[UNet]:
+  return Family(
+    name, signature, _rules, _infer_fields, _canonicalize, _constants
+  )
 
 
-# Released networks of the one kind know augmentation, the other's norm is last.
+# Released SongUNets are conditioned on augmentation; only DhariwalUNet has a
+# norm of this name before its last layer.
 FAMILIES = {
   "SongUNet": _family("SongUNet", "map_augment.weight"),
   "DhariwalUNet": _family("DhariwalUNet", "out_norm.weight"),

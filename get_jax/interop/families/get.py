@@ -1,79 +1,85 @@
-"""Checkpoints of GET and of its ViT baseline: names of the official code."""
+"""Official checkpoints of GET, and of its ViT baseline."""
 
 from typing import Any
 
 import numpy as np
 
-from get_jax.interop.families.family import Family, Shapes, Tensors, count
-from get_jax.interop.families.transformer import (
-  block_fields,
-  block_rules,
-  embedding_fields,
-  embedding_rules,
+from get_jax.interop.families.family import (
+  Family,
+  Shapes,
+  Tensors,
+  count_modules,
+  infer_mlp_ratio,
 )
-from get_jax.interop.names import LINEAR, Rule, Transform
+from get_jax.interop.families.transformer import (
+  block_rules,
+  embedding_rules,
+  infer_backbone_fields,
+  infer_embedding_fields,
+)
+from get_jax.interop.name_mapping import LINEAR, LayoutTransform, NameRule
 from get_jax.models.get import GET
 from get_jax.models.vit import ViT
 
-_TELLTALE = "qkv_inj.weight"
-_FINAL = (
-  Rule("final_layer.norm_final", "final_layer/norm"),
-  Rule("final_layer.linear", "final_layer/linear"),
+_SIGNATURE = "qkv_inj.weight"
+_FINAL_RULES = (
+  NameRule("final_layer.norm_final", "final_layer/norm"),
+  NameRule("final_layer.linear", "final_layer/linear"),
 )
 
 
-_LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
-_COLUMN = Transform(lambda x: x[:, 0], lambda x: x[:, None])
+_LINEAR_LAYERS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+_COLUMN = LayoutTransform(lambda x: x[:, 0], lambda x: x[:, None])
 
 
-def _weight_norm_rules() -> tuple[Rule, ...]:
-  """Directions and magnitudes of the equilibrium blocks' kernels."""
+def _weight_norm_rules() -> tuple[NameRule, ...]:
+  """Returns rules for directions and magnitudes under weight normalization."""
   rules = []
-  for name in _LINEARS:
+  for name in _LINEAR_LAYERS:
     kernel = name.replace(".", "/") + "/kernel"
     official = f"deq_blocks.{{}}.{name}.weight"
-    ours = f"equilibrium_blocks_{{}}/{kernel}"
-    rules.append(Rule(f"{official}_v", ours, LINEAR))
-    ours = f"weight_norms_{{}}/magnitude:{kernel}"
-    rules.append(Rule(f"{official}_g", ours, _COLUMN))
+    path = f"equilibrium_blocks_{{}}/{kernel}"
+    rules.append(NameRule(f"{official}_v", path, LINEAR))
+    path = f"weight_norms_{{}}/magnitude:{kernel}"
+    rules.append(NameRule(f"{official}_g", path, _COLUMN))
   return tuple(rules)
 
 
-def _get_rules(model: GET) -> tuple[Rule, ...]:
+def _get_rules(model: GET) -> tuple[NameRule, ...]:
   return (
     *(_weight_norm_rules() if model.weight_norm else ()),
     *embedding_rules(model),
     *block_rules("blocks.{}", "blocks_{}"),
-    Rule("qkv_inj", "qkv_injection"),
+    NameRule("qkv_inj", "qkv_injection"),
     *block_rules("deq_blocks.{}", "equilibrium_blocks_{}"),
-    *_FINAL,
+    *_FINAL_RULES,
   )
 
 
-def _get_fields(shapes: Shapes, model: GET) -> dict[str, Any]:
-  if _TELLTALE not in shapes:
+def _infer_get_fields(shapes: Shapes, model: GET) -> dict[str, Any]:
+  if _SIGNATURE not in shapes:
     return {}
-  fields = embedding_fields(shapes, model)
-  fields["injection_depth"] = count(shapes, "blocks")
-  fields["equilibrium_depth"] = count(shapes, "deq_blocks")
-  if hidden := shapes.get("deq_blocks.0.mlp.fc1.weight"):
-    fields["equilibrium_mlp_ratio"] = hidden[0] / hidden[1]
+  fields = infer_embedding_fields(shapes, model)
+  fields["injection_depth"] = count_modules(shapes, "blocks")
+  fields["equilibrium_depth"] = count_modules(shapes, "deq_blocks")
+  if (mlp_ratio := infer_mlp_ratio(shapes, "deq_blocks.0")) is not None:
+    fields["equilibrium_mlp_ratio"] = mlp_ratio
   return fields
 
 
-def _vit_rules(model: ViT) -> tuple[Rule, ...]:
+def _vit_rules(model: ViT) -> tuple[NameRule, ...]:
   return (
     *embedding_rules(model),
     *block_rules("blocks.{}", "blocks_{}"),
-    # No official code has these: names in its manner.
-    Rule("blocks.{}.adaLN_modulation.1", "blocks_{}/adaln"),
-    Rule("final_layer.adaLN_modulation.1", "final_layer/adaln"),
-    *_FINAL,
+    # No official code has these modules; the names follow the official style.
+    NameRule("blocks.{}.adaLN_modulation.1", "blocks_{}/adaln"),
+    NameRule("final_layer.adaLN_modulation.1", "final_layer/adaln"),
+    *_FINAL_RULES,
   )
 
 
-def _vit_fields(shapes: Shapes, model: ViT) -> dict[str, Any]:
-  fields = embedding_fields(shapes, model) | block_fields(shapes, model)
+def _infer_vit_fields(shapes: Shapes, model: ViT) -> dict[str, Any]:
+  fields = infer_backbone_fields(shapes, model)
   adaptive = "blocks.0.adaLN_modulation.1.weight" in shapes
   if model.num_classes:
     fields["conditioning"] = "adaLN-Zero" if adaptive else "injection"
@@ -81,9 +87,10 @@ def _vit_fields(shapes: Shapes, model: ViT) -> dict[str, Any]:
 
 
 def _fold_weight_norm(tensors: Tensors, model: GET) -> Tensors:
-  """w = v g / |v|, row by row, where the blocks were trained under it.
+  """Replaces weight-normalized kernels by w = v g / |v|, row by row.
 
-  A model with `weight_norm` of its own takes the two as they are.
+  Tensors are returned unchanged for a model with `weight_norm`, which has both
+  parameters.
   """
   if model.weight_norm:
     return tensors
@@ -97,6 +104,6 @@ def _fold_weight_norm(tensors: Tensors, model: GET) -> Tensors:
 
 
 GET_FAMILY = Family(
-  "GET", _TELLTALE, _get_rules, _get_fields, _fold_weight_norm
+  "GET", _SIGNATURE, _get_rules, _infer_get_fields, _fold_weight_norm
 )
-VIT_FAMILY = Family("ViT", "", _vit_rules, _vit_fields)
+VIT_FAMILY = Family("ViT", "", _vit_rules, _infer_vit_fields)

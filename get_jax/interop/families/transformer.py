@@ -1,4 +1,4 @@
-"""Names that the transformers of these papers share."""
+"""Tensor names shared by DiT, DiffiT, GET and ViT."""
 
 from typing import Any
 
@@ -6,61 +6,100 @@ import flax.linen as nn
 
 from get_jax.interop.families.family import (
   Shapes,
-  count,
-  label_fields,
-  size_fields,
+  count_modules,
+  infer_label_fields,
+  infer_mlp_ratio,
+  infer_patch_fields,
+  infer_size_fields,
 )
-from get_jax.interop.names import TABLE, Rule, patch_convolution
+from get_jax.interop.name_mapping import (
+  POSITION_TABLE,
+  NameRule,
+  patch_convolution,
+)
 
 
-def block_rules(official: str, ours: str) -> tuple[Rule, ...]:
-  """Attention, perceptron and norms of the blocks under two prefixes."""
+def block_rules(official: str, path: str) -> tuple[NameRule, ...]:
+  """Returns rules for the attention, MLP and norms of transformer blocks.
+
+  Args:
+    official: official name of the blocks, such as "blocks.{}".
+    path: path of the blocks in the parameter tree, such as "blocks_{}".
+  """
   modules = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "norm1", "norm2")
   return tuple(
-    Rule(f"{official}.{m}", f"{ours}/{m.replace('.', '/')}") for m in modules
+    NameRule(f"{official}.{m}", f"{path}/{m.replace('.', '/')}")
+    for m in modules
   )
 
 
-def embedding_rules(model: nn.Module) -> tuple[Rule, ...]:
-  """Patches, positions and labels as DiT, GET and DiffiT name them."""
+def embedding_rules(model: nn.Module) -> tuple[NameRule, ...]:
+  """Returns rules for the patch, position and label embeddings.
+
+  Args:
+    model: the network, with `patch_size`.
+  """
   kernel = patch_convolution(model.patch_size)
   return (
-    Rule("x_embedder.proj", "patch_embed", kernel),
-    Rule("pos_embed", "positions/pos_table", TABLE),
-    Rule("y_embedder.embedding_table", "label_embed/table"),
+    NameRule("x_embedder.proj", "patch_embed", kernel),
+    NameRule("pos_embed", "positions/pos_table", POSITION_TABLE),
+    NameRule("y_embedder.embedding_table", "label_embed/table"),
   )
 
 
-TIME_RULES = (
-  Rule("t_embedder.mlp.0", "time_embed/fc1"),
-  Rule("t_embedder.mlp.2", "time_embed/fc2"),
-)
+def denoiser_rules(model: nn.Module) -> tuple[NameRule, ...]:
+  """Returns rules for the embeddings, the blocks and the last linear layer.
+
+  Args:
+    model: a DiT or DiffiT.
+  """
+  return (
+    *embedding_rules(model),
+    NameRule("t_embedder.mlp.0", "time_embed/fc1"),
+    NameRule("t_embedder.mlp.2", "time_embed/fc2"),
+    *block_rules("blocks.{}", "blocks_{}"),
+    NameRule("final_layer.linear", "final_layer/linear"),
+  )
 
 
-def embedding_fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
-  """Fields told by patches, positions, labels and the last linear layer."""
-  patches = shapes.get("x_embedder.proj.weight")
-  if patches is None or len(patches) != 4:
+def infer_embedding_fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
+  """Infers fields from the embeddings and the last linear layer.
+
+  Args:
+    shapes: shapes in the file, by official name.
+    model: the model of the config.
+
+  Returns:
+    Field values, or nothing if the file has no patch embedding.
+  """
+  patch_fields = infer_patch_fields(shapes, "x_embedder.proj.weight")
+  if not patch_fields:
     return {}
-  width, channels, patch, _ = patches
+  patch_size = patch_fields["patch_size"]
   table = shapes.get("y_embedder.embedding_table.weight")
-  fields = {
-    "hidden_size": width,
-    "in_channels": channels,
-    "patch_size": patch,
-    **label_fields(table and table[0], model),
-  }
+  fields = patch_fields | infer_label_fields(table, model)
   if positions := shapes.get("pos_embed"):
-    fields |= size_fields(positions[1], patch, model)
+    fields |= infer_size_fields(positions[1], patch_size, model)
   last = shapes.get("final_layer.linear.weight")
   if last and hasattr(model, "learn_sigma"):
-    fields["learn_sigma"] = last[0] == 2 * channels * patch**2
+    patch_numbers = patch_fields["in_channels"] * patch_size**2
+    fields["learn_sigma"] = last[0] == 2 * patch_numbers
   return fields
 
 
-def block_fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
-  """Fields told by the blocks: how many, and how wide their perceptrons."""
-  fields = {"depth": count(shapes, "blocks")}
-  if hidden := shapes.get("blocks.0.mlp.fc1.weight"):
-    fields["mlp_ratio"] = hidden[0] / hidden[1]
+def infer_backbone_fields(shapes: Shapes, model: nn.Module) -> dict[str, Any]:
+  """Infers fields from the embeddings and from the blocks.
+
+  Args:
+    shapes: shapes in the file, by official name.
+    model: the model of the config.
+
+  Returns:
+    The fields of `infer_embedding_fields`, `depth` and, if the file has an MLP,
+    `mlp_ratio`.
+  """
+  fields = infer_embedding_fields(shapes, model)
+  fields["depth"] = count_modules(shapes, "blocks")
+  if (mlp_ratio := infer_mlp_ratio(shapes, "blocks.0")) is not None:
+    fields["mlp_ratio"] = mlp_ratio
   return fields

@@ -1,10 +1,10 @@
-"""Network snapshots of EDM: pickles that carry the source of their classes.
+"""Reads network snapshots of EDM, pickles that contain Python source code.
 
-An object of such a file is stored as the text of the module that defines it,
-the name of the class and the object's attributes; unpickling the usual way
-executes the text. Here the text is passed over. Each tensor holds its storage
-as a legacy `torch.save` stream inside the pickle, a pickle that Python would
-again execute; it is read with a shorter list of names.
+Such a file stores an object as the source code of the module that defines its
+class, the name of the class, and the attributes. Unpickling it with `pickle`
+executes the source code; here it is ignored. Each tensor's storage is a legacy
+`torch.save` stream inside the pickle, which contains pickles that `pickle`
+would also execute. They are read with a shorter list of allowed names.
 """
 
 import dataclasses
@@ -14,86 +14,97 @@ from typing import Any
 import numpy as np
 
 from get_jax.interop.formats.safe_pickle import (
-  Record,
-  Refusal,
+  AllowedGlobals,
+  OpaqueObject,
+  RejectedFileError,
   Stream,
+  quote,
   read_pickle,
-  shown,
 )
 from get_jax.interop.formats.torch_legacy import read_torch_legacy
 from get_jax.interop.formats.torch_tensors import (
-  PLAIN,
-  STORAGES,
-  TENSORS,
+  PLAIN_GLOBALS,
+  STORAGE_GLOBALS,
+  TENSOR_GLOBALS,
   Storage,
 )
 
-_NESTED_LIMIT = 1000
+_MAX_NESTED_OPCODES = 1000
 _MAX_MODULES = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Module:
-  """A network as data.
+class ModuleState:
+  """A network of a snapshot, as data.
 
   Attributes:
-    name: class name, as `EDMPrecond`.
-    options: keyword arguments of its constructor.
+    class_name: name of its class, such as `EDMPrecond`.
+    init_kwargs: keyword arguments of its constructor.
     tensors: parameters and buffers by their official names, in order.
   """
 
-  name: str
-  options: dict[str, Any]
+  class_name: str
+  init_kwargs: dict[str, Any]
   tensors: dict[str, np.ndarray]
 
 
 def read_edm_pickle(data: memoryview, stream: Stream) -> dict[str, Any]:
-  """Reads a snapshot; objects of the networks' classes become `Module`.
+  """Reads a snapshot; networks are returned as `ModuleState`.
 
   Args:
     data: the whole file.
     stream: the same file, at its beginning.
 
   Returns:
-    The dictionary of the file: `ema` and what else was saved beside it.
+    The dictionary of the file: `ema` and the other saved entries.
 
   Raises:
-    Refusal: the file is no snapshot, or hostile.
+    RejectedFileError: the file is not a snapshot, or is unsafe.
   """
-  snapshot = read_pickle(stream, _MEANINGS)
+  snapshot = read_pickle(stream, _ALLOWED_GLOBALS)
   if stream.tell() != len(data):
-    raise Refusal("there are bytes after the end of its pickle")
+    raise RejectedFileError("there are bytes after the end of its pickle")
   if not isinstance(snapshot, dict):
-    raise Refusal("its pickle holds no dictionary, so it is no snapshot of EDM")
-  return {key: _module(value) for key, value in snapshot.items()}
+    raise RejectedFileError(
+      "its pickle does not hold a dictionary, so it is not a snapshot of EDM"
+    )
+  return {key: _to_module_state(value) for key, value in snapshot.items()}
 
 
-def _module(value: Any) -> Any:
-  if not isinstance(value, Record) or not isinstance(value.state, dict):
+def _to_module_state(value: Any) -> Any:
+  if not isinstance(value, OpaqueObject) or not isinstance(value.state, dict):
     return value
-  options = value.state.get("_init_kwargs", {})
-  if not isinstance(options, dict):
-    raise Refusal("its modules have options without names")
-  return Module(value.type, options, _tensors(value))
+  init_kwargs = value.state.get("_init_kwargs", {})
+  if not isinstance(init_kwargs, dict):
+    raise RejectedFileError(
+      "its modules have constructor arguments without names"
+    )
+  return ModuleState(value.class_name, init_kwargs, _tensors(value))
 
 
-def _tensors(module: Record) -> dict[str, np.ndarray]:
-  """Parameters and buffers in the order of torch's `state_dict`."""
-  tensors, pending, seen = {}, [("", module)], 0
+def _tensors(module: OpaqueObject) -> dict[str, np.ndarray]:
+  """Returns parameters and buffers, in the order of PyTorch's `state_dict`."""
+  tensors: dict[str, np.ndarray] = {}
+  pending: list[tuple[str, Any]] = [("", module)]
+  count = 0
   while pending:
-    prefix, record = pending.pop()
-    seen += 1
-    if not isinstance(record, Record) or seen > _MAX_MODULES:
-      raise Refusal(f"its module {shown(prefix)} is none, or contains itself")
-    state = record.state
-    passing = state.get("_non_persistent_buffers_set", ())
+    prefix, current = pending.pop()
+    count += 1
+    if not isinstance(current, OpaqueObject) or count > _MAX_MODULES:
+      raise RejectedFileError(
+        f"its module {quote(prefix)} is not a module, or contains itself"
+      )
+    state = current.state
+    skipped = state.get("_non_persistent_buffers_set", ())
     own = state.get("_parameters", {}) | {
-      k: v for k, v in state.get("_buffers", {}).items() if k not in passing
+      k: v for k, v in state.get("_buffers", {}).items() if k not in skipped
     }
     for name, value in own.items():
       if value is not None:
         if not isinstance(value, np.ndarray):
-          raise Refusal(f"its parameter {shown(prefix + name)} is no tensor")
+          raise RejectedFileError(
+            f"its parameter {quote(prefix + name)} is not a tensor"
+          )
         tensors[prefix + name] = value
     children = state.get("_modules", {}).items()
     pending += [
@@ -104,7 +115,7 @@ def _tensors(module: Record) -> dict[str, np.ndarray]:
   return tensors
 
 
-def _persistent_object(meta: Any) -> Record:
+def _persistent_object(meta: Any) -> OpaqueObject:
   match meta:
     case {
       "type": "class",
@@ -112,34 +123,32 @@ def _persistent_object(meta: Any) -> Record:
       "class_name": str(name),
       "state": state,
     }:
-      return Record(name, state)
-  raise Refusal(
-    "its pickle holds an object that is not stored as version 6 of "
-    "torch_utils.persistence does"
+      return OpaqueObject(name, state)
+  raise RejectedFileError(
+    "its pickle holds an object that is not in the format of "
+    "torch_utils.persistence, version 6"
   )
 
 
 def _storage_from_bytes(raw: Any) -> Storage:
   if not isinstance(raw, bytes):
-    raise Refusal("its pickle holds a storage that is no bytes")
+    raise RejectedFileError("its pickle holds a storage that is not bytes")
   storage = read_torch_legacy(
     memoryview(raw),
     io.BytesIO(raw),
-    dict.fromkeys(STORAGES),
-    _NESTED_LIMIT,
+    STORAGE_GLOBALS,
+    _MAX_NESTED_OPCODES,
   )
   if not isinstance(storage, Storage):
-    raise Refusal("its pickle holds a storage that is something else")
+    raise RejectedFileError("its pickle holds an object that is not a storage")
   return storage
 
 
-_MEANINGS = (
-  PLAIN
-  | TENSORS
-  | {
-    "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
-    "torch.storage._load_from_bytes": _storage_from_bytes,
-    "torch.nn.modules.container.ModuleDict": lambda: Record("ModuleDict"),
-    "dnnlib.util.EasyDict": dict,
-  }
-)
+_ALLOWED_GLOBALS: AllowedGlobals = {
+  **PLAIN_GLOBALS,
+  **TENSOR_GLOBALS,
+  "torch_utils.persistence._reconstruct_persistent_obj": _persistent_object,
+  "torch.storage._load_from_bytes": _storage_from_bytes,
+  "torch.nn.modules.container.ModuleDict": lambda: OpaqueObject("ModuleDict"),
+  "dnnlib.util.EasyDict": dict,
+}

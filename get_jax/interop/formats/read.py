@@ -1,4 +1,4 @@
-"""Any official checkpoint as NumPy arrays, whatever wrote the file."""
+"""Reads official checkpoints of all supported formats as NumPy arrays."""
 
 import mmap
 import os
@@ -12,11 +12,14 @@ import safetensors.numpy
 
 from get_jax.errors import UsageError
 from get_jax.interop.formats import edm_pickle, torch_legacy, torch_zip
-from get_jax.interop.formats import torch_tensors as tensors
-from get_jax.interop.formats.safe_pickle import Refusal, shown
+from get_jax.interop.formats.safe_pickle import (
+  RejectedFileError,
+  quote,
+)
+from get_jax.interop.formats.torch_tensors import TORCH_GLOBALS
 
-# What damaged bytes can raise in the readers.
-_DAMAGE = (
+# Exceptions that the readers raise on damaged files.
+_DAMAGED_FILE_ERRORS = (
   ValueError,
   TypeError,
   LookupError,
@@ -33,42 +36,42 @@ _DAMAGE = (
 def read_checkpoint(path: str | os.PathLike[str]) -> Any:
   """Reads a checkpoint file without executing anything in it.
 
-  The kind of file is told by its first bytes: `torch.save` of any age (.pt,
-  .pth, .bin), safetensors, or a network snapshot of EDM (.pkl). Arrays are
-  views of the file, so reading costs next to no memory.
+  The format is detected from the first bytes of the file: `torch.save` of any
+  version (.pt, .pth, .bin), safetensors, or a network snapshot of EDM (.pkl).
+  Arrays are memory-mapped views of the file, so reading takes little memory.
 
   Args:
     path: the file.
 
   Returns:
-    What was saved, usually a dict of arrays by official name, or of such dicts
-    and other plain data; arrays are read-only and keep their number type
-    (bfloat16 as that of ml_dtypes). An `argparse.Namespace` comes back as
-    `types.SimpleNamespace`, a network of EDM as `edm_pickle.Module`.
+    The saved object: usually a dict of arrays by official name, or a dict of
+    such dicts and other plain data. Arrays are read-only and keep their number
+    type (bfloat16 as `ml_dtypes.bfloat16`). An `argparse.Namespace` is returned
+    as `types.SimpleNamespace`, a network of EDM as `edm_pickle.ModuleState`.
 
   Raises:
-    UsageError: the file is missing, damaged, of another kind, or hostile.
+    UsageError: the file is missing, damaged, in another format, or unsafe.
   """
   path = pathlib.Path(path)
   if not path.is_file():
-    raise UsageError(f"there is no checkpoint file {path}")
+    raise UsageError(f"checkpoint file {path} does not exist")
   if path.stat().st_size == 0:
-    raise UsageError(f"the checkpoint file {path} is empty")
+    raise UsageError(f"checkpoint file {path} is empty")
   with open(path, "rb") as file:
-    # The arrays keep the map alive after the file is closed.
+    # The arrays keep the mapping open after the file is closed.
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
   try:
     return _read(path, mapped)
-  except Refusal as refusal:
+  except RejectedFileError as error:
     raise UsageError(
-      f"the checkpoint file {path} is refused and nothing in it was run: "
-      f"{refusal}"
+      f"checkpoint file {path} is rejected and nothing in it was executed: "
+      f"{error}"
     ) from None
-  except _DAMAGE as damage:
+  except _DAMAGED_FILE_ERRORS as error:
     raise UsageError(
-      f"the checkpoint file {path} is damaged or cut off "
-      f"({type(damage).__name__}: {shown(str(damage))})"
-    ) from damage
+      f"checkpoint file {path} is damaged or truncated "
+      f"({type(error).__name__}: {quote(str(error))})"
+    ) from error
 
 
 def _read(path: pathlib.Path, mapped: mmap.mmap) -> Any:
@@ -76,13 +79,14 @@ def _read(path: pathlib.Path, mapped: mmap.mmap) -> Any:
   if data[:4] == torch_zip.SIGNATURE:
     return torch_zip.read_torch_zip(data, mapped)
   if data[: len(torch_legacy.SIGNATURE)] == torch_legacy.SIGNATURE:
-    return torch_legacy.read_torch_legacy(data, mapped, tensors.TORCH)
-  # Before pickles: the length of a header can begin with their first byte.
+    return torch_legacy.read_torch_legacy(data, mapped, TORCH_GLOBALS)
+  # Tested before pickles: the header length of a safetensors file may begin
+  # with the first byte of a pickle.
   if data[8:9] == b"{":
     return safetensors.numpy.load_file(path)
   if data[:1] == b"\x80":
     return edm_pickle.read_edm_pickle(data, mapped)
-  raise Refusal(
+  raise RejectedFileError(
     f"it begins with {bytes(data[:8])!r}, which is neither a file of "
     "torch.save nor safetensors nor a network snapshot of EDM"
   )

@@ -1,17 +1,17 @@
-"""Rules, transforms and the way a list of names is shortened."""
+"""Name rules, layout transforms and abbreviated lists of names."""
 
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from get_jax.interop import names
-from get_jax.interop.mismatch import misfits
+from get_jax.interop import name_mapping
+from get_jax.interop.mismatch import describe_mismatches
 
 TRANSFORMS = {
-  "same": (names.SAME, 3),
-  "linear": (names.LINEAR, 2),
-  "convolution": (names.CONVOLUTION, 4),
+  "same": (name_mapping.IDENTITY, 3),
+  "linear": (name_mapping.LINEAR, 2),
+  "convolution": (name_mapping.CONVOLUTION, 4),
 }
 
 
@@ -31,7 +31,7 @@ def test_transforms_have_inverses(name, data):
 def test_patch_convolution(width, channels, patch):
   x = np.arange(width * channels * patch**2)
   x = x.reshape(width, channels, patch, patch)
-  transform = names.patch_convolution(patch)
+  transform = name_mapping.patch_convolution(patch)
   kernel = transform.load(x)
   np.testing.assert_array_equal(transform.export(kernel), x)
   image = np.arange(patch * patch * channels).reshape(patch, patch, channels)
@@ -39,14 +39,14 @@ def test_patch_convolution(width, channels, patch):
   np.testing.assert_array_equal(image.reshape(-1) @ kernel, expected)
 
 
-def test_table():
+def test_position_table():
   x = np.arange(6).reshape(1, 2, 3)
-  np.testing.assert_array_equal(names.TABLE.load(x), x[0])
-  np.testing.assert_array_equal(names.TABLE.export(x[0]), x)
+  np.testing.assert_array_equal(name_mapping.POSITION_TABLE.load(x), x[0])
+  np.testing.assert_array_equal(name_mapping.POSITION_TABLE.export(x[0]), x)
 
 
 def test_rules():
-  rule = names.Rule("up.{}.block.{}.conv", "up_{}/block_{}/conv")
+  rule = name_mapping.NameRule("up.{}.block.{}.conv", "up_{}/block_{}/conv")
   assert rule.match("up_3/block_12/conv") == "up.3.block.12.conv"
   assert rule.match("up_3/block_12/conv/kernel") is None
   assert rule.match("up_x/block_12/conv") is None
@@ -55,12 +55,15 @@ def test_rules():
     "a": {"scale": np.zeros(2)},
     "b": np.zeros((4, 5)),
   }
-  rules = [names.Rule("A.{}", "a_{}"), names.Rule("A", "a")]
+  rules = [
+    name_mapping.NameRule("A.{}", "a_{}"),
+    name_mapping.NameRule("A", "a"),
+  ]
   with pytest.raises(KeyError, match="no rule gives b"):
-    names.entries(rules, tree)
-  rules.append(names.Rule("B", "b", names.TABLE))
-  found = names.entries(rules, tree)
-  shapes = {name: entry.shape for name, entry in found.items()}
+    name_mapping.build_mapping(rules, tree)
+  rules.append(name_mapping.NameRule("B", "b", name_mapping.POSITION_TABLE))
+  mapping = name_mapping.build_mapping(rules, tree)
+  shapes = {name: entry.shape for name, entry in mapping.items()}
   assert shapes == {
     "A.7.weight": (3, 2),
     "A.7.bias": (3,),
@@ -69,15 +72,15 @@ def test_rules():
   }
 
 
-def test_lists_of_names_are_shortened():
+def test_lists_of_names_are_abbreviated():
   expected = {f"blocks.{i}.w": (2,) for i in (0, 1, 2, 3, 5, 6, 9)}
   expected |= {f"blocks.{i}.b": (2,) for i in range(8)} | {"pos": (1,)}
-  assert misfits({}, expected) == [
+  assert describe_mismatches({}, expected) == [
     "missing blocks.[0-3,5-6,9].w, blocks.[0-7].b, pos"
   ]
-  surplus = {f"t{chr(97 + i)}": (1,) for i in range(15)}
-  (phrase,) = misfits(surplus, {})
+  unexpected = {f"t{chr(97 + i)}": (1,) for i in range(15)}
+  (phrase,) = describe_mismatches(unexpected, {})
   assert phrase.endswith("tl, and 3 more")
-  assert misfits({"a": (1, 2), "b": (1, 2)}, {"a": (2,), "b": (2,)}) == [
-    "a, b of shape (1, 2) instead of (2,)"
-  ]
+  assert describe_mismatches(
+    {"a": (1, 2), "b": (1, 2)}, {"a": (2,), "b": (2,)}
+  ) == ["a, b of shape (1, 2) instead of (2,)"]
