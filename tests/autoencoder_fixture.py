@@ -1,4 +1,4 @@
-"""An autoencoder on disk that costs nothing."""
+"""A fixture that writes a tiny autoencoder to disk."""
 
 import json
 
@@ -14,9 +14,10 @@ from get_jax.models.parameters import abstract_params
 
 @pytest.fixture(scope="session")
 def tiny_autoencoder(tmp_path_factory):
-  """`write(**fields) -> (folder, model, params)`: random weights, as hubs do.
+  """`write(**fields) -> (folder, model, params)`, with random weights.
 
-  Images are twice as large as latents.
+  The folder has the format of published autoencoders. Images are twice as large
+  as latents.
   """
 
   def write(**fields):

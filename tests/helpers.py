@@ -1,4 +1,4 @@
-"""Small experiments for the tests."""
+"""Tiny experiments, command lines and environments for the tests."""
 
 import os
 import pathlib
@@ -8,7 +8,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# A denoiser of some thousand parameters.
+# A denoiser with a few thousand parameters.
 TINY = {
   "model.hidden_size": 32,
   "model.depth": 1,
@@ -23,10 +23,10 @@ TINY = {
   "evaluation.count": 64,
 }
 
-# For processes that compute little: most of their time is the compiler's.
+# For processes that compute little and spend most of their time compiling.
 UNOPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
-# The whole job of configs/get_digits.py in seconds.
+# Makes the whole job of configs/get_digits.py run in seconds.
 TINY_JOB = {
   "teacher.model.hidden_size": 32,
   "teacher.model.depth": 1,
@@ -51,7 +51,7 @@ TINY_JOB = {
 
 
 def tiny_job(**overrides):
-  """configs/get_digits.py, made tiny; keys with "__" for dots."""
+  """Returns a tiny configs/get_digits.py; in keys "__" stands for a dot."""
   from configs import get_digits
 
   config = get_digits.get_config()
@@ -61,7 +61,7 @@ def tiny_job(**overrides):
 
 
 def tiny_config(**overrides):
-  """configs/dit_digits.py, made tiny; keys with "__" for dots."""
+  """Returns a tiny configs/dit_digits.py; in keys "__" stands for a dot."""
   from configs import dit_digits
 
   config = dit_digits.get_config()
@@ -71,12 +71,12 @@ def tiny_config(**overrides):
 
 
 def arguments(workdir, **overrides) -> list[str]:
-  """The command line of the same."""
+  """Returns the command line of `tiny_config`."""
   return arguments_of("configs/dit_digits.py", workdir, TINY, **overrides)
 
 
 def arguments_of(config, workdir, settings, **overrides) -> list[str]:
-  """A command line of main.py with settings; keys with "__" for dots."""
+  """Returns a command line of main.py; in keys "__" stands for a dot."""
   overrides = {k.replace("__", "."): v for k, v in overrides.items()}
   return [
     sys.executable,
@@ -88,22 +88,22 @@ def arguments_of(config, workdir, settings, **overrides) -> list[str]:
 
 
 def environment(devices: int = 1) -> dict[str, str]:
-  """Environment of a process with so many CPU devices."""
+  """Returns the environment of a process with a number of CPU devices."""
   flags = f"--xla_force_host_platform_device_count={devices}"
   return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 
 def free_port() -> int:
-  """A port of this machine that nobody listens at."""
-  with socket.socket() as found:
-    found.bind(("127.0.0.1", 0))
-    return found.getsockname()[1]
+  """Returns a free port of this machine."""
+  with socket.socket() as listener:
+    listener.bind(("127.0.0.1", 0))
+    return listener.getsockname()[1]
 
 
 def run_main(*args: str, timeout: float = 300) -> subprocess.CompletedProcess:
-  """Runs main.py to its end; the output is kept."""
-  command = args if args and args[0] == sys.executable else ()
-  command = list(command or (sys.executable, "main.py", *args))
+  """Runs main.py, or a whole command line, and captures its output."""
+  is_command = bool(args) and args[0] == sys.executable
+  command = [*args] if is_command else [sys.executable, "main.py", *args]
   return subprocess.run(
     command,
     cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Latent models end in pixels, decoded where they were sampled."""
+"""Samples of latent models are decoded to images on the sampling devices."""
 
 import functools
 import json
@@ -30,7 +30,7 @@ def autoencoder(tiny_autoencoder):
 
 @pytest.fixture(scope="module")
 def trained(autoencoder, tmp_path_factory):
-  """A latent DiT of ten steps, with a decoded preview at the end."""
+  """A latent DiT trained for ten steps, with a decoded preview at the end."""
   config = dit_xl2.get_config("smoke")
   config.autoencoder.weights = str(autoencoder[0])
   config.preview_every = config.num_steps
@@ -63,7 +63,8 @@ def test_samples_are_decoded(autoencoder, trained, capsys):
   assert latents["arr_0"].shape == (8, 8, 8, 4)
   assert latents["arr_0"].dtype == np.float32
   said = capsys.readouterr().out
-  assert "8 latents of SD, not decoded for lack of autoencoder.weights" in said
+  assert "8 latents of SD in " in said
+  assert "not decoded because autoencoder.weights is empty" in said
   assert read(workdir / "results" / "sample.json")["decoder"] is None
 
   sample.run(config, workdir)
@@ -100,7 +101,9 @@ def test_previews_are_decoded(trained):
     assert grid.size == (3 * 34 + 2, 3 * 34 + 2)
 
 
-def test_an_official_checkpoint_to_pixels(autoencoder, trained, tmp_path):
+def test_an_official_checkpoint_is_sampled_and_decoded(
+  autoencoder, trained, tmp_path
+):
   config, workdir = trained
   file, imported = tmp_path / "dit.safetensors", tmp_path / "run"
   convert.run(config, workdir, export=str(file))
@@ -120,7 +123,7 @@ def test_an_official_checkpoint_to_pixels(autoencoder, trained, tmp_path):
   assert np.abs(found["arr_0"].astype(int) - expected["arr_0"]).max() <= 1
 
 
-def test_scores_are_of_pixels(trained, tmp_path, monkeypatch):
+def test_scores_are_computed_on_decoded_images(trained, tmp_path, monkeypatch):
   config, workdir = trained
   config = config.copy_and_resolve_references()
 
@@ -141,7 +144,7 @@ def test_scores_are_of_pixels(trained, tmp_path, monkeypatch):
   assert "digest" in result["protocol"]["decoder"]
   assert result["protocol"]["reference_count"] == 32
 
-  # Without a file the reference are the images that were encoded.
+  # Without a reference file, the encoded images are the reference.
   config.evaluation.reference = ""
   config.latents.data = dict(
     name="synthetic", image_size=16, channels=3, num_classes=10, size=24
@@ -162,44 +165,53 @@ def test_latents_of_other_channels_are_refused(tiny_autoencoder, trained):
     sample.run(config, workdir)
 
 
-def test_an_own_scale_of_the_data_is_undone(autoencoder):
+def test_the_scaling_factor_of_the_data_is_used(autoencoder):
   config = dit_xl2.get_config()
   config.autoencoder.weights = str(autoencoder[0])
-  assert build_decoder(config, 4).model.scaling_factor == 0.18215
+  decoder = build_decoder(config, 4)
+  assert decoder and decoder.model.scaling_factor == 0.18215
   config.data.scaling_factor = 0.23010
-  assert build_decoder(config, 4).model.scaling_factor == 0.23010
+  decoder = build_decoder(config, 4)
+  assert decoder and decoder.model.scaling_factor == 0.23010
 
 
-def test_every_device_decodes_its_own_part(autoencoder):
+def test_every_device_decodes_its_own_shard(autoencoder):
   config = dit_xl2.get_config()
   config.autoencoder.weights = str(autoencoder[0])
   config.autoencoder.batch_size = 2
   decoder = build_decoder(config, 4)
+  assert decoder is not None
   z = np.random.RandomState(0).randn(12, 4, 4, 4).astype(np.float32)
   found = []
   for sizes in ((1, 1, 1), (2, 2, 2)):
     mesh = make_mesh(sizes, jax.devices()[: math.prod(sizes)])
-    whole, split = (
+    replicated, sharded = (
       NamedSharding(mesh, spec) for spec in (PartitionSpec(), BATCH_SPEC)
     )
-    arguments = jax.device_put(decoder.params, whole), jax.device_put(z, split)
+    arguments = (
+      jax.device_put(decoder.params, replicated),
+      jax.device_put(z, sharded),
+    )
     with jax.set_mesh(mesh):
       decode = jax.jit(functools.partial(decoder, mesh=mesh))
       compiled = decode.lower(*arguments).compile()
     found.append(compiled(*arguments))
-    assert not re.search(r"all-(gather|reduce|to-all)", compiled.as_text())
-  assert found[1].sharding.is_equivalent_to(split, 4)
+    text = compiled.as_text()
+    assert text and not re.search(r"all-(gather|reduce|to-all)", text)
+  assert found[1].sharding.is_equivalent_to(sharded, 4)
   np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
-def test_512_pixels_are_decoded_with_the_memory_of_a_part():
+def test_decoding_in_parts_needs_the_memory_of_one_part():
   model = create_autoencoder("SD")
 
   def memory(batch, part):
     z = jax.ShapeDtypeStruct((batch, 64, 64, 4), jnp.float32)
     decode = jax.jit(lambda p, z: decode_in_parts(model, p, z, part))
     compiled = decode.lower(abstract_params(model), z).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
+    analysis = compiled.memory_analysis()
+    assert analysis is not None
+    return analysis.temp_size_in_bytes
 
   one = memory(1, 1)
   assert one < 1 << 30

@@ -1,4 +1,4 @@
-"""Sample i depends on the seed and i alone."""
+"""Sample i depends only on the seed and i."""
 
 import dataclasses
 
@@ -48,17 +48,17 @@ def setting(request):
   return build_generator(config), jax.tree.unflatten(tree, params)
 
 
-def draw(setting, batch_size, devices, indices=range(COUNT), labels=None):
+def sample(setting, batch_size, devices, indices=range(COUNT), labels=None):
   generator, params = setting
   mesh = make_mesh((-1, 1, 1), jax.devices()[:devices])
   key = named_key(5, "sample")
-  maker = ImageSampler(generator, key, batch_size, mesh)
-  return maker.sample(params, np.asarray(indices), labels)
+  image_sampler = ImageSampler(generator, key, batch_size, mesh)
+  return image_sampler.sample(params, np.asarray(indices), labels)
 
 
 @pytest.fixture(scope="module")
 def expected(setting):
-  images, labels = draw(setting, 16, 1)
+  images, labels = sample(setting, 16, 1)
   assert images.shape == (COUNT, 8, 8, 1)
   assert len({image.tobytes() for image in images}) == COUNT
   assert len(set(labels.tolist())) > 3
@@ -69,21 +69,21 @@ def expected(setting):
 def test_neither_batch_size_nor_devices_matter(
   setting, expected, batch_size, devices
 ):
-  images, labels = draw(setting, batch_size, devices)
+  images, labels = sample(setting, batch_size, devices)
   np.testing.assert_array_equal(labels, expected[1])
   np.testing.assert_allclose(images, expected[0], rtol=1e-5, atol=1e-5)
 
 
 def test_samples_are_addressed_by_index_and_label(setting, expected):
-  images, labels = draw(setting, 4, 1, [11, 3], expected[1][[11, 3]])
+  images, labels = sample(setting, 4, 1, [11, 3], expected[1][[11, 3]])
   np.testing.assert_array_equal(labels, expected[1][[11, 3]])
   np.testing.assert_allclose(images, expected[0][[11, 3]], rtol=1e-5, atol=1e-5)
-  other, _ = draw(setting, 4, 1, [11, 3], (labels + 1) % 10)
+  other, _ = sample(setting, 4, 1, [11, 3], (labels + 1) % 10)
   assert np.abs(other - images).max() > 1e-3
 
 
 def test_a_guided_dit_of_250_steps_is_one_program():
-  """DiT-S/8 with one of its blocks, 16 latents."""
+  """DiT-S/8 with a single block, 16 latents."""
   config = dit_s8.get_config()
   config.model.depth, config.guidance.scale = 1, 4.0
   config.guidance.channels = 3
@@ -102,13 +102,13 @@ def test_a_guided_dit_of_250_steps_is_one_program():
   mesh = make_mesh((-1, 1, 1), jax.devices()[:1])
   key = named_key(0, "sample")
   counted = dataclasses.replace(generator, generate=counting)
-  maker = ImageSampler(counted, key, 16, mesh)
-  images, labels = maker.sample(params, np.arange(32))
-  assert generator.nfe == 250
+  image_sampler = ImageSampler(counted, key, 16, mesh)
+  images, labels = image_sampler.sample(params, np.arange(32))
+  assert generator.nfe == 250 and labels is not None
   assert images.shape == (32, 32, 32, 4) and np.isfinite(images).all()
   assert len({image.tobytes() for image in images}) == 32
   assert traces == [(16,)]
-  assert maker._sample_fn._cache_size() == 1
+  assert image_sampler._sample_fn._cache_size() == 1  # type: ignore[attr-defined]
 
   noise = SampleNoise.create(key, np.arange(16))
   program = jax.make_jaxpr(generator.generate)(params, noise, labels[:16])
@@ -126,7 +126,7 @@ def test_guidance_without_a_null_class_is_refused_before_training():
     check_experiment(config)
 
 
-def test_the_null_class_is_no_label_where_there_is_none():
+def test_the_null_class_is_out_of_range_without_a_null_class():
   with pytest.raises(ValueError, match="label 10 is out of range"):
     ClassLabels(10, None).model_inputs(np.array([3, 10]))
   assert ClassLabels(10, 10).model_inputs(np.array([3, 10])).tolist() == [3, 10]
@@ -134,4 +134,4 @@ def test_the_null_class_is_no_label_where_there_is_none():
 
 def test_labels_out_of_range_are_refused(setting):
   with pytest.raises(ValueError, match="label 11 is out of range"):
-    draw(setting, 4, 1, [0], np.array([11]))
+    sample(setting, 4, 1, [0], np.array([11]))

@@ -1,4 +1,4 @@
-"""Pictures of samples."""
+"""Grids of images."""
 
 import numpy as np
 import pytest

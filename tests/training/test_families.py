@@ -1,4 +1,4 @@
-"""Every family trains on every mesh as on one device, and moves little."""
+"""Every family trains on every mesh as on one device, with few collectives."""
 
 import functools
 import math
@@ -40,7 +40,7 @@ MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2))
 
 
 def small(name, **fields):
-  """The trial run of a family with arrays large enough to be split."""
+  """The smoke config of a family, with arrays large enough to be sharded."""
   config = FAMILIES[name].get_config("smoke")
   config.log_every = 1
   with config.unlocked():
@@ -48,13 +48,13 @@ def small(name, **fields):
       config.model.hidden_size = 64
     config.model.update(fields)
     if config.augmentation:
-      # Its program is larger than the network's.
+      # The augmentation's program is larger than the network's.
       config.augmentation, config.model.augment_dim = {}, 0
   return config
 
 
 class Run:
-  """The compiled step of an experiment on a mesh, from the same start."""
+  """The compiled step of an experiment on a mesh."""
 
   def __init__(self, config, sizes):
     devices = jax.devices()[: int(np.prod(sizes))]
@@ -65,27 +65,27 @@ class Run:
     self.training_step = build_training_step(config, model, self.batch, seed)
     key = self.training_step.init_key
     self.shapes = jax.eval_shape(self.training_step.init_state, key)
-    self.placing = state_sharding(self.shapes, self.mesh)
+    self.state_shardings = state_sharding(self.shapes, self.mesh)
     step = fast_compile_jit(
       self.training_step.step,
-      in_shardings=(self.placing, batch_sharding(self.mesh)),
-      out_shardings=(self.placing, None),
+      in_shardings=(self.state_shardings, batch_sharding(self.mesh)),
+      out_shardings=(self.state_shardings, None),
     )
     with jax.set_mesh(self.mesh):
       self.step = step.lower(self.shapes, self.batch).compile()
 
   def losses(self, start, batches):
-    state = jax.device_put(start, self.placing)
-    place = batch_sharding(self.mesh)
+    state = jax.device_put(start, self.state_shardings)
+    sharding = batch_sharding(self.mesh)
     for batch in batches:
-      state, _ = self.step(state, jax.device_put(batch, place))
+      state, _ = self.step(state, jax.device_put(batch, sharding))
       yield np.asarray(state.window["loss"])
     assert int(state.bad_step) == -1
 
 
 @functools.cache
-def alone(name):
-  """Start, batches and losses on one device."""
+def one_device(name):
+  """Initial state, batches and losses on one device."""
   run = Run(small(name), (1, 1, 1))
   rng = np.random.default_rng(0)
 
@@ -95,14 +95,15 @@ def alone(name):
     return rng.integers(0, 10, shape.shape).astype(shape.dtype)
 
   start = jax.tree.map(
-    np.asarray, fast_compile_jit(run.training_step.init_state)(run.training_step.init_key)
+    np.asarray,
+    fast_compile_jit(run.training_step.init_state)(run.training_step.init_key),
   )
   batches = [jax.tree.map(record, run.batch) for _ in range(STEPS)]
   return start, batches, list(run.losses(start, batches))
 
 
 def collectives(text):
-  """Kinds and results' sizes of the collectives in a compiled program."""
+  """Kinds and result sizes of the collectives in a compiled program."""
   kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
   found = re.findall(rf"= (.*) ({kinds})(?:-start)?\(", text)
   return [
@@ -115,7 +116,7 @@ def collectives(text):
 @pytest.mark.parametrize("sizes", MESHES, ids=str)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_losses_agree_with_one_device(name, sizes):
-  start, batches, expected = alone(name)
+  start, batches, expected = one_device(name)
   run = Run(small(name), sizes)
   losses = list(run.losses(start, batches))
   np.testing.assert_allclose(losses, expected, rtol=1e-5)
@@ -123,41 +124,41 @@ def test_losses_agree_with_one_device(name, sizes):
   found = collectives(run.step.as_text())
   assert {kind for kind, _ in found} == {"all-gather", "all-reduce"}
   if sizes[2] == 1:
-    # Parameters are gathered and nothing else: no activations.
+    # Only parameters are gathered, no activations.
     params = {leaf.size for leaf in jax.tree.leaves(run.shapes.params)}
     assert {size for kind, size in found if kind == "all-gather"} <= params
 
 
 @pytest.mark.parametrize("name", ["DiT", "U-ViT", "GET"])
-def test_the_state_of_a_published_network_is_spread(name):
-  """Nothing but small arrays is on every device."""
+def test_the_state_of_a_published_network_is_sharded(name):
+  """Only small arrays are replicated."""
   config = FAMILIES[name].get_config()
   model = build_model(config)
   optimizer = create_optimizer(config.optimizer, config.num_steps)
   make = make_init_state(build_init(model), (), optimizer)
   shapes = jax.eval_shape(make, jax.random.key(0))
 
-  def bytes_of(tree, placing=None):
-    if placing is not None:
+  def bytes_of(tree, shardings=None):
+    if shardings is not None:
       tree = jax.tree.map(
         lambda x, p: jax.ShapeDtypeStruct(p.shard_shape(x.shape), x.dtype),
         tree,
-        placing,
+        shardings,
       )
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
   whole = bytes_of(shapes)
   for sizes, expected in (((1, 8, 1), 1), ((8, 1, 1), 3 / 4 + 8 / 4)):
-    placing = state_sharding(shapes, make_mesh(sizes))
-    share = bytes_of(shapes, placing) / (whole / 8)
+    shardings = state_sharding(shapes, make_mesh(sizes))
+    share = bytes_of(shapes, shardings) / (whole / 8)
     assert expected <= share <= 1.1 * expected
 
 
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 2, 2)], ids=str)
 @pytest.mark.parametrize("name", ["DiT", "GET"])
-def test_accumulation_changes_no_draw(name, sizes):
-  """The same losses and gradients from a batch in parts."""
-  start, batches, expected = alone(name)
+def test_accumulation_uses_the_same_random_values(name, sizes):
+  """The same losses and gradients from microbatches."""
+  start, batches, expected = one_device(name)
   config = small(name)
   config.accumulation = 2 if sizes[0] > 1 else 4
   run = Run(config, sizes)

@@ -1,4 +1,4 @@
-"""The same run on one device and on meshes of eight."""
+"""The same run on one device and on meshes of eight devices."""
 
 import jax
 import numpy as np
@@ -61,34 +61,36 @@ def test_losses_agree_with_one_device(parts, alone, tmp_path, sizes):
   _, fsdp, tensor = sizes
   params = state.params["blocks_0"]
   shapes = {
-    name: params[room][name]["kernel"].addressable_shards[0].data.shape
-    for room, name in (("attn", "qkv"), ("mlp", "fc2"))
+    name: params[module][name]["kernel"].addressable_shards[0].data.shape
+    for module, name in (("attn", "qkv"), ("mlp", "fc2"))
   }
   assert shapes["qkv"][0] * shapes["qkv"][1] == 64 * 192 // (fsdp * tensor)
   assert shapes["qkv"][1] == 192 // (tensor if tensor > 1 else fsdp)
   assert shapes["fc2"][0] * shapes["fc2"][1] == 256 * 64 // (fsdp * tensor)
-  # What only the update needs is split over all devices.
+  # Arrays that only the update uses are sharded over all devices.
   for copy in (state.ema, state.opt_state[0].mu, state.opt_state[0].nu):
     kernel = copy["blocks_0"]["attn"]["qkv"]["kernel"]
     assert kernel.addressable_shards[0].data.size == 64 * 192 // 8
 
 
 def test_checkpoints_move_between_meshes(parts, alone, tmp_path):
-  """8 devices -> 1 -> 8, five steps in all, as one device alone."""
+  """8 devices -> 1 -> 8, five steps in total; same losses as one device."""
   train(parts, tmp_path, (2, 2, 2), 2)
   train(parts, tmp_path, (1, 1, 1), 4)
   _, losses = train(parts, tmp_path, (2, 2, 2), 5)
   np.testing.assert_allclose(losses, alone[1], rtol=1e-5)
-  for mine, other in zip(
+  for array, other in zip(
     jax.tree.leaves(load_params(tmp_path)),
     jax.tree.leaves(load_params(alone[0])),
     strict=True,
   ):
-    assert mine.dtype == np.float32
-    assert mine.shape == other.shape
+    assert array.dtype == np.float32
+    assert array.shape == other.shape
 
 
-def test_a_flipped_bit_is_found_and_the_last_good_one_taken(parts, tmp_path):
+def test_a_flipped_bit_is_detected_and_the_last_valid_checkpoint_restored(
+  parts, tmp_path
+):
   fresh, _, _ = parts
   state = fresh(mesh_of((1, 1, 1)))
   directory = tmp_path / "checkpoints"
@@ -106,7 +108,7 @@ def test_a_flipped_bit_is_found_and_the_last_good_one_taken(parts, tmp_path):
   assert (directory / "3.damaged").is_dir()
 
 
-def test_a_dimension_that_does_not_fit_is_named(caplog):
+def test_an_indivisible_array_is_listed_in_the_log(caplog):
   params = {
     f"blocks_{i}": {"qkv": {"kernel": np.zeros((63, 129))}} for i in range(3)
   }
@@ -115,12 +117,16 @@ def test_a_dimension_that_does_not_fit_is_named(caplog):
   assert {p.spec for p in jax.tree.leaves(placed)} == {
     PartitionSpec(None, None)
   }
-  for axis, room in (("tensor", "params"), ("fsdp", "params"), ("data", "ema")):
+  for axis, field in (
+    ("tensor", "params"),
+    ("fsdp", "params"),
+    ("data", "ema"),
+  ):
     (line,) = (m for m in caplog.messages if m.startswith(f"{axis}=2 "))
-    assert f"{room}/blocks_*/qkv/kernel (63, 129) (x3)" in line
+    assert f"{field}/blocks_*/qkv/kernel (63, 129) (x3)" in line
 
 
-def test_axes_take_the_largest_dimension_that_is_left():
+def test_axes_shard_the_largest_remaining_dimension():
   sizes = dict(data=2, fsdp=4, tensor=2)
 
   def split(*args):
@@ -139,7 +145,7 @@ def test_axes_take_the_largest_dimension_that_is_left():
   assert split("a/fc1/bias", (8,), sizes, both) == ()
 
 
-def test_meshes_that_do_not_fit_are_refused():
+def test_invalid_meshes_are_rejected():
   with pytest.raises(ValueError, match="does not fit 8 devices"):
     sharding.make_mesh((3, 1, 1))
   assert sharding.make_mesh((-1, 2, 2)).shape["data"] == 2

@@ -1,4 +1,4 @@
-"""A loss that is not finite stops the run, and is never saved."""
+"""A non-finite loss or gradient stops the run and is never saved."""
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ def test_nan_stops_with_step_and_last_good_checkpoint(tmp_path, where):
 
   def loss(params, batch, key):
     del key
-    # w grows by 0.1 a step; beyond 0.75 the logarithm is not a number, and
-    # at 0.75 the square root of what is cut off at 0 has no derivative.
+    # w grows by 0.1 per step. Beyond 0.75 the logarithm is NaN, and the
+    # gradient of the square root at the lower bound 0 is infinite.
     rest = 0.75 - params["w"]
     bad = jnp.log(rest) if where == "loss" else jnp.sqrt(jnp.maximum(rest, 0))
     return 0 * bad - params["w"] * batch["image"].mean(), {}
@@ -32,7 +32,11 @@ def test_nan_stops_with_step_and_last_good_checkpoint(tmp_path, where):
   make = make_init_state(lambda key: {"w": jnp.zeros(())}, (), optimizer)
   state = create_state(make, jax.random.key(0), mesh)
   step = make_train_step(
-    loss, optimizer, lambda step: 0.5, jax.random.key(0), log_every=2
+    loss,
+    optimizer,
+    lambda step: jnp.float32(0.5),
+    jax.random.key(0),
+    log_every=2,
   )
   schedule = Schedule(20, log_every=2, checkpoint_every=3)
   pipeline = Pipeline(source, 4, 0)

@@ -1,4 +1,4 @@
-"""Products in bfloat16: every family learns, and its state stays float32."""
+"""Training in bfloat16: every family learns, and its state stays float32."""
 
 import importlib
 
@@ -27,8 +27,8 @@ EXPERIMENTS = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def careless_compiler():
-  """Each program here runs once or twice."""
+def disable_most_optimizations():
+  """Each program here runs once or twice, so compilation dominates."""
   option = "jax_disable_most_optimizations"
   jax.config.update(option, True)
   yield
@@ -39,7 +39,7 @@ def careless_compiler():
 def test_two_steps_in_bfloat16(name):
   config = importlib.import_module(f"configs.{name}").get_config("smoke")
   config.log_every, config.optimizer.warmup_steps = 100, 0.0
-  config.augmentation = {}  # takes no part in it, and long to compile
+  config.augmentation = {}  # not tested here, and slow to compile
   assert config.model.dtype == "float32"
   single = build_model(config)
   config.model.dtype = "bfloat16"
@@ -52,7 +52,7 @@ def test_two_steps_in_bfloat16(name):
     else rng.standard_normal(x.shape, np.float32)
     for key, x in shapes.items()
   }
-  # Networks as published start at an output of 0, whatever the precision.
+  # With the published initialization the output is 0 in any precision.
   params = jax.tree.map(
     lambda a: 0.1 * rng.standard_normal(a.shape, np.float32),
     abstract_params(model),

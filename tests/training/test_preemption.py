@@ -1,4 +1,4 @@
-"""The first signal is a request, the second an order."""
+"""The first signal requests a stop, the second stops immediately."""
 
 import signal
 
@@ -12,7 +12,7 @@ from get_jax.training.preemption import (
 )
 
 
-def test_the_first_signal_is_noted_and_the_second_acts(capfd):
+def test_the_second_signal_acts_immediately(capfd):
   before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
   with (
     pytest.raises(KeyboardInterrupt),
@@ -22,7 +22,9 @@ def test_the_first_signal_is_noted_and_the_second_acts(capfd):
     signal.raise_signal(signal.SIGINT)
     assert stop_requested("step 2")
     signal.raise_signal(signal.SIGINT)
-  assert "SIGINT: stopping as soon as the work is saved" in capfd.readouterr().err
+  assert (
+    "SIGINT: stopping as soon as the work is saved" in capfd.readouterr().err
+  )
   after = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
   assert after == before
   with handle_stop_signals() as stop_requested:
@@ -38,7 +40,7 @@ def test_a_signal_between_two_loops_stops_the_second():
       assert stop_requested("other")
 
 
-def test_items_end_where_a_signal_comes():
+def test_interruptible_stops_after_a_signal():
   taken = []
   with pytest.raises(Stopped, match="reading stopped after 3 batches"):
     with handle_stop_signals(), independent_progress():

@@ -1,4 +1,4 @@
-"""What processes tell each other, with threads and a dictionary for them."""
+"""Coordination of processes, simulated with threads and a shared dictionary."""
 
 import threading
 import time
@@ -8,14 +8,14 @@ import pytest
 from get_jax.errors import UsageError
 from get_jax.training import processes
 
-# An end is a SystemExit in the thread that noticed.
+# An exit is a SystemExit in the thread that detected the failure.
 pytestmark = pytest.mark.filterwarnings(
   "ignore::pytest.PytestUnhandledThreadExceptionWarning"
 )
 
 
 class Store:
-  """JAX's key-value store, as far as it is used."""
+  """The used part of JAX's key-value store."""
 
   def __init__(self):
     self.values, self.lock = {}, threading.Lock()
@@ -36,37 +36,37 @@ class Store:
         if key in self.values:
           return self.values[key]
       time.sleep(0.01)
-    raise AssertionError(f"nobody set {key}")
+    raise AssertionError(f"{key} was not set")
 
 
 @pytest.fixture
 def group(monkeypatch):
-  """`start(count, stuck_after) -> (groups, ends)`, with quick hearts."""
+  """`start(count, stuck_after) -> (groups, messages, exited)`."""
   monkeypatch.setattr(processes, "HEARTBEAT_INTERVAL", 0.05)
-  groups, ends, told = [], [], threading.Event()
+  groups: list[processes.ProcessGroup] = []
+  messages: list[str] = []
+  exited = threading.Event()
 
-  def end(code):
-    ends.append(code)
-    told.set()
+  def exit_thread(code):
+    exited.set()
     raise SystemExit(code)
 
-  sentences = []
-  monkeypatch.setattr(processes, "_exit", end)
-  monkeypatch.setattr(processes, "_print_error", sentences.append)
+  monkeypatch.setattr(processes, "_exit", exit_thread)
+  monkeypatch.setattr(processes, "_print_error", messages.append)
 
   def start(count, stuck_after=900.0):
     store = Store()
     for index in range(count):
       groups.append(processes.ProcessGroup(store, index, count, stuck_after))
-    return groups, sentences, told
+    return groups, messages, exited
 
   yield start
   for each in groups:
     each.close()
 
 
-def together(groups, work):
-  """The results of `work(group)`, run by all at once."""
+def run_in_threads(groups, work):
+  """The results of `work(group)`, run in one thread per group."""
   results = {}
 
   def run(each):
@@ -80,29 +80,29 @@ def together(groups, work):
   return [results[each.index] for each in groups]
 
 
-def test_the_first_decides_and_all_share(group):
+def test_run_on_main_and_allgather(group):
   groups, _, _ = group(3)
-  asked = []
+  called = []
 
   def work(each):
-    def choose():
-      asked.append(each.index)
+    def fn():
+      called.append(each.index)
       return {"steps": [1, 2]}
 
-    def refuse():
+    def fail():
       raise UsageError("no such folder")
 
-    found = each.run_on_main(choose), each.allgather(f"word {each.index}")
+    results = each.run_on_main(fn), each.allgather(f"text {each.index}")
     with pytest.raises(UsageError, match="no such folder"):
-      each.run_on_main(refuse)
-    return found
+      each.run_on_main(fail)
+    return results
 
-  words = ["word 0", "word 1", "word 2"]
-  assert together(groups, work) == [({"steps": [1, 2]}, words)] * 3
-  assert asked == [0]
+  texts = ["text 0", "text 1", "text 2"]
+  assert run_in_threads(groups, work) == [({"steps": [1, 2]}, texts)] * 3
+  assert called == [0]
 
 
-def test_all_stop_at_the_same_moment(group):
+def test_all_stop_at_the_same_synchronization_point(group):
   groups, _, _ = group(3)
   paces = (0.001, 0.003, 0.01)
 
@@ -115,12 +115,12 @@ def test_all_stop_at_the_same_moment(group):
       time.sleep(paces[each.index])
     return None
 
-  first, *others = together(groups, work)
+  first, *others = run_in_threads(groups, work)
   assert first is not None and first > 20
   assert others == [first] * 2
 
 
-def test_apart_each_stops_at_its_next_moment(group):
+def test_independent_processes_stop_at_their_next_check(group):
   groups, _, _ = group(2)
   groups[1].request_stop()
   assert groups[1].should_stop_independently("shard 3")
@@ -129,54 +129,54 @@ def test_apart_each_stops_at_its_next_moment(group):
       break
     time.sleep(0.05)
   else:
-    raise AssertionError("it never heard")
+    raise AssertionError("the request did not arrive")
 
 
-def test_a_stuck_process_is_named_with_its_place(group):
-  groups, sentences, told = group(3, stuck_after=2.0)
+def test_a_stuck_process_is_reported_with_its_location(group):
+  groups, messages, exited = group(3, stuck_after=2.0)
   for step in range(3):
     for each in groups:
       assert not each.should_stop(f"step {step}")
   for each in groups[:2]:
     each.should_stop("step 3")
-  assert told.wait(60)
-  assert sentences[0].startswith("process 2 is stuck: no progress for ")
-  assert sentences[0].endswith("it is at: step 2")
+  assert exited.wait(60)
+  assert messages[0].startswith("process 2 is stuck: no progress for ")
+  assert messages[0].endswith("it is at: step 2")
 
 
-def test_who_waits_for_a_long_work_of_one_is_not_stuck(group):
-  groups, sentences, told = group(2, stuck_after=2.0)
+def test_a_process_that_waits_for_another_is_not_stuck(group):
+  groups, messages, exited = group(2, stuck_after=2.0)
   waiting = threading.Thread(target=groups[1].allgather, daemon=True)
   waiting.start()
   for batch in range(40):
     groups[0].should_stop_independently(f"batch {batch}")
     time.sleep(0.1)
-  assert not told.is_set() and not sentences
+  assert not exited.is_set() and not messages
   groups[0].allgather()
   waiting.join(60)
   assert not waiting.is_alive()
 
 
-def test_a_silent_process_is_named_with_its_place(group):
-  groups, sentences, told = group(2, stuck_after=1.0)
+def test_a_process_without_heartbeat_is_reported_with_its_location(group):
+  groups, messages, exited = group(2, stuck_after=1.0)
   for each in groups:
     each.should_stop("step 7")
   time.sleep(0.5)
-  # Its threads end without a farewell.
+  # Its threads end without announcing a regular exit.
   groups[1]._exchange = lambda: None
   groups[1]._closing = True
-  assert told.wait(60)
-  assert sentences[0].startswith("process 1 is lost: no heartbeat for ")
-  assert sentences[0].endswith("it was last at: step 7")
+  assert exited.wait(60)
+  assert messages[0].startswith("process 1 is lost: no heartbeat for ")
+  assert messages[0].endswith("it was last at: step 7")
 
 
-def test_the_reason_of_one_ends_the_others(group):
-  groups, sentences, told = group(2)
+def test_abort_of_one_process_ends_the_others(group):
+  groups, messages, exited = group(2)
   with pytest.raises(SystemExit):
     groups[1].abort(2, "process 1: the disk is full")
   for _ in range(200):
-    if sentences:
+    if messages:
       break
     time.sleep(0.05)
-  assert sentences == ["process 1: the disk is full"]
-  assert told.is_set()
+  assert messages == ["process 1: the disk is full"]
+  assert exited.is_set()

@@ -1,4 +1,4 @@
-"""Figures of speed in the metric lines, and traces of steps."""
+"""Performance metrics in the metric lines, and traces of steps."""
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +24,12 @@ from get_jax.training.step import make_train_step
 
 @pytest.fixture
 def clock(monkeypatch):
-  """A clock that only moves by hand."""
+  """A clock that only advances when the test says so."""
 
   class Clock:
     now = 100.0
 
-    def pass_by(self, seconds):
+    def advance(self, seconds):
       self.now += seconds
 
   clock = Clock()
@@ -37,46 +37,48 @@ def clock(monkeypatch):
   return clock
 
 
-def test_figures_of_an_interval(clock):
+def test_metrics_of_an_interval(clock):
   def batches():
     for _ in range(6):
-      clock.pass_by(1.0)
+      clock.advance(1.0)
       yield None
 
-  measured = PerformanceMetrics(batch_size=8, flops_per_step=10**9, peak_flops=2e9)
+  measured = PerformanceMetrics(
+    batch_size=8, flops_per_step=10**9, peak_flops=2e9
+  )
   for step, _ in enumerate(measured.time_batches(batches()), 1):
-    clock.pass_by(3.0)
+    clock.advance(3.0)
     if step % 3 == 0:
-      figures = measured.read()
-      assert figures["images_per_second"] == 3 * 8 / 12
-      assert figures["input_wait_share"] == 3 / 12
-      assert figures["model_flops_utilization"] == 3 * 1e9 / 12 / 2e9
-      assert "compile_seconds" not in figures
+      metrics = measured.read()
+      assert metrics["images_per_second"] == 3 * 8 / 12
+      assert metrics["input_wait_share"] == 3 / 12
+      assert metrics["model_flops_utilization"] == 3 * 1e9 / 12 / 2e9
+      assert "compile_seconds" not in metrics
 
 
-def test_compiling_is_told_once_and_not_counted(clock):
+def test_compilation_is_reported_once_and_not_in_the_interval(clock):
   class Lowering:
     def lower(self, *args):
-      clock.pass_by(50.0)
+      clock.advance(50.0)
       return self
 
     def compile(self):
-      clock.pass_by(5.0)
+      clock.advance(5.0)
       return "program"
 
   measured = PerformanceMetrics(batch_size=4)
   for _ in measured.time_batches([None]):
     assert measured.compile(Lowering()) == "program"
-    clock.pass_by(2.0)
-  figures = measured.read()
-  assert figures["compile_seconds"] == 55
-  assert figures["images_per_second"] == 4 / 2
-  assert "model_flops_utilization" not in figures
-  clock.pass_by(1.0)
+    clock.advance(2.0)
+  metrics = measured.read()
+  assert metrics["compile_seconds"] == 55
+  assert metrics["images_per_second"] == 4 / 2
+  assert "model_flops_utilization" not in metrics
+  clock.advance(1.0)
   assert "compile_seconds" not in measured.read()
 
 
-def test_memory_is_of_the_devices_where_they_say_it(monkeypatch):
+def test_memory_of_devices_is_preferred_to_that_of_the_process(monkeypatch):
   class Device:
     def __init__(self, peak):
       self.peak = peak
@@ -93,15 +95,15 @@ def test_memory_is_of_the_devices_where_they_say_it(monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["5", "7:6", "0:3", "a:b", "1:2:3", ""])
-def test_a_profile_needs_two_steps(text):
+def test_a_profile_needs_two_ascending_steps(text):
   with pytest.raises(UsageError, match="--profile is .*such as 100:105"):
     Profile.parse(text)
   assert Profile.parse("3:5") == Profile(3, 5)
 
 
 @pytest.mark.parametrize("stop", [3, 9])
-def test_a_run_leaves_figures_and_a_trace(tmp_path, stop):
-  """Also where the run ends before the trace does."""
+def test_a_run_writes_metrics_and_a_trace(tmp_path, stop):
+  """Also if the run ends before the trace."""
 
   def loss(params, batch, key):
     del key
@@ -111,7 +113,11 @@ def test_a_run_leaves_figures_and_a_trace(tmp_path, stop):
   optimizer = optax.sgd(0.1)
   make = make_init_state(lambda key: {"w": jnp.zeros(())}, (), optimizer)
   step = make_train_step(
-    loss, optimizer, lambda step: 0.5, jax.random.key(0), log_every=2
+    loss,
+    optimizer,
+    lambda step: jnp.float32(0.5),
+    jax.random.key(0),
+    log_every=2,
   )
   source = ArraySource({"image": np.ones((4, 1), np.float32)}, None, "ones")
   fit(
@@ -125,12 +131,12 @@ def test_a_run_leaves_figures_and_a_trace(tmp_path, stop):
   )
   assert list((tmp_path / "profile").rglob("*.xplane.pb"))
   first, last = read_metrics(tmp_path)
-  learnt = {"step", "loss", "grad_norm"}
-  assert first.keys() - learnt == {
+  training_keys = {"step", "loss", "grad_norm"}
+  assert first.keys() - training_keys == {
     "images_per_second",
     "input_wait_share",
     "host_peak_gib",
     "compile_seconds",
   }
-  assert first.keys() - learnt <= set(PERFORMANCE_KEYS)
+  assert first.keys() - training_keys <= set(PERFORMANCE_KEYS)
   assert last.keys() == first.keys() - {"compile_seconds"}

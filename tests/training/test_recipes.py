@@ -1,4 +1,4 @@
-"""What optimisers and averages of the papers' recipes do, step by step."""
+"""Optimizers and EMA schedules of the papers' recipes, step by step."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +23,7 @@ def test_edm_warms_up_over_ten_million_images(module):
   assert float(rate(0)) == 0
 
 
-def test_edm_average_copies_first_and_then_slows_down():
+def test_edm_ema_copies_first_and_then_slows_down():
   config = edm_cifar10_vp.get_config()
   decay = create_ema(config.ema, config.batch_size)
   assert float(decay(jnp.int32(0))) == 0
@@ -63,7 +63,7 @@ def test_a_loss_times_100_is_adam_with_an_eps_over_100():
   assert (np.abs(found / plain)[:2] > 1.2).all()
 
 
-def test_nonfinite_gradients_are_replaced_where_asked():
+def test_nonfinite_gradients_are_replaced_if_configured():
   config = edm_cifar10_vp.get_config().optimizer
   gradient = {"w": jnp.array([np.nan, np.inf, -np.inf, 2.0])}
   plain = {"w": jnp.array([0.0, 1e5, -1e5, 2.0])}

@@ -1,4 +1,4 @@
-"""kill -9 at any moment, run again: bit for bit the uninterrupted run."""
+"""A run resumed after kill -9 is bit-identical to an uninterrupted one."""
 
 import json
 import signal
@@ -70,14 +70,14 @@ def start(workdir):
 
 
 def wait_for_step(workdir, process, step):
-  """Until the metrics or the checkpoints show that `step` is reached."""
+  """Waits until the metrics or the checkpoints show that `step` is reached."""
   for _ in range(12_000):
     if any(r["step"] >= step for r in read_metrics(workdir)):
       return
     if (latest_step(workdir) or 0) >= step or process.poll() is not None:
       return
     time.sleep(0.01)
-  raise AssertionError("the run did not get going")
+  raise AssertionError("the run did not make progress")
 
 
 def test_kill_and_resume_is_bitwise(uninterrupted, tmp_path):
@@ -86,7 +86,7 @@ def test_kill_and_resume_is_bitwise(uninterrupted, tmp_path):
   process.kill()
   process.wait()
   assert process.returncode == -signal.SIGKILL
-  # What a writer killed in mid-save leaves behind.
+  # Remains of a process that was killed while it was saving.
   (tmp_path / "checkpoints" / "35.orbax-checkpoint-tmp-1").mkdir()
   (tmp_path / "checkpoints" / "36").mkdir()
   with (tmp_path / "metrics.jsonl").open("a") as file:
@@ -99,7 +99,7 @@ def test_kill_and_resume_is_bitwise(uninterrupted, tmp_path):
   assert_same_run(uninterrupted, tmp_path)
 
 
-def test_sigterm_saves_and_says_so(uninterrupted, tmp_path):
+def test_sigterm_saves_and_exits_with_75(uninterrupted, tmp_path):
   process = start(tmp_path)
   wait_for_step(tmp_path, process, 7)
   process.send_signal(signal.SIGTERM)
@@ -111,7 +111,7 @@ def test_sigterm_saves_and_says_so(uninterrupted, tmp_path):
   assert_same_run(uninterrupted, tmp_path)
 
 
-def test_a_finished_run_is_left_alone(uninterrupted):
+def test_a_finished_run_is_unchanged(uninterrupted):
   before = (uninterrupted / "metrics.jsonl").read_bytes()
   done = run_main(*arguments(uninterrupted))
   assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""Which config may enter which folder."""
+"""Which configs may open an existing workdir."""
 
 import json
 
@@ -10,7 +10,7 @@ from get_jax.training.workdir import locked, open_workdir
 from tests.helpers import tiny_config
 
 
-def test_a_refused_start_leaves_the_folder_free(tmp_path):
+def test_a_workdir_with_only_a_config_can_be_reused(tmp_path):
   open_workdir(tmp_path, tiny_config(seed=1))
   open_workdir(tmp_path, tiny_config(seed=2))
   found = json.loads((tmp_path / "config.json").read_text("utf-8"))
@@ -24,7 +24,7 @@ def test_a_refused_start_leaves_the_folder_free(tmp_path):
     open_workdir(tmp_path, tiny_config(seed=3))
 
 
-def test_two_makers_of_pairs_in_one_folder(tmp_path):
+def test_two_writers_of_pairs_in_one_workdir(tmp_path):
   config = get_digits.get_config()
   open_workdir(tmp_path, config)
   with locked(tmp_path):
@@ -32,7 +32,7 @@ def test_two_makers_of_pairs_in_one_folder(tmp_path):
       pairs.run(config, tmp_path)
 
 
-def test_what_may_change_between_visits(tmp_path):
+def test_settings_that_may_change_on_resume(tmp_path):
   config = get_digits.get_config()
   open_workdir(tmp_path, config)
   (tmp_path / "metrics.jsonl").write_text("")
