@@ -8,7 +8,7 @@ from timing import Scale, medians, take_turns, utilisation
 from get_jax.autoencoder import create_autoencoder
 from get_jax.diffusion import SampleNoise, create_process, create_sampler
 from get_jax.models import create_model
-from get_jax.models.counting import measure, multiply_adds
+from get_jax.models.counting import model_size, multiply_adds
 from get_jax.models.parameters import init_params
 
 
@@ -30,10 +30,10 @@ def pairs(scale: Scale) -> list[dict]:
       lambda x, t: model.apply({"params": params}, x, t), noise, (32, 32, 3)
     )
 
-  noise = SampleNoise.of(jax.random.key(0), np.arange(batch))
+  noise = SampleNoise.create(jax.random.key(0), np.arange(batch))
   runs = take_turns({"ours": lambda: sample(params, noise)}, scale.repeats)
   seconds = medians(runs)["ours"]
-  flops = 2 * measure(model).macs * sampler.evaluations * batch
+  flops = 2 * model_size(model).macs * sampler.evaluations * batch
   return [
     {
       "network": "DDPM++-32" + "".join(f", {k}={v}" for k, v in fields.items()),

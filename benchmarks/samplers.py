@@ -63,7 +63,7 @@ def ideal_network(process):
     if hasattr(process, "denoiser"):
       c = process.coefficients(process.sigma_of(t))
       rest, out, inside = (
-        a[:, None, None, None] for a in (c.rest, c.out, c.inside)
+        a[:, None, None, None] for a in (c.one_minus_c_skip, c.c_out, c.c_in)
       )
       x = x / inside
       return (rest * x - sigma * noise_at(x, 1.0, sigma)) / out
@@ -104,7 +104,7 @@ def first_ratio(process, sampler):
 
 def quality():
   """Errors of every sampler by number of evaluations."""
-  noise = SampleNoise.of(jax.random.key(0), np.arange(64))
+  noise = SampleNoise.create(jax.random.key(0), np.arange(64))
   shape = (1, 1, 16)
   rows = {}
   for case, (process, name, settings) in CASES.items():
@@ -124,7 +124,7 @@ def quality():
 
 def overhead(cases=TIMED, num_steps: int = 100, repeats: int = 7):
   """Wall microseconds per evaluation of a network that costs nothing."""
-  noise = SampleNoise.of(jax.random.key(0), np.arange(16))
+  noise = SampleNoise.create(jax.random.key(0), np.arange(16))
   rows = {}
   for case, (process, name, settings) in cases.items():
     process = create_process(process)
@@ -162,7 +162,11 @@ def guided_dit():
 
   def arguments(i):
     indices = np.arange(16) + 16 * i
-    return params, SampleNoise.of(jax.random.key(0), indices), indices % 1000
+    return (
+      params,
+      SampleNoise.create(jax.random.key(0), indices),
+      indices % 1000,
+    )
 
   begin = time.perf_counter()
   compiled = sample.lower(*arguments(0)).compile()

@@ -116,7 +116,7 @@ def analyse(workdir: str, images: int, t: float, unbiased: bool) -> np.ndarray:
     model,
     load_params(workdir),
     jnp.asarray(x, jnp.float32),
-    jnp.full(images, process.network_clock(t)),
+    jnp.full(images, process.network_time(t)),
     batch["label"] if model.num_classes else None,
   )
   return cka(grams, unbiased)

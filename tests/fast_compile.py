@@ -1,4 +1,4 @@
-"""Programs that run for a moment and would compile for long."""
+"""Fast compilation of programs whose run time is negligible."""
 
 import functools
 
@@ -14,12 +14,13 @@ fast_compile_jit = functools.partial(jax.jit, compiler_options=_OPTIONS)
 
 
 def sample_together(samplers, net, noise, shape):
-  """Samples of many schemes from one program, idle rows behind the short.
+  """Samples with several samplers in one program.
 
-  The samplers combine predictions of the same kind, as the first does.
+  Shorter schemes are padded with rows that have no effect. All samplers must
+  combine predictions of the same kind; that of the first is used.
   """
   length = max(s.evaluations for s in samplers)
-  noisy = any(s.scheme.kick is not None for s in samplers)
+  noisy = any(s.scheme.noise_scale is not None for s in samplers)
 
   def filled(scheme):
     count = length - scheme.evaluations
@@ -31,20 +32,20 @@ def sample_together(samplers, net, noise, shape):
     columns = {
       "start": np.float32(scheme.start),
       "time": fill(scheme.time, scheme.time[-1]).astype(np.float32),
-      "begins": fill(scheme.begins, True),
+      "starts_step": fill(scheme.starts_step, True),
       "base_weight": fill(scheme.base_weight, 1.0).astype(np.float32),
       "weights": fill(scheme.weights, 0.0).astype(np.float32),
     }
     if noisy:
       still = np.zeros(scheme.evaluations)
-      kick = still if scheme.kick is None else scheme.kick
-      stream = still if scheme.stream is None else scheme.stream
-      columns["kick"] = fill(kick, 0.0).astype(np.float32)
-      columns["stream"] = fill(stream, 0).astype(np.int32)
+      noise_scale = still if scheme.noise_scale is None else scheme.noise_scale
+      noise_index = still if scheme.noise_index is None else scheme.noise_index
+      columns["noise_scale"] = fill(noise_scale, 0.0).astype(np.float32)
+      columns["noise_index"] = fill(noise_index, 0).astype(np.int32)
     return columns
 
   def run(columns):
-    scheme, predict = Scheme(**columns), samplers[0].predict(net)
+    scheme, predict = Scheme(**columns), samplers[0].predictor(net)
     return integrate(scheme, predict, noise, shape, denoised=None)
 
   tables = [filled(s.scheme) for s in samplers]

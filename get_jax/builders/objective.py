@@ -77,7 +77,7 @@ def _build_distillation(
     if pairs_key is None:
       noise = lambda stream, shape: samples["noise"]  # noqa: E731
     else:
-      noise = SampleNoise.of(pairs_key, samples["index"])
+      noise = SampleNoise.create(pairs_key, samples["index"])
     start = SampleNoise(samples["start"])
     y, iterations = samples.get("label"), config.distillation.iterations
     return student.outputs(params, noise, start, y, iterations)

@@ -1,15 +1,32 @@
-"""Processes, objectives, samplers and guidance in pure JAX."""
+"""Diffusion processes, objectives, samplers and guidance, in pure JAX."""
 
 from get_jax.diffusion.continuous import VP
 from get_jax.diffusion.discrete import DiscreteProcess, StableDiffusion
 from get_jax.diffusion.edm import EDM, EDMIDDPM, EDMVE, EDMVP
-from get_jax.diffusion.guidance import Guidance as Guidance
-from get_jax.diffusion.noise import SampleNoise as SampleNoise
+from get_jax.diffusion.guidance import Guidance
+from get_jax.diffusion.noise import SampleNoise
 from get_jax.diffusion.process import Process
 from get_jax.diffusion.registry import build
-from get_jax.diffusion.samplers import SAMPLERS as SAMPLERS
-from get_jax.diffusion.samplers import create_sampler as create_sampler
-from get_jax.diffusion.scheme import Preview as Preview
+from get_jax.diffusion.samplers import SAMPLERS, create_sampler
+from get_jax.diffusion.scheme import Preview
+
+__all__ = [
+  "EDM",
+  "EDMIDDPM",
+  "EDMVE",
+  "EDMVP",
+  "PROCESSES",
+  "SAMPLERS",
+  "VP",
+  "DiscreteProcess",
+  "Guidance",
+  "Preview",
+  "Process",
+  "SampleNoise",
+  "StableDiffusion",
+  "create_process",
+  "create_sampler",
+]
 
 PROCESSES = {
   "adm": DiscreteProcess,
@@ -23,13 +40,14 @@ PROCESSES = {
 
 
 def create_process(name: str, /, **settings) -> Process:
-  """Makes a diffusion process.
+  """Creates a diffusion process.
 
   Args:
     name: a key of `PROCESSES`.
-    **settings: fields of the process' class.
+    **settings: fields of the class of the process.
 
   Raises:
-    UsageError: on an unknown name or setting, with the nearest known one.
+    UsageError: the name or a setting is unknown; the message contains the
+      nearest known one.
   """
   return build("process", PROCESSES, name, **settings)

@@ -1,21 +1,29 @@
-"""EDM's augmentation of training images, told to the network by labels.
+"""EDM's augmentation of training images, with labels for the network.
 
-Karras et al., Appendix F.2. Every operation is drawn for every image, applied
-with its own probability, and described by labels that are 0 where it was not
-applied; sampling with all labels 0 gives images that were never augmented.
+The parameters of every operation are sampled for every image. The operation is
+applied with its own probability and described to the network by labels, which
+are 0 if it is not applied. Samples generated with all labels 0 are not
+augmented.
+
+Source: Karras et al., Appendix F.2.
 """
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
+from get_jax.diffusion.typing import Array
 from get_jax.diffusion.warp import warp
 
-# The random numbers of every operation, in the order they are applied.
-_DRAWS = {
+# Distributions of the random numbers of every operation, in the order of
+# application. An operation is applied where "gate", a uniform number, is below
+# its probability.
+_RANDOM_NUMBERS = {
   "xflip": ("coin", "gate"),
   "yflip": ("coin", "gate"),
   "rotate_int": ("quarter", "gate"),
@@ -30,6 +38,7 @@ _DRAWS = {
   "hue": ("uniform", "gate"),
   "saturation": ("normal", "gate"),
 }
+# Number of labels of the operations with more than one.
 _LABELS = {
   "rotate_int": 2,
   "translate_int": 2,
@@ -42,23 +51,28 @@ _LABELS = {
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-  """The pipe; the defaults are those of EDM's CIFAR-10 runs.
+  """EDM's augmentation pipeline; the defaults are those of its CIFAR-10 runs.
+
+  The attributes other than `p` are relative probabilities of the operations.
+  "normal" is a standard normal number.
 
   Attributes:
-    p: probability that multiplies every operation's own.
-    xflip: times `p`, the probability to draw whether to mirror; 1e8 always.
-    yflip: likewise upside down.
-    rotate_int: quarter turns.
-    translate_int: shifts by whole pixels.
+    p: factor on the probability of every operation.
+    xflip: times `p`, the probability of sampling whether to mirror the image
+      horizontally, which then happens in half the cases; 1e8 means always.
+    yflip: as `xflip`, for vertical mirroring.
+    rotate_int: rotation by multiples of 90 degrees.
+    translate_int: translation by whole pixels.
     scale: isotropic scaling by 2^(0.2 normal).
-    rotate_frac: any rotation.
-    aniso: stretching by 2^(0.2 normal), half the time along the axes.
-    translate_frac: shifts by 0.125 normal of the size.
-    brightness: adding 0.2 normal.
-    contrast: multiplying by 2^(0.5 normal).
-    lumaflip: inverting the luma.
-    hue: rotating colours about the grey axis.
-    saturation: multiplying chroma by 2^normal.
+    rotate_frac: rotation by any angle.
+    aniso: anisotropic scaling by 2^(0.2 normal), in half the cases along the
+      axes.
+    translate_frac: translation by 0.125 normal times the size of the image.
+    brightness: addition of 0.2 normal.
+    contrast: multiplication by 2^(0.5 normal).
+    lumaflip: inversion of the luma.
+    hue: rotation of colours about the grey axis.
+    saturation: multiplication of the chroma by 2^normal.
   """
 
   p: float = 0.12
@@ -78,43 +92,68 @@ class Augmentation:
 
   @property
   def operations(self) -> tuple[str, ...]:
-    """The operations in use, in order."""
-    return tuple(name for name in _DRAWS if getattr(self, name) > 0)
+    """The enabled operations, in the order of application."""
+    return tuple(name for name in _RANDOM_NUMBERS if getattr(self, name) > 0)
 
   @property
   def num_labels(self) -> int:
-    """Length of an image's labels."""
+    """The number of labels per image."""
     return sum(_LABELS.get(name, 1) for name in self.operations)
 
-  def __call__(self, key: jax.Array, images: jax.Array):
+  def __call__(
+    self, key: jax.Array, images: Float[Array, "B H W C"]
+  ) -> tuple[Float[Array, "B H W C"], Float[Array, "B L"]]:
     """Augments images.
 
     Args:
       key: PRNG key.
-      images: (B, H, W, 3 or 1) float32; quarter turns need H = W.
+      images: (B, H, W, 3 or 1) float32; `rotate_int` needs H = W.
 
     Returns:
       The images, and the labels (B, num_labels) float32.
     """
-    return self.apply(images, self.draw(key, len(images)))
+    return self.apply(images, self.sample_parameters(key, len(images)))
 
-  def draw(self, key: jax.Array, batch: int) -> dict[str, list[jax.Array]]:
-    """The raw random numbers of each operation, before any is gated."""
-    draws = {}
-    for i, name in enumerate(_DRAWS):
+  def sample_parameters(
+    self, key: jax.Array, batch: int
+  ) -> dict[str, list[jax.Array]]:
+    """Samples the random numbers of each operation for `apply`.
+
+    Args:
+      key: PRNG key.
+      batch: number of images B.
+
+    Returns:
+      For each enabled operation its random numbers, each (B,) or (2, B).
+    """
+    parameters = {}
+    for i, name in enumerate(_RANDOM_NUMBERS):
       keys = jax.random.split(jax.random.fold_in(key, i), 4)
       if name in self.operations:
-        kinds = zip(keys, _DRAWS[name], strict=False)
-        draws[name] = [_draw(k, kind, batch) for k, kind in kinds]
-    return draws
+        pairs = zip(keys, _RANDOM_NUMBERS[name], strict=False)
+        parameters[name] = [_sample(k, kind, batch) for k, kind in pairs]
+    return parameters
 
-  def apply(self, images: jax.Array, draws: dict[str, list[jax.Array]]):
-    """Augments images with given random numbers; see `__call__`."""
+  def apply(
+    self,
+    images: Float[Array, "B H W C"],
+    parameters: Mapping[str, Sequence[Array]],
+  ) -> tuple[Float[Array, "B H W C"], Float[Array, "B L"]]:
+    """Augments images with given random numbers.
+
+    Args:
+      images: see `__call__`.
+      parameters: random numbers of each operation; see `sample_parameters`.
+
+    Returns:
+      See `__call__`.
+    """
     _, height, width, _ = images.shape
     size = np.array([width, height], np.float32)
     used, labels = self.operations, []
 
     def gated(name, value, gate):
+      # 0 where the operation is not applied.
       return jnp.where(gate < getattr(self, name) * self.p, value, 0)
 
     def flip(images, where, axis):
@@ -122,72 +161,72 @@ class Augmentation:
 
     for name, axis in (("xflip", 2), ("yflip", 1)):
       if name in used:
-        w = gated(name, *draws[name])
+        w = gated(name, *parameters[name])
         images = flip(images, w == 1, axis)
         labels.append(w)
     if "rotate_int" in used:
-      w = gated("rotate_int", *draws["rotate_int"])
+      w = gated("rotate_int", *parameters["rotate_int"])
       across, down = (w == 1) | (w == 2), (w == 2) | (w == 3)
       images = flip(flip(images, across, 2), down, 1)
       turned = jnp.swapaxes(images, 1, 2)
       images = jnp.where(_column((w == 1) | (w == 3), 4), turned, images)
       labels += [across, down]
     if "translate_int" in used:
-      value, gate = draws["translate_int"]
+      value, gate = parameters["translate_int"]
       w = gated("translate_int", 2 * value - 1, gate)
       reach = 0.125 * size[:, None]
       shift = jnp.round(w * reach)
       images = jax.vmap(_shift)(images, *shift.astype(jnp.int32))
       labels += [*(shift / reach)]
 
-    inverse = jnp.eye(3)
+    inverse: Array = jnp.eye(3)
     if "scale" in used:
-      w = gated("scale", *draws["scale"])
+      w = gated("scale", *parameters["scale"])
       s = jnp.exp2(-0.2 * w)
       inverse = inverse @ _scaling(s, s)
       labels.append(w)
     if "rotate_frac" in used:
-      value, gate = draws["rotate_frac"]
+      value, gate = parameters["rotate_frac"]
       w = gated("rotate_frac", math.pi * (2 * value - 1), gate)
       inverse = inverse @ _rotation(w)
       labels += [jnp.cos(w) - 1, jnp.sin(w)]
     if "aniso" in used:
-      value, angle, gate, tilt = draws["aniso"]
+      value, angle, gate, tilt = parameters["aniso"]
       w = gated("aniso", value, gate)
       r = jnp.where(tilt < 0.5, math.pi * (2 * angle - 1), 0)
       s = jnp.exp2(0.2 * w)
       inverse = inverse @ _rotation(-r) @ _scaling(1 / s, s) @ _rotation(r)
       labels += [w * jnp.cos(r), w * jnp.sin(r)]
     if "translate_frac" in used:
-      w = gated("translate_frac", *draws["translate_frac"])
+      w = gated("translate_frac", *parameters["translate_frac"])
       inverse = inverse @ _translation(*(-0.125 * size[:, None] * w))
       labels += [*w]
     if inverse.ndim == 3:
       images = warp(images, inverse)
 
-    color = jnp.eye(4)
+    color: Array = jnp.eye(4)
     grey = np.outer([1, 1, 1, 0], [1, 1, 1, 0]) / 3
     if "brightness" in used:
-      w = gated("brightness", *draws["brightness"])
+      w = gated("brightness", *parameters["brightness"])
       added = 0.2 * w[:, None, None] * np.outer([1, 1, 1, 0], [0, 0, 0, 1])
       color = (jnp.eye(4) + added) @ color
       labels.append(w)
     if "contrast" in used:
-      w = gated("contrast", *draws["contrast"])
+      w = gated("contrast", *parameters["contrast"])
       times = jnp.exp2(0.5 * w)[:, None] * np.array([1, 1, 1, 0])
       color = _diagonal(times + np.array([0, 0, 0, 1])) @ color
       labels.append(w)
     if "lumaflip" in used:
-      w = gated("lumaflip", *draws["lumaflip"])
+      w = gated("lumaflip", *parameters["lumaflip"])
       color = (jnp.eye(4) - 2 * grey * w[:, None, None]) @ color
       labels.append(w)
     if "hue" in used:
-      value, gate = draws["hue"]
+      value, gate = parameters["hue"]
       w = gated("hue", math.pi * (2 * value - 1), gate)
       color = _hue_rotation(w) @ color
       labels += [jnp.cos(w) - 1, jnp.sin(w)]
     if "saturation" in used:
-      w = gated("saturation", *draws["saturation"])
+      w = gated("saturation", *parameters["saturation"])
       chroma = jnp.exp2(w)[:, None, None] * (np.eye(4) - grey)
       color = (grey + chroma) @ color
       labels.append(w)
@@ -199,8 +238,9 @@ class Augmentation:
     return images, jnp.stack(labels, axis=1).astype(jnp.float32)
 
 
-def _draw(key, kind, batch):
-  match kind:
+def _sample(key, distribution, batch):
+  """Samples (batch,) or (2, batch) numbers from a named distribution."""
+  match distribution:
     case "coin":
       return jax.random.randint(key, (batch,), 0, 2)
     case "quarter":
@@ -216,15 +256,16 @@ def _draw(key, kind, batch):
 
 
 def _column(values, ndim):
+  """Reshapes (B,) to (B, 1, ..., 1) with `ndim` axes."""
   return values.reshape(-1, *[1] * (ndim - 1))
 
 
 def _shift(image, x, y):
-  """Moves (H, W, C) by whole pixels, right and up, reflecting at borders."""
+  """Translates (H, W, C) by whole pixels, right and up, with reflection."""
   height, width, _ = image.shape
 
-  def reflect(places, size):
-    return size - 1 - jnp.abs(size - 1 - places % (2 * size - 2))
+  def reflect(indices, size):
+    return size - 1 - jnp.abs(size - 1 - indices % (2 * size - 2))
 
   rows = reflect(jnp.arange(height) + y, height)
   columns = reflect(jnp.arange(width) - x, width)
@@ -252,13 +293,13 @@ def _translation(x, y):
 
 
 def _hue_rotation(angle):
-  """Rodrigues' rotation about the grey axis, (B, 4, 4)."""
+  """Returns rotations about the grey axis (Rodrigues' formula), (B, 4, 4)."""
   axis = np.ones(3) / math.sqrt(3)
   cross = np.cross(np.eye(3), axis)
   c, s = jnp.cos(angle), jnp.sin(angle)
   c, s = c[:, None, None], s[:, None, None]
-  turn = c * np.eye(3) + s * cross + (1 - c) * np.outer(axis, axis)
-  return jnp.pad(turn, ((0, 0), (0, 1), (0, 1))).at[:, 3, 3].set(1)
+  rotation = c * np.eye(3) + s * cross + (1 - c) * np.outer(axis, axis)
+  return jnp.pad(rotation, ((0, 0), (0, 1), (0, 1))).at[:, 3, 3].set(1)
 
 
 def _recolor(images, color):
@@ -267,5 +308,5 @@ def _recolor(images, color):
     mean = color[:, :3].mean(axis=1)
     times = _column(mean[:, :3].sum(axis=1), 4)
     return images * times + _column(mean[:, 3], 4)
-  moved = jnp.einsum("bij,bhwj->bhwi", color[:, :3, :3], images)
-  return moved + color[:, None, None, :3, 3]
+  mapped = jnp.einsum("bij,bhwj->bhwi", color[:, :3, :3], images)
+  return mapped + color[:, None, None, :3, 3]

@@ -1,26 +1,35 @@
-"""Processes with a noise schedule in continuous time; U-ViT's VP process."""
+"""Variance-preserving processes in continuous time, and U-ViT's VP process."""
 
 import abc
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
-from get_jax.diffusion.process import Network, Process, expand
+from get_jax.diffusion.process import Process, expand
 from get_jax.diffusion.registry import check_choice
-from get_jax.diffusion.schedules import Cosine, Linear, NoiseSchedule
+from get_jax.diffusion.schedules import (
+  Cosine,
+  Linear,
+  NoiseSchedule,
+  SDESchedule,
+)
+from get_jax.diffusion.typing import Array, Network
 
 
 class VariancePreserving(Process):
-  """What solvers in continuous time ask of a process.
+  """Interface of a process for samplers in continuous time.
 
   Attributes:
-    prediction: "noise" or "data": what the network's leading channels are.
+    prediction: "noise" or "data": what the leading channels of the network's
+      output predict.
   """
 
-  kind: ClassVar[str] = (
+  description: ClassVar[str] = (
     "a process with a noise schedule (vp, adm or stable_diffusion)"
   )
   prediction: str
@@ -28,18 +37,18 @@ class VariancePreserving(Process):
   @property
   @abc.abstractmethod
   def schedule(self) -> NoiseSchedule:
-    """alpha and sigma of t."""
+    """The noise schedule: alpha and sigma as functions of t."""
 
   @abc.abstractmethod
-  def network_clock(self, t):
-    """What the network is told at the continuous time t."""
+  def network_time(self, t):
+    """Returns the time input of the network at the continuous time t."""
 
-  def predictor(self, net: Network):
-    """The estimate of the noise in x.
+  def predictor(self, net: Network) -> Callable[..., jax.Array]:
+    """Returns a function that estimates the noise in x.
 
     Args:
-      net: see `Network`. Of one with more output channels than x (a learned
-        variance) the first C are taken.
+      net: see `Network`. If its output has more channels than x (a learned
+        variance), the first C are used.
 
     Returns:
       A function of x (B, H, W, C) and the continuous time t, scalar or (B,).
@@ -47,19 +56,43 @@ class VariancePreserving(Process):
 
     def predict(x, t):
       t = jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])
-      out = net(x, self.network_clock(t))[..., : x.shape[-1]]
+      out = net(x, self.network_time(t))[..., : x.shape[-1]]
       out = out.astype(jnp.float32)
-      return out if self.prediction == "noise" else self.to_noise(x, t, out)
+      return (
+        out if self.prediction == "noise" else self.noise_from_x0(x, t, out)
+      )
 
     return predict
 
-  def to_data(self, x, t, noise):
-    """The clean data that x at time t (scalar or (B,)) has under `noise`."""
+  def x0_from_noise(
+    self,
+    x: Float[Array, "B H W C"],
+    t,
+    noise: Float[Array, "B H W C"],
+  ) -> Float[Array, "B H W C"]:
+    """Returns the clean data of x at time t, given its noise.
+
+    Args:
+      x: state (B, H, W, C).
+      t: continuous time, scalar or (B,).
+      noise: unit noise in x, like x.
+    """
     alpha, sigma = self._scales(x, t)
     return (x - sigma * noise) / alpha
 
-  def to_noise(self, x, t, data):
-    """The noise that x at time t (scalar or (B,)) has over `data`."""
+  def noise_from_x0(
+    self,
+    x: Float[Array, "B H W C"],
+    t,
+    data: Float[Array, "B H W C"],
+  ) -> Float[Array, "B H W C"]:
+    """Returns the unit noise of x at time t, given its clean data.
+
+    Args:
+      x: state (B, H, W, C).
+      t: continuous time, scalar or (B,).
+      data: clean data of x, like x.
+    """
     alpha, sigma = self._scales(x, t)
     return (x - alpha * data) / sigma
 
@@ -71,18 +104,18 @@ class VariancePreserving(Process):
 
 @dataclasses.dataclass(frozen=True)
 class VP(VariancePreserving):
-  """U-ViT's continuous process: t uniform, plain squared error.
+  """U-ViT's continuous process: uniform t, unweighted squared error.
 
   Attributes:
     beta_schedule: "linear" or "cosine".
     beta_min: beta(0) of "linear".
     beta_max: beta(1) of "linear".
-    prediction: "noise" or "data": what the network's output is read as.
-    target: "noise" or "data": what the squared error is of.
-    time_scale: the network is told time_scale * t.
+    prediction: "noise" or "data": what the output of the network predicts.
+    target: "noise" or "data": the quantity whose squared error is the loss.
+    time_scale: the time input of the network is time_scale * t.
   """
 
-  kind: ClassVar[str] = "the continuous process vp"
+  description: ClassVar[str] = "the continuous process vp"
 
   beta_schedule: str = "linear"
   beta_min: float = 0.1
@@ -98,22 +131,22 @@ class VP(VariancePreserving):
       check_choice("process", field, getattr(self, field), ("noise", "data"))
 
   @functools.cached_property
-  def schedule(self):
+  def schedule(self) -> SDESchedule:
     """See `VariancePreserving.schedule`."""
     if self.beta_schedule == "cosine":
       return Cosine()
     return Linear(self.beta_min, self.beta_max)
 
-  def network_clock(self, t):
-    """See `VariancePreserving.network_clock`."""
+  def network_time(self, t):
+    """See `VariancePreserving.network_time`."""
     return self.time_scale * t
 
   def sigma_of(self, t):
     """See `Process.sigma_of`."""
     return jnp.exp(-self.schedule.lam(t / self.time_scale, jnp))
 
-  def score(self, net: Network):
-    """The estimate of grad log p_t(x), a function of x and t."""
+  def score(self, net: Network) -> Callable[..., jax.Array]:
+    """Returns a function of x and t that estimates grad log p_t(x)."""
     predict = self.predictor(net)
 
     def score(x, t):
@@ -121,18 +154,20 @@ class VP(VariancePreserving):
 
     return score
 
-  def draw_levels(self, key, batch):
-    """Uniform times in [0, 1)."""
+  def sample_levels(self, key, batch):
+    """Samples times uniformly in [0, 1), (batch,)."""
     return jax.random.uniform(key, (batch,))
 
   def loss_at(self, net, x0, t, noise):
-    """See `Process.loss_at`; the levels are times."""
+    """See `Process.loss_at`; the levels are times t."""
     alpha, sigma = self._scales(x0, t)
     x = alpha * x0 + sigma * noise
-    out = net(x, self.network_clock(t)).astype(jnp.float32)
+    out = net(x, self.network_time(t)).astype(jnp.float32)
     if self.prediction != self.target:
-      turn = self.to_data if self.target == "data" else self.to_noise
-      out = turn(x, t, out)
+      convert = (
+        self.x0_from_noise if self.target == "data" else self.noise_from_x0
+      )
+      out = convert(x, t, out)
     target = noise if self.target == "noise" else x0
     mse = ((out - target) ** 2).mean(tuple(range(1, x0.ndim)))
     return mse, {"mse": mse}

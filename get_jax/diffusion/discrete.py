@@ -1,7 +1,7 @@
-"""The discrete process of DDPM with ADM's learned variance.
+"""Discrete-time DDPM process with ADM's learned variance.
 
-Ho et al., "Denoising Diffusion Probabilistic Models"; Nichol and Dhariwal,
-"Improved Denoising Diffusion Probabilistic Models".
+Source: Ho et al., "Denoising Diffusion Probabilistic Models"; Nichol and
+Dhariwal, "Improved Denoising Diffusion Probabilistic Models".
 """
 
 import dataclasses
@@ -12,28 +12,35 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int
 
 from get_jax.diffusion.continuous import VariancePreserving
-from get_jax.diffusion.process import Network, expand
+from get_jax.diffusion.process import expand
 from get_jax.diffusion.registry import check_choice
 from get_jax.diffusion.respacing import space_timesteps
 from get_jax.diffusion.schedules import Interpolated
-from get_jax.diffusion.variational import decoder_nll, mean_bits, normal_kl
+from get_jax.diffusion.typing import Array, Network
+from get_jax.diffusion.variational import (
+  decoder_nll,
+  mean_bits_per_dim,
+  normal_kl,
+)
 
 
 class Tables(NamedTuple):
-  """The numbers of a (respaced) process of T steps, each (T,) float64.
+  """Coefficients of a (respaced) process of T steps, each (T,) float64.
 
   Attributes:
     timesteps: original timestep of every step, int64.
     betas: variance added by every step.
     alpha_bar: product of 1 - beta up to and including the step.
-    alpha_bar_prev: the same up to the step before, 1 at the first.
-    alpha_bar_next: the same up to the step after, 0 at the last.
-    posterior_variance: of q(x_{t-1} | x_t, x_0); 0 at the first.
-    posterior_log_variance: its logarithm, the first replaced by the second.
-    posterior_x0: weight of x_0 in the posterior's mean.
-    posterior_xt: weight of x_t in it.
+    alpha_bar_prev: alpha_bar of the previous step, 1 at the first step.
+    alpha_bar_next: alpha_bar of the next step, 0 at the last step.
+    posterior_variance: variance of q(x_{t-1} | x_t, x_0); 0 at the first step.
+    posterior_log_variance: logarithm of `posterior_variance`; the first value
+      is replaced by the second.
+    posterior_x0: weight of x_0 in the posterior mean.
+    posterior_xt: weight of x_t in the posterior mean.
   """
 
   timesteps: np.ndarray
@@ -47,42 +54,43 @@ class Tables(NamedTuple):
   posterior_xt: np.ndarray
 
 
-class Reverse(NamedTuple):
-  """What the network says of one step back.
+class ReverseDistribution(NamedTuple):
+  """The distribution p(x_{t-1} | x_t) that the network predicts.
 
   Attributes:
-    mean: of x_{t-1}, (B, H, W, C).
-    log_variance: broadcasts against `mean`.
+    mean: mean of x_{t-1}, (B, H, W, C).
+    log_variance: log variance of x_{t-1}, broadcastable to `mean`.
     x0: the estimate of the clean data, (B, H, W, C).
   """
 
-  mean: jax.Array
-  log_variance: jax.Array
-  x0: jax.Array
+  mean: Float[Array, "B H W C"]
+  log_variance: Float[Array, "..."]
+  x0: Float[Array, "B H W C"]
 
 
 @dataclasses.dataclass(frozen=True)
 class DiscreteProcess(VariancePreserving):
-  """ADM's process: T noise levels, noise or data predicted, variance learned.
+  """ADM's process: T noise levels, noise or data prediction, learned variance.
 
-  The network is told the original timestep, also where the process is
-  respaced.
+  The time input of the network is the original timestep, also if the process
+  is respaced.
 
   Attributes:
     beta_schedule: "linear" (Ho et al., scaled to T), "cosine" (Nichol and
       Dhariwal) or "stable_diffusion" (linear in the square root).
     num_timesteps: T before respacing.
-    spacing: kept timesteps, see `space_timesteps`.
-    first_timestep: what the network is told at the lowest noise level.
-    prediction: "noise" or "data": what the network's leading channels are.
-    variance: "learned_range", from the network's other C channels; or
-      "fixed_large" (beta) or "fixed_small" (the posterior's).
-    objective: "mse", to which learned variances add the bound in bits;
-      "rescaled_mse", where the bound is weighted T / 1000; or "bound", the
-      bound alone times T.
+    spacing: timesteps to keep, see `space_timesteps`.
+    first_timestep: time input of the network at the lowest noise level.
+    prediction: "noise" or "data": what the leading channels of the network's
+      output predict.
+    variance: "learned_range", from the other C channels of the output;
+      "fixed_large" (beta); or "fixed_small" (the posterior variance).
+    objective: "mse", to which a learned variance adds the variational bound in
+      bits; "rescaled_mse", where the bound has the weight T / 1000; or
+      "bound", the bound alone, multiplied by T.
   """
 
-  kind: ClassVar[str] = "a discrete process (adm or stable_diffusion)"
+  description: ClassVar[str] = "a discrete process (adm or stable_diffusion)"
 
   beta_schedule: str = "linear"
   num_timesteps: int = 1000
@@ -102,8 +110,8 @@ class DiscreteProcess(VariancePreserving):
       check_choice("process", field, getattr(self, field), choices)
     space_timesteps(self.num_timesteps, self.spacing)
 
-  def respaced(self, spacing: int | str | tuple[int, ...]):
-    """The same process with other kept timesteps."""
+  def respaced(self, spacing: int | str | tuple[int, ...]) -> "DiscreteProcess":
+    """Returns the same process with other timesteps kept."""
     return dataclasses.replace(self, spacing=spacing)
 
   @functools.cached_property
@@ -112,23 +120,23 @@ class DiscreteProcess(VariancePreserving):
     return np.cumprod(1 - _BETAS[self.beta_schedule](self.num_timesteps))
 
   @functools.cached_property
-  def schedule(self):
+  def schedule(self) -> Interpolated:
     """See `VariancePreserving.schedule`; step n of T is at time n / T."""
     return Interpolated(tuple(self.full_alpha_bar.tolist()))
 
-  def network_clock(self, t):
-    """See `VariancePreserving.network_clock`."""
+  def network_time(self, t):
+    """See `VariancePreserving.network_time`."""
     return self.num_timesteps * t - 1 + self.first_timestep
 
   @functools.cached_property
   def tables(self) -> Tables:
-    """See `Tables`."""
+    """The coefficients of the process; see `Tables`."""
     timesteps = np.array(space_timesteps(self.num_timesteps, self.spacing))
     alpha_bar = self.full_alpha_bar[timesteps]
     prev = np.append(1.0, alpha_bar[:-1])
     betas = 1 - alpha_bar / prev
     variance = betas * (1 - prev) / (1 - alpha_bar)
-    # The first variance is 0; its logarithm borrows the second's.
+    # The first variance is 0; its logarithm is that of the second.
     positive = np.append(variance[1:2], variance[1:])
     return Tables(
       timesteps=timesteps,
@@ -143,35 +151,65 @@ class DiscreteProcess(VariancePreserving):
     )
 
   def sigma_of(self, t):
-    """See `Process.sigma_of`; linear between the timesteps."""
+    """See `Process.sigma_of`; interpolates linearly between timesteps."""
     sigma = np.sqrt(1 / self.full_alpha_bar - 1)
     steps = np.arange(self.num_timesteps) + self.first_timestep
     return jnp.interp(t, steps.astype(np.float32), sigma.astype(np.float32))
 
-  def network_time(self, index):
-    """What the network is told at step `index` (int, any shape), float32."""
+  def network_timestep(self, index):
+    """Returns the time input of the network at steps, float32.
+
+    Args:
+      index: steps of the respaced process, int of any shape.
+    """
     times = self.tables.timesteps + self.first_timestep
     return jnp.asarray(times, jnp.float32)[index]
 
-  def q(self, x0, index):
-    """Mean and variance of q(x_t | x_0) at the steps `index` (B,)."""
+  def q_mean_variance(
+    self, x0: Float[Array, "B H W C"], index: Int[Array, " B"]
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns the mean and variance of q(x_t | x_0) at steps `index`."""
     alpha_bar = self.tables.alpha_bar
     mean = _at(np.sqrt(alpha_bar), index, x0) * x0
     return mean, _at(1 - alpha_bar, index, x0)
 
-  def q_sample(self, x0, index, noise):
-    """x0 noised by unit `noise` to the steps `index` (B,)."""
+  def q_sample(
+    self,
+    x0: Float[Array, "B H W C"],
+    index: Int[Array, " B"],
+    noise: Float[Array, "B H W C"],
+  ) -> Float[Array, "B H W C"]:
+    """Returns x0 noised with unit `noise` to the steps `index`."""
     std = np.sqrt(1 - self.tables.alpha_bar)
-    return self.q(x0, index)[0] + _at(std, index, x0) * noise
+    return self.q_mean_variance(x0, index)[0] + _at(std, index, x0) * noise
 
-  def posterior(self, x0, x, index):
-    """Mean and log variance of q(x_{t-1} | x_t = x, x_0)."""
+  def q_posterior(
+    self,
+    x0: Float[Array, "B H W C"],
+    x: Float[Array, "B H W C"],
+    index,
+  ) -> tuple[jax.Array, jax.Array]:
+    """Returns the mean and log variance of q(x_{t-1} | x_t = x, x_0)."""
     mean = _at(self.tables.posterior_x0, index, x) * x0
     mean += _at(self.tables.posterior_xt, index, x) * x
     return mean, _at(self.tables.posterior_log_variance, index, x)
 
-  def data(self, out, x, index, *, clip: bool = False):
-    """The estimate of x_0 in a network's output (B, H, W, C or 2C)."""
+  def predict_x0(
+    self,
+    out: Float[Array, "B H W C2"],
+    x: Float[Array, "B H W C"],
+    index,
+    *,
+    clip: bool = False,
+  ) -> Float[Array, "B H W C"]:
+    """Returns the estimate of x_0 from the output of the network.
+
+    Args:
+      out: (B, H, W, C) or, with a learned variance, (B, H, W, 2C).
+      x: x_t, (B, H, W, C).
+      index: steps of the respaced process, scalar or (B,) int.
+      clip: whether to clip the estimate to [-1, 1], for pixels.
+    """
     first = out[..., : x.shape[-1]].astype(jnp.float32)
     if self.prediction == "noise":
       alpha_bar = self.tables.alpha_bar
@@ -181,71 +219,89 @@ class DiscreteProcess(VariancePreserving):
       )
     return jnp.clip(first, -1, 1) if clip else first
 
-  def reverse(self, out, x, index, *, clip: bool = False) -> Reverse:
-    """Reads a network's output as the distribution of x_{t-1}.
+  def p_mean_variance(
+    self,
+    out: Float[Array, "B H W C2"],
+    x: Float[Array, "B H W C"],
+    index,
+    *,
+    clip: bool = False,
+  ) -> ReverseDistribution:
+    """Returns the distribution of x_{t-1} from the output of the network.
 
     Args:
-      out: (B, H, W, 2C) with a learned variance, else (B, H, W, C).
+      out: (B, H, W, 2C) with a learned variance, otherwise (B, H, W, C).
       x: x_t, (B, H, W, C).
       index: steps of the respaced process, scalar or (B,) int.
-      clip: whether to clip x_0 to [-1, 1], for pixels.
+      clip: whether to clip the estimate of x_0 to [-1, 1], for pixels.
     """
-    x0 = self.data(out, x, index, clip=clip)
-    mean, low = self.posterior(x0, x, index)
+    x0 = self.predict_x0(out, x, index, clip=clip)
+    mean, low = self.q_posterior(x0, x, index)
     if self.variance == "learned_range":
       high = _at(np.log(self.tables.betas), index, x)
       share = (out[..., x.shape[-1] :].astype(jnp.float32) + 1) / 2
-      return Reverse(mean, share * high + (1 - share) * low, x0)
+      return ReverseDistribution(mean, share * high + (1 - share) * low, x0)
     if self.variance == "fixed_large":
       first = self.tables.posterior_variance[1:2]
       large = np.log(np.append(first, self.tables.betas[1:]))
-      return Reverse(mean, _at(large, index, x), x0)
-    return Reverse(mean, low, x0)
+      return ReverseDistribution(mean, _at(large, index, x), x0)
+    return ReverseDistribution(mean, low, x0)
 
-  def draw_levels(self, key, batch):
-    """Steps, all equally likely."""
+  def sample_levels(self, key, batch):
+    """Samples steps uniformly, (batch,) int."""
     return jax.random.randint(key, (batch,), 0, len(self.tables.timesteps))
 
   def loss_at(self, net: Network, x0, index, noise):
     """See `Process.loss_at`; the levels are steps."""
     x = self.q_sample(x0, index, noise)
-    out = net(x, self.network_time(index)).astype(jnp.float32)
+    out = net(x, self.network_timestep(index)).astype(jnp.float32)
     steps = len(self.tables.timesteps)
     if self.objective == "bound":
-      bound = self.bound(out, x0, x, index) * steps
+      bound = self.vb_terms(out, x0, x, index) * steps
       return bound, {"vb": bound}
     first = out[..., : x.shape[-1]]
     target = noise if self.prediction == "noise" else x0
     mse = ((target - first) ** 2).mean(tuple(range(1, x0.ndim)))
     if self.variance != "learned_range":
       return mse, {"mse": mse}
-    # The bound teaches the variance only; the mean is left to the MSE.
+    # The bound trains the variance only; the mean is trained by the MSE.
     rest = out[..., x.shape[-1] :]
     frozen = jnp.concatenate([jax.lax.stop_gradient(first), rest], axis=-1)
-    vb = self.bound(frozen, x0, x, index)
+    vb = self.vb_terms(frozen, x0, x, index)
     if self.objective == "rescaled_mse":
       vb *= steps / 1000
     return mse + vb, {"mse": mse, "vb": vb}
 
-  def bound(self, out, x0, x, index):
-    """The variational bound's term of the steps `index`, (B,) bits per dim."""
-    mean, log_variance, _ = self.reverse(out, x, index)
-    kl = normal_kl(*self.posterior(x0, x, index), mean, log_variance)
-    nll = decoder_nll(x0, mean, log_variance)
-    return jnp.where(index == 0, mean_bits(nll), mean_bits(kl))
+  def vb_terms(self, out, x0, x, index):
+    """Returns the terms of the variational bound at steps `index`.
 
-  def prior_bits(self, x0):
-    """KL(q(x_T | x_0) || N(0, 1)), (B,) bits per dimension."""
+    Args:
+      out: output of the network.
+      x0: clean data, (B, H, W, C).
+      x: x_t, (B, H, W, C).
+      index: steps of the respaced process, (B,) int.
+
+    Returns:
+      (B,) bits per dimension.
+    """
+    mean, log_variance, _ = self.p_mean_variance(out, x, index)
+    true_mean, true_log_variance = self.q_posterior(x0, x, index)
+    kl = normal_kl(true_mean, true_log_variance, mean, log_variance)
+    nll = decoder_nll(x0, mean, log_variance)
+    return jnp.where(index == 0, mean_bits_per_dim(nll), mean_bits_per_dim(kl))
+
+  def prior_bpd(self, x0):
+    """Returns KL(q(x_T | x_0) || N(0, 1)), (B,) bits per dimension."""
     last = jnp.full(x0.shape[:1], len(self.tables.timesteps) - 1)
-    mean, variance = self.q(x0, last)
-    return mean_bits(normal_kl(mean, jnp.log(variance), 0.0, 0.0))
+    mean, variance = self.q_mean_variance(x0, last)
+    return mean_bits_per_dim(normal_kl(mean, jnp.log(variance), 0.0, 0.0))
 
 
 @dataclasses.dataclass(frozen=True)
 class StableDiffusion(DiscreteProcess):
-  """Stable Diffusion's schedule, as U-ViT uses it.
+  """Stable Diffusion's schedule, as used by U-ViT.
 
-  Timesteps count from 1: 0 is the clean latent. The loss is the plain MSE.
+  Timesteps start at 1; timestep 0 is the clean latent. The loss is the MSE.
   """
 
   beta_schedule: str = "stable_diffusion"
@@ -277,6 +333,6 @@ _BETAS = {
 
 
 def _at(table, index, x):
-  """Looks up steps (scalar or (B,)) of a table, shaped to multiply x."""
+  """Looks up steps (scalar or (B,)) in a table, shaped to multiply x."""
   values = jnp.asarray(table, jnp.float32)[index]
   return expand(values, x) if values.ndim else values

@@ -1,56 +1,63 @@
-"""Processes told by the noise level: EDM and its readings of VP, VE, iDDPM.
+"""EDM processes, parameterised by the noise level: EDM, VP, VE and iDDPM.
 
-Karras et al., "Elucidating the Design Space of Diffusion-Based Generative
-Models", Table 1. Data is noised as x = x0 + sigma n, a network F is wrapped as
+Data is noised as x = x0 + sigma n. A network F is preconditioned as
 
   D(x, sigma) = c_skip x + c_out F(c_in x, c_noise)
 
-and D is trained to return x0.
+and D is trained to predict x0.
+
+Source: Karras et al., "Elucidating the Design Space of Diffusion-Based
+Generative Models", Table 1.
 """
 
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from get_jax.diffusion.process import Network, Process, expand
+from get_jax.diffusion.process import Process, expand
 from get_jax.diffusion.registry import check_choice
+from get_jax.diffusion.typing import Array, Network
 
 
 class Coefficients(NamedTuple):
-  """The preconditioning at some noise levels, each (B,) float32.
+  """Preconditioning coefficients at given noise levels, each (B,) float32.
 
   Attributes:
-    skip: c_skip.
-    rest: 1 - c_skip, to full precision where c_skip is almost 1.
-    out: c_out.
-    inside: c_in.
-    noise: c_noise.
+    c_skip: weight of x.
+    one_minus_c_skip: 1 - c_skip, in full precision also if c_skip is almost 1.
+    c_out: scale of the output of F.
+    c_in: scale of the input of F.
+    c_noise: noise input of F.
   """
 
-  skip: jax.Array
-  rest: jax.Array
-  out: jax.Array
-  inside: jax.Array
-  noise: jax.Array
+  c_skip: Float[Array, " B"]
+  one_minus_c_skip: Float[Array, " B"]
+  c_out: Float[Array, " B"]
+  c_in: Float[Array, " B"]
+  c_noise: Float[Array, " B"]
 
 
 @dataclasses.dataclass(frozen=True)
 class SigmaProcess(Process):
-  """What the four preconditionings share: the denoiser and its loss.
+  """Base class of the four preconditionings: the denoiser and its loss.
 
   Attributes:
-    time_scale: factor on c_noise before the network sees it. 1 is the
-      official value, for networks whose embedding takes c_noise itself; a
-      transformer with a 0..1000 sinusoid wants more.
+    time_scale: the time input of the network is time_scale * c_noise. 1 is the
+      official value, for networks that embed c_noise itself. A transformer
+      with a sinusoidal embedding of times 0 to 1000 needs a larger value.
     reduction: "sum" over pixels and channels, the official loss, or "mean".
   """
 
-  kind: ClassVar[str] = "an EDM process (edm, edm_vp, edm_ve or edm_iddpm)"
+  description: ClassVar[str] = (
+    "an EDM process (edm, edm_vp, edm_ve or edm_iddpm)"
+  )
 
   time_scale: float = 1.0
   reduction: str = "sum"
@@ -60,31 +67,31 @@ class SigmaProcess(Process):
 
   @property
   def sigma_range(self) -> tuple[float, float]:
-    """The lowest and the highest noise level that the network knows."""
+    """The lowest and the highest noise level that the network supports."""
     return 0.0, math.inf
 
   def round_sigma(self, sigma: np.ndarray) -> np.ndarray:
-    """The nearest noise levels that the network knows (host float64)."""
+    """Returns the nearest noise levels that the network supports, float64."""
     return sigma
 
   def coefficients(self, sigma: jax.Array) -> Coefficients:
-    """The preconditioning at sigma, (B,)."""
+    """Returns the preconditioning coefficients at sigma, (B,)."""
     raise NotImplementedError
 
   def weight(self, sigma: jax.Array) -> jax.Array:
-    """The weight of the squared error at sigma."""
+    """Returns the loss weight of the squared error at sigma, (B,)."""
     return 1 / sigma**2
 
   def sigma_of(self, t):
     """See `Process.sigma_of`; t is time_scale * c_noise."""
     raise NotImplementedError
 
-  def denoiser(self, net: Network):
-    """D(x, sigma): the estimate of x0.
+  def denoiser(self, net: Network) -> Callable[..., jax.Array]:
+    """Returns the denoiser D(x, sigma), which estimates x0.
 
     Args:
-      net: see `Network`. Of one with more output channels than x (a learned
-        variance) the first C are taken.
+      net: see `Network`. If its output has more channels than x (a learned
+        variance), the first C are used.
 
     Returns:
       A function of x (B, H, W, C) and sigma, scalar or (B,).
@@ -92,31 +99,33 @@ class SigmaProcess(Process):
 
     def denoise(x, sigma):
       c, out = self._evaluate(net, x, sigma)
-      return expand(c.skip, x) * x + expand(c.out, x) * out
+      return expand(c.c_skip, x) * x + expand(c.c_out, x) * out
 
     return denoise
 
-  def predictor(self, net: Network):
-    """(x - D) / sigma: the estimate of the noise, which is the ODE's dx/dsigma.
+  def predictor(self, net: Network) -> Callable[..., jax.Array]:
+    """Returns the noise estimate (x - D) / sigma, dx/dsigma of the ODE.
 
-    Made without the subtraction, which would lose digits at small sigma.
-    Arguments as `denoiser`.
+    It is computed without the subtraction, which loses precision at small
+    sigma. The argument and the returned function are as in `denoiser`.
     """
 
     def predict(x, sigma):
       c, out = self._evaluate(net, x, sigma)
-      return (expand(c.rest, x) * x - expand(c.out, x) * out) / sigma
+      return (
+        expand(c.one_minus_c_skip, x) * x - expand(c.c_out, x) * out
+      ) / sigma
 
     return predict
 
   def _evaluate(self, net, x, sigma):
     sigma = jnp.broadcast_to(jnp.asarray(sigma, jnp.float32), x.shape[:1])
     c = self.coefficients(sigma)
-    out = net(expand(c.inside, x) * x, self.time_scale * c.noise)
+    out = net(expand(c.c_in, x) * x, self.time_scale * c.c_noise)
     return c, out[..., : x.shape[-1]].astype(jnp.float32)
 
   def loss_at(self, net, x0, sigma, noise):
-    """See `Process.loss_at`: the weighted squared error of D."""
+    """See `Process.loss_at`; the weighted squared error of D."""
     x = x0 + expand(sigma, x0) * noise
     error = (self.denoiser(net)(x, sigma) - x0) ** 2
     axes = tuple(range(1, x0.ndim))
@@ -127,12 +136,12 @@ class SigmaProcess(Process):
 
 @dataclasses.dataclass(frozen=True)
 class EDM(SigmaProcess):
-  """EDM's own preconditioning, noise distribution and weighting.
+  """EDM's preconditioning, noise distribution and loss weighting.
 
   Attributes:
     sigma_data: standard deviation of the data.
     p_mean: mean of ln(sigma) in training.
-    p_std: its standard deviation.
+    p_std: standard deviation of ln(sigma) in training.
   """
 
   sigma_data: float = 0.5
@@ -142,25 +151,25 @@ class EDM(SigmaProcess):
   def coefficients(self, sigma):
     """See `SigmaProcess.coefficients`; c_noise = ln(sigma) / 4."""
     total = sigma**2 + self.sigma_data**2
-    inside = 1 / jnp.sqrt(total)
+    c_in = 1 / jnp.sqrt(total)
     return Coefficients(
-      skip=self.sigma_data**2 / total,
-      rest=sigma**2 / total,
-      out=sigma * self.sigma_data * inside,
-      inside=inside,
-      noise=jnp.log(sigma) / 4,
+      c_skip=self.sigma_data**2 / total,
+      one_minus_c_skip=sigma**2 / total,
+      c_out=sigma * self.sigma_data * c_in,
+      c_in=c_in,
+      c_noise=jnp.log(sigma) / 4,
     )
 
-  def draw_levels(self, key, batch):
-    """Log-normal noise levels."""
+  def sample_levels(self, key, batch):
+    """Samples log-normal noise levels, (batch,)."""
     return self.sigma_at(jax.random.normal(key, (batch,)))
 
   def sigma_at(self, z):
-    """The noise level of a standard normal draw."""
+    """Returns the noise level of a standard normal z."""
     return jnp.exp(self.p_mean + self.p_std * z)
 
   def weight(self, sigma):
-    """1 / c_out^2, so that F's target has unit variance at every sigma."""
+    """Returns 1 / c_out^2; the target of F has unit variance at every sigma."""
     return (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
 
   def sigma_of(self, t):
@@ -170,12 +179,12 @@ class EDM(SigmaProcess):
 
 @dataclasses.dataclass(frozen=True)
 class EDMVP(SigmaProcess):
-  """The variance-preserving SDE of Song et al. in EDM's terms.
+  """The variance-preserving SDE of Song et al. as an EDM process.
 
   Attributes:
     beta_d: slope of beta(t).
     beta_min: beta(0).
-    num_timesteps: M; the network's time is (M - 1) t.
+    num_timesteps: M; c_noise is (M - 1) t.
     epsilon_t: the smallest time in training.
   """
 
@@ -190,12 +199,12 @@ class EDMVP(SigmaProcess):
     return float(self.sigma(self.epsilon_t)), float(self.sigma(1.0))
 
   def sigma(self, t, xp=np):
-    """sigma(t); `xp` is numpy or jax.numpy."""
-    # expm1 keeps the digits at small t that exp(.) - 1 loses.
+    """Returns sigma(t); `xp` is numpy or jax.numpy."""
+    # expm1 is precise at small t, where exp(.) - 1 cancels.
     return xp.sqrt(xp.expm1(0.5 * self.beta_d * t**2 + self.beta_min * t))
 
   def time(self, sigma, xp=np):
-    """The inverse of `sigma`."""
+    """Returns t for a given sigma(t); `xp` is numpy or jax.numpy."""
     twice = 2 * xp.log1p(sigma**2)
     root = xp.sqrt(self.beta_min**2 + self.beta_d * twice)
     return twice / (root + self.beta_min)
@@ -206,12 +215,12 @@ class EDMVP(SigmaProcess):
       sigma, (self.num_timesteps - 1) * self.time(sigma, jnp)
     )
 
-  def draw_levels(self, key, batch):
-    """sigma(t) of uniform t."""
+  def sample_levels(self, key, batch):
+    """Samples sigma(t) for uniform t, (batch,)."""
     return self.sigma_at(jax.random.uniform(key, (batch,)))
 
   def sigma_at(self, u):
-    """The noise level of a uniform draw u in [0, 1)."""
+    """Returns the noise level of a uniform u in [0, 1)."""
     return self.sigma(1 + u * (self.epsilon_t - 1), jnp)
 
   def sigma_of(self, t):
@@ -221,7 +230,7 @@ class EDMVP(SigmaProcess):
 
 @dataclasses.dataclass(frozen=True)
 class EDMVE(SigmaProcess):
-  """The variance-exploding SDE of Song et al. in EDM's terms.
+  """The variance-exploding SDE of Song et al. as an EDM process.
 
   Attributes:
     sigma_min: lowest noise level.
@@ -240,19 +249,19 @@ class EDMVE(SigmaProcess):
     """See `SigmaProcess.coefficients`; c_noise = ln(sigma / 2)."""
     one = jnp.ones_like(sigma)
     return Coefficients(
-      skip=one,
-      rest=jnp.zeros_like(sigma),
-      out=sigma,
-      inside=one,
-      noise=jnp.log(0.5 * sigma),
+      c_skip=one,
+      one_minus_c_skip=jnp.zeros_like(sigma),
+      c_out=sigma,
+      c_in=one,
+      c_noise=jnp.log(0.5 * sigma),
     )
 
-  def draw_levels(self, key, batch):
-    """Log-uniform noise levels."""
+  def sample_levels(self, key, batch):
+    """Samples log-uniform noise levels, (batch,)."""
     return self.sigma_at(jax.random.uniform(key, (batch,)))
 
   def sigma_at(self, u):
-    """The noise level of a uniform draw u in [0, 1)."""
+    """Returns the noise level of a uniform u in [0, 1)."""
     return self.sigma_min * (self.sigma_max / self.sigma_min) ** u
 
   def sigma_of(self, t):
@@ -262,18 +271,18 @@ class EDMVE(SigmaProcess):
 
 @dataclasses.dataclass(frozen=True)
 class EDMIDDPM(SigmaProcess):
-  """The cosine process of Nichol and Dhariwal in EDM's terms.
+  """The cosine process of Nichol and Dhariwal as an EDM process.
 
-  The network knows M noise levels u[0] > ... > u[M-1]; its time is
-  M - 1 - index of the nearest.
+  The network supports M noise levels u[0] > ... > u[M-1]; c_noise is
+  M - 1 - index of the nearest level.
 
   Attributes:
-    c_1: lower clip of alpha_bar's ratios.
+    c_1: lower bound of the ratios of successive alpha_bar.
     c_2: offset of the cosine.
     num_timesteps: M.
-    u: the M + 1 levels, the last one 0, of a checkpoint that brings its own
-      (the official ones were made in float32 and differ by up to 3e-5);
-      computed where None.
+    u: the M + 1 levels, the last one 0, if a checkpoint stores its own levels
+      (those of the official checkpoints were computed in float32 and differ by
+      up to 3e-5); None computes the levels.
   """
 
   c_1: float = 0.001
@@ -283,7 +292,7 @@ class EDMIDDPM(SigmaProcess):
 
   @functools.cached_property
   def levels(self) -> np.ndarray:
-    """u, (M + 1,) float64, falling to 0."""
+    """The levels u, (M + 1,) float64, decreasing to 0."""
     if self.u is not None:
       return np.asarray(self.u, np.float64)
     return iddpm_levels(self.num_timesteps, self.c_1, self.c_2)
@@ -294,7 +303,7 @@ class EDMIDDPM(SigmaProcess):
     return float(self.levels[-2]), float(self.levels[0])
 
   def index(self, sigma, xp=np):
-    """The index of the level nearest to sigma, in 0..M."""
+    """Returns the index of the level nearest to sigma, in 0..M."""
     middles = (self.levels[1:] + self.levels[:-1]) / 2
     rising = xp.asarray(middles[::-1], sigma.dtype)
     return self.num_timesteps - xp.searchsorted(rising, sigma, side="left")
@@ -308,8 +317,8 @@ class EDMIDDPM(SigmaProcess):
     index = self.index(sigma, jnp).astype(jnp.float32)
     return _noise_predicting(sigma, self.num_timesteps - 1 - index)
 
-  def draw_levels(self, key, batch):
-    """Uniform over the M levels."""
+  def sample_levels(self, key, batch):
+    """Samples the M levels uniformly, (batch,)."""
     index = jax.random.randint(key, (batch,), 0, self.num_timesteps)
     return jnp.asarray(self.levels, jnp.float32)[index]
 
@@ -321,23 +330,28 @@ class EDMIDDPM(SigmaProcess):
 
 
 def _noise_predicting(sigma, time) -> Coefficients:
-  """D = x - sigma F: the network of a variance-preserving process."""
+  """Returns the coefficients of D = x - sigma F for a VP network F."""
   return Coefficients(
-    skip=jnp.ones_like(sigma),
-    rest=jnp.zeros_like(sigma),
-    out=-sigma,
-    inside=1 / jnp.sqrt(sigma**2 + 1),
-    noise=time,
+    c_skip=jnp.ones_like(sigma),
+    one_minus_c_skip=jnp.zeros_like(sigma),
+    c_out=-sigma,
+    c_in=1 / jnp.sqrt(sigma**2 + 1),
+    c_noise=time,
   )
 
 
 def iddpm_levels(
   num_timesteps: int, c_1: float = 0.001, c_2: float = 0.008
 ) -> np.ndarray:
-  """iDDPM's noise levels in EDM's terms, (M + 1,) float64, falling to 0.
+  """Returns the noise levels of iDDPM, (M + 1,) float64, decreasing to 0.
 
-  The cosine is taken in float32, as in the official code: the lowest levels
+  The cosine is computed in float32, as in the official code; the lowest levels
   differ by 5e-4 from the exact ones.
+
+  Args:
+    num_timesteps: M.
+    c_1: lower bound of the ratios of successive alpha_bar.
+    c_2: offset of the cosine.
   """
   j = np.arange(num_timesteps + 1, dtype=np.float32)
   angle = np.float32(0.5 * np.pi) * j / np.float32(num_timesteps)

@@ -1,4 +1,4 @@
-"""Classifier-free guidance (Ho and Salimans) as the papers really ran it."""
+"""Classifier-free guidance (Ho and Salimans) as in the published runs."""
 
 import dataclasses
 import math
@@ -7,32 +7,36 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from get_jax.diffusion.process import Network, expand
+from get_jax.diffusion.process import expand
 from get_jax.diffusion.registry import check_choice
+from get_jax.diffusion.typing import Array, Network
 from get_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
 class Guidance:
-  """How far predictions are pushed from unconditional to conditional.
+  """Settings of classifier-free guidance.
 
-  A guided channel is  u + w (c - u)  of the unconditional output u and the
-  conditional c; every other channel is c's. w = 1 is the conditional model.
+  A guided channel is u + w (c - u), with the unconditional output u and the
+  conditional output c. The other channels are those of c. w = 1 is the
+  conditional model.
 
   Attributes:
-    scale: w, in the terms of `convention`.
-    channels: how many of the leading channels are guided; None for all of a
-      state's. DiT and DiffiT published their numbers with 3 of 4; a learned
-      variance is never guided.
-    schedule: "constant", or DiffiT's "power_cosine", whose scale rises from
-      1 at t = period to the full one at t = 0.
+    scale: the guidance scale w, in the units of `convention`.
+    channels: number of leading channels that are guided; None guides all
+      channels of the state. The published results of DiT and DiffiT use 3 of
+      4. A learned variance is never guided.
+    schedule: "constant", or DiffiT's "power_cosine", whose scale increases
+      from 1 at t = period to the full scale at t = 0.
     power: exponent of "power_cosine".
-    period: T of "power_cosine", in the network's time.
-    interval: the noise-to-signal ratios (low, high) between which to guide
-      (Kynkaanniemi et al.); outside w = 1. None guides everywhere.
-    convention: "w" where a scale of 1 means no guidance, or "u-vit" where 0
-      means none: its c + s (c - u) is w = 1 + s.
+    period: T of "power_cosine", in units of the network's time.
+    interval: noise-to-signal ratios (low, high) between which guidance is
+      applied (Kynkaanniemi et al.); elsewhere w = 1. None applies guidance
+      everywhere.
+    convention: "w", where a scale of 1 means no guidance, or "u-vit", where 0
+      means no guidance: its c + s (c - u) equals w = 1 + s.
   """
 
   scale: float = 1.0
@@ -55,7 +59,7 @@ class Guidance:
     return self.scale + (self.convention == "u-vit")
 
   def describe(self) -> str:
-    """In words, for protocols: "1.5 on 3 channels", "none"."""
+    """Returns a description for protocols: "1.5 on 3 channels", "none"."""
     if self.full_scale == 1:
       return "none"
     words = f"{self.full_scale:g}"
@@ -68,31 +72,43 @@ class Guidance:
     return words
 
   def check(self, conditional: bool, has_null: bool) -> None:
-    """Refuses a network that cannot be guided.
+    """Checks that a network supports these settings.
 
     Args:
-      conditional: whether it takes labels or text.
-      has_null: whether it knows "no condition".
+      conditional: whether the network takes labels or text.
+      has_null: whether the network has a null class or an empty text.
 
     Raises:
-      UsageError: it cannot, and is to be.
+      UsageError: guidance is enabled and the network does not support it.
     """
     if self.full_scale == 1 or (conditional and has_null):
       return
     missing = "a null class" if conditional else "labels or text"
     raise UsageError(
       f"guidance with scale {self.scale} needs {missing}, which this model "
-      "was made without"
+      "does not have"
     )
 
-  def weight(self, t: jax.Array, sigma_of: Callable | None = None):
-    """w at the network's time t (any shape)."""
+  def weight(
+    self, t: Float[Array, "..."], sigma_of: Callable | None = None
+  ) -> Float[Array, "..."]:
+    """Returns the guidance weight w at the network's time t.
+
+    Args:
+      t: time input of the network, any shape.
+      sigma_of: `process.sigma_of`; required with an `interval`.
+
+    Raises:
+      UsageError: an `interval` is set and `sigma_of` is None.
+    """
     w = jnp.full_like(t, self.full_scale)
     if self.schedule == "power_cosine":
       past = 1 - t / self.period
       rise = (1 - jnp.cos(math.pi * past**self.power)) / 2
       w = 1 + (self.full_scale - 1) * rise
     if self.interval is not None:
+      if sigma_of is None:
+        raise UsageError("a guidance interval needs the process' sigma_of")
       low, high = self.interval
       sigma = sigma_of(t)
       w = jnp.where((low <= sigma) & (sigma <= high), w, 1.0)
@@ -105,26 +121,26 @@ class Guidance:
     null: jax.Array | int | None,
     sigma_of: Callable | None = None,
   ) -> Network:
-    """Closes a conditional network over its labels, guided.
+    """Returns the guided network with bound conditioning.
 
     Args:
-      net: (x, t, y) -> output.
+      net: conditional network (x, t, y) -> output.
       y: labels (B,) or text (B, L, D); None for an unconditional network.
-      null: what the network takes for "no condition", broadcast to y: the
-        null class' index, or the embedding of the empty text.
-      sigma_of: `process.sigma_of`; needed with an `interval`.
+      null: null conditioning, broadcastable to y: the index of the null class,
+        or the embedding of the empty text.
+      sigma_of: `process.sigma_of`; required with an `interval`.
 
     Returns:
-      (x, t) -> output. It evaluates the network once on 2B samples, pairs
-      side by side (so that a sharded batch stays where it is), or on B where
-      the scale is 1.
+      (x, t) -> output. It evaluates the network once on 2B samples, with the
+      two inputs of a sample adjacent, so that a sharded batch needs no
+      communication. If the scale is 1, it evaluates the network on B samples.
 
     Raises:
-      UsageError: where guidance is asked of a network without condition or
-        without null.
+      UsageError: guidance is enabled and the network has no conditioning or no
+        null conditioning, or an `interval` is set and `sigma_of` is None.
     """
     self.check(y is not None, null is not None)
-    if self.full_scale == 1:
+    if self.full_scale == 1 or y is None:
       return lambda x, t: net(x, t, y)
     if self.interval is not None and sigma_of is None:
       raise UsageError("a guidance interval needs the process' sigma_of")
@@ -143,9 +159,15 @@ class Guidance:
 
 
 def check_labels(labels, num_classes: int, null_class: bool = True) -> None:
-  """Raises a UsageError unless the labels (host integers) are classes.
+  """Checks that labels are valid class indices.
 
-  The null class, index num_classes, is one of them where there is one.
+  Args:
+    labels: integers on the host, any shape.
+    num_classes: number of classes, without the null class.
+    null_class: whether the index num_classes, the null class, is valid too.
+
+  Raises:
+    UsageError: a label is out of range.
   """
   labels = np.asarray(labels)
   wrong = labels[(labels < 0) | (labels >= num_classes + null_class)]
@@ -157,6 +179,6 @@ def check_labels(labels, num_classes: int, null_class: bool = True) -> None:
 
 
 def _interleave(first: jax.Array, second: jax.Array) -> jax.Array:
-  """(B, ...) twice to (2B, ...), pairs side by side."""
+  """Interleaves two arrays (B, ...) to (2B, ...)."""
   pairs = jnp.stack([first, second], axis=1)
   return pairs.reshape(-1, *first.shape[1:])

@@ -1,67 +1,81 @@
-"""What every diffusion process offers to training and to samplers."""
+"""Interface of the diffusion processes used by training and samplers."""
 
 import abc
-from collections.abc import Callable
 from typing import ClassVar
 
 import jax
+from jaxtyping import Float
 
-# A network with parameters and labels closed over: x (B, H, W, C) float32 and
-# t (B,) float32, the time that it was trained on, to (B, H, W, C or 2C).
-Network = Callable[[jax.Array, jax.Array], jax.Array]
+from get_jax.diffusion.typing import Array, Network
 
 
 class Process(abc.ABC):
-  """How data is noised, what a network learns from it, and how hard.
+  """A diffusion process: noise levels, noising of data and training loss.
 
-  Subclasses are frozen dataclasses of numbers and words: hashable, so they
-  may be closed over by jitted functions or given to them as static arguments.
+  Subclasses are frozen dataclasses of numbers and strings. They are hashable,
+  so jitted functions may close over them or take them as static arguments.
 
   Attributes:
-    kind: what it is, in the words of messages.
+    description: name of the kind of process in error messages.
   """
 
-  kind: ClassVar[str]
+  description: ClassVar[str]
 
   @abc.abstractmethod
-  def draw_levels(self, key: jax.Array, batch: int) -> jax.Array:
-    """How far each sample of a training batch is noised, (batch,)."""
+  def sample_levels(self, key: jax.Array, batch: int) -> jax.Array:
+    """Samples the noise level of every sample of a training batch.
+
+    Args:
+      key: PRNG key.
+      batch: batch size B.
+
+    Returns:
+      (B,) noise levels: sigmas, times or steps, depending on the process.
+    """
 
   @abc.abstractmethod
   def loss_at(
-    self, net: Network, x0: jax.Array, levels: jax.Array, noise: jax.Array
+    self,
+    net: Network,
+    x0: Float[Array, "B H W C"],
+    levels: Array,
+    noise: Float[Array, "B H W C"],
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The training loss of every sample.
+    """Returns the training loss of every sample at given levels and noise.
 
     Args:
       net: see `Network`.
       x0: (B, H, W, C) float32 clean data.
-      levels: (B,), as `draw_levels` gives them.
+      levels: (B,), as returned by `sample_levels`.
       noise: (B, H, W, C) standard normal.
 
     Returns:
       The loss, (B,) float32, and metrics by name, each (B,) float32.
     """
 
-  def draw(
+  def sample_levels_and_noise(
     self, key: jax.Array, shape: tuple[int, ...]
   ) -> tuple[jax.Array, jax.Array]:
-    """Levels and noise for data of a shape (B, H, W, C)."""
+    """Samples levels (B,) and noise (B, H, W, C) for data of that shape."""
     level_key, noise_key = jax.random.split(key)
-    levels = self.draw_levels(level_key, shape[0])
+    levels = self.sample_levels(level_key, shape[0])
     return levels, jax.random.normal(noise_key, shape)
 
   def loss(
-    self, net: Network, x0: jax.Array, key: jax.Array
+    self, net: Network, x0: Float[Array, "B H W C"], key: jax.Array
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """`loss_at` levels and noise that are drawn from the key."""
-    return self.loss_at(net, x0, *self.draw(key, x0.shape))
+    """Returns `loss_at` with levels and noise sampled with the key."""
+    return self.loss_at(net, x0, *self.sample_levels_and_noise(key, x0.shape))
 
   @abc.abstractmethod
   def sigma_of(self, t: jax.Array) -> jax.Array:
-    """The noise-to-signal ratio sigma at the network's time t (any shape)."""
+    """Returns the noise-to-signal ratio sigma at the network's time t.
+
+    Args:
+      t: time input of the network, any shape.
+    """
 
 
-def expand(values: jax.Array, x: jax.Array) -> jax.Array:
-  """Views (B,) as (B, 1, ..., 1) with as many axes as x."""
+def expand(values: Array, x: Array) -> Array:
+  """Reshapes (B,) to (B, 1, ..., 1) with as many axes as x."""
   return values.reshape(values.shape + (1,) * (x.ndim - values.ndim))

@@ -1,4 +1,4 @@
-"""Which timesteps of a long discrete process a shorter one keeps."""
+"""Selects the timesteps of a respaced discrete process."""
 
 from get_jax.errors import UsageError
 
@@ -6,25 +6,26 @@ from get_jax.errors import UsageError
 def space_timesteps(
   num_timesteps: int, spacing: int | str | tuple[int, ...]
 ) -> tuple[int, ...]:
-  """The kept timesteps, rising (Dhariwal and Nichol's choice).
+  """Returns the timesteps to keep, ascending (Dhariwal and Nichol).
 
   Args:
-    num_timesteps: T of the long process.
-    spacing: N or "N": N evenly spread timesteps that include 0 and T - 1;
-      "ddimN": the smallest stride that gives exactly N, from 0; "a,b,c": so
-      many from each of three equal sections; "" for all; a tuple is taken as
-      the timesteps themselves.
+    num_timesteps: T of the original process.
+    spacing: N or "N": N evenly spaced timesteps that include 0 and T - 1;
+      "ddimN": multiples of the smallest stride that gives exactly N timesteps,
+      from 0; "a,b,c": a, b and c timesteps from three equal sections; "": all
+      timesteps; a tuple: these timesteps.
 
   Raises:
-    UsageError: where the process cannot give so many.
+    UsageError: the spacing is invalid, or the process does not have as many
+      timesteps.
   """
   if isinstance(spacing, tuple):
-    kept = tuple(sorted(spacing))
-    if len(set(kept)) < len(kept) or not kept or kept[0] < 0:
+    given = tuple(sorted(spacing))
+    if len(set(given)) < len(given) or not given or given[0] < 0:
       raise UsageError(f"timesteps {spacing} are not distinct and from 0")
-    if kept[-1] >= num_timesteps:
-      raise UsageError(f"the process has no timestep {kept[-1]}")
-    return kept
+    if given[-1] >= num_timesteps:
+      raise UsageError(f"the process has no timestep {given[-1]}")
+    return given
   word = str(spacing)
   if not word:
     return tuple(range(num_timesteps))
@@ -32,7 +33,8 @@ def space_timesteps(
     return _strided(num_timesteps, _count(word[4:], word))
   counts = [_count(part, word) for part in word.split(",")]
   size, extra = divmod(num_timesteps, len(counts))
-  kept, start = [], 0
+  kept: list[int] = []
+  start = 0
   for section, count in enumerate(counts):
     length = size + (section < extra)
     if count > length:
@@ -40,7 +42,8 @@ def space_timesteps(
         f"spacing {word!r} asks for {count} of {length} timesteps"
       )
     stride = (length - 1) / (count - 1) if count > 1 else 1.0
-    # Summed, not multiplied: the official rounding of halves depends on it.
+    # A sum and not a product, as in the official code: the rounding of halves
+    # depends on it.
     position = 0.0
     for _ in range(count):
       kept.append(start + round(position))

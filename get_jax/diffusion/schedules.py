@@ -1,8 +1,8 @@
 """Variance-preserving noise schedules in continuous time.
 
 x_t = alpha(t) x_0 + sigma(t) n with alpha^2 + sigma^2 = 1. The samplers of the
-DPM-Solver family count in lambda = log(alpha / sigma), half the log of the
-signal-to-noise ratio. Every function takes `xp`, numpy (float64, for tables on
+DPM-Solver family take steps in lambda = log(alpha / sigma), half the log of the
+signal-to-noise ratio. Every function takes `xp`: numpy (float64, for tables on
 the host) or jax.numpy (float32, inside jit).
 """
 
@@ -15,11 +15,11 @@ import numpy as np
 
 
 class NoiseSchedule(abc.ABC):
-  """log alpha of t, and what follows from it.
+  """A noise schedule, defined by log alpha(t).
 
   Attributes:
     t_first: the largest time, where sampling starts.
-    t_last: the smallest time that a solver in lambda should go to.
+    t_last: the smallest time that a solver in lambda should reach.
   """
 
   t_first: float
@@ -27,37 +27,37 @@ class NoiseSchedule(abc.ABC):
 
   @abc.abstractmethod
   def log_alpha(self, t, xp=np):
-    """The logarithm of the signal's scale."""
+    """Returns log alpha(t), the log of the scale of the signal."""
 
   @abc.abstractmethod
   def time_of_log_alpha(self, log_alpha, xp=np):
-    """The inverse of `log_alpha`."""
+    """Returns t, given log alpha(t)."""
 
   def alpha(self, t, xp=np):
-    """The signal's scale."""
+    """Returns alpha(t), the scale of the signal."""
     return xp.exp(self.log_alpha(t, xp))
 
   def sigma(self, t, xp=np):
-    """The noise's standard deviation."""
-    # expm1 keeps the digits near t = 0 that 1 - alpha^2 loses.
+    """Returns sigma(t), the standard deviation of the noise."""
+    # expm1 is precise near t = 0, where 1 - alpha^2 cancels.
     return xp.sqrt(-xp.expm1(2 * self.log_alpha(t, xp)))
 
   def lam(self, t, xp=np):
-    """lambda = log(alpha / sigma), falling in t."""
+    """Returns lambda(t) = log(alpha / sigma), decreasing in t."""
     log_alpha = self.log_alpha(t, xp)
     return log_alpha - 0.5 * xp.log(-xp.expm1(2 * log_alpha))
 
   def time(self, lam, xp=np):
-    """The inverse of `lam`."""
+    """Returns t, given lambda(t)."""
     return self.time_of_log_alpha(-0.5 * xp.logaddexp(0.0, -2 * lam), xp)
 
 
 class SDESchedule(NoiseSchedule):
-  """A schedule with a rate: dx = -beta(t) x / 2 dt + sqrt(beta(t)) dw."""
+  """The schedule of the SDE dx = -beta(t) x / 2 dt + sqrt(beta(t)) dw."""
 
   @abc.abstractmethod
   def beta(self, t, xp=np):
-    """The rate, -2 d log_alpha / dt."""
+    """Returns the rate beta(t) = -2 d log_alpha / dt."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Linear(SDESchedule):
 class Cosine(SDESchedule):
   """alpha(t) = cos((t + s) / (1 + s) pi / 2), scaled to 1 at 0.
 
-  Nichol and Dhariwal's schedule in continuous time. t_first is where
-  DPM-Solver cuts it, before alpha vanishes.
+  Nichol and Dhariwal's schedule in continuous time. t_first is the time at
+  which DPM-Solver truncates the schedule, before alpha vanishes.
   """
 
   s: float = 0.008
@@ -99,11 +99,11 @@ class Cosine(SDESchedule):
 
   @property
   def _unit(self):
-    """The angle that passes in a unit of time."""
+    """The angle per unit of time."""
     return math.pi / 2 / (1 + self.s)
 
-  # Angles are taken from the end they are near to, for the sake of float32:
-  # (1 - t) below a right angle, or t above the start.
+  # For precision in float32, angles are measured from the nearer end: from the
+  # right angle at t = 1, or from the start at t = 0.
 
   def beta(self, t, xp=np):
     """See `SDESchedule.beta`."""
@@ -115,7 +115,8 @@ class Cosine(SDESchedule):
 
   def sigma(self, t, xp=np):
     """See `NoiseSchedule.sigma`."""
-    # cos^2 a - cos^2 b = sin(b - a) sin(b + a) with a the start, b = now.
+    # cos^2 a - cos^2 b = sin(b - a) sin(b + a), with the angle a at time 0 and
+    # the angle b at time t.
     product = xp.sin(t * self._unit) * xp.sin((t + 2 * self.s) * self._unit)
     return xp.sqrt(product) / math.sin(self._unit)
 
@@ -131,20 +132,23 @@ class Cosine(SDESchedule):
 
 @dataclasses.dataclass(frozen=True)
 class Interpolated(NoiseSchedule):
-  """A discrete process seen by solvers in continuous time.
+  """The schedule of a discrete process, interpolated in continuous time.
 
-  log alpha is linear between the knots t = n / N, n = 1..N, and beyond them.
+  log alpha is linear between the knots t = n / N, n = 1..N, and extrapolated
+  linearly beyond them.
 
   Attributes:
-    alpha_bar: alpha(n / N)^2 of the N levels, falling.
+    alpha_bar: alpha(n / N)^2 of the N levels, decreasing.
+    t_first: see `NoiseSchedule`.
   """
 
   alpha_bar: tuple[float, ...]
   t_first: float = 1.0
 
+  # A read-only attribute suffices: the dataclass is frozen.
   @property
-  def t_last(self):
-    """The first knot."""
+  def t_last(self) -> float:  # type: ignore[override]
+    """The first knot, 1 / N."""
     return 1 / len(self.alpha_bar)
 
   @functools.cached_property
@@ -164,7 +168,7 @@ class Interpolated(NoiseSchedule):
 
 
 def _interpolate(x, xs, ys, xp):
-  """Linear through (xs, ys), xs rising, and on beyond both ends."""
+  """Interpolates (xs, ys) linearly, xs ascending; extrapolates at both ends."""
   x = xp.asarray(x)
   xs, ys = xp.asarray(xs, x.dtype), xp.asarray(ys, x.dtype)
   i = xp.clip(xp.searchsorted(xs, x), 1, len(xs) - 1)

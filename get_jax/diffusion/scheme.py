@@ -1,9 +1,10 @@
-"""One loop for every sampler whose steps are known beforehand.
+"""Runs every sampler whose steps are known in advance in one loop.
 
-Euler, Heun, DDIM, DPM-Solver and Euler-Maruyama differ in the numbers by which
-they combine states, predictions and noise, and in nothing else. The numbers
-are made on the host in float64, one row per evaluation of the network; the
-loop is one `lax.scan` that holds the network once.
+Euler, Heun, DDIM, DPM-Solver and Euler-Maruyama differ only in the
+coefficients with which they combine states, predictions and noise. The
+coefficients are computed on the host in float64, one row per evaluation of the
+network. The loop is one `lax.scan`, so the compiled program contains the
+network once.
 """
 
 import dataclasses
@@ -13,113 +14,125 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Real
 
-from get_jax.diffusion.noise import INITIAL, STEPS, SampleNoise
+from get_jax.diffusion.noise import INITIAL, STEPS
+from get_jax.diffusion.typing import Array
 
-# Called on the host with the number of the step and the samples' estimate.
-Show = Callable[[np.ndarray, np.ndarray], None]
+# Called on the host with the step and the estimates of the clean data.
+PreviewCallback = Callable[[np.ndarray, np.ndarray], None]
 
 
 class Preview(NamedTuple):
-  """A wish to watch sampling.
+  """Reports intermediate estimates during sampling.
 
   Attributes:
-    show: called with the step (int32) and the estimates of the clean data
-      (B, *shape); calls may come late and out of order.
-    every: steps between calls.
+    callback: called with the step (int32) and the estimates of the clean data
+      (B, *shape); calls may be late and out of order.
+    every: number of steps between calls.
   """
 
-  show: Show
+  callback: PreviewCallback
   every: int = 1
 
-  def __call__(self, step, begins, denoised: jax.Array) -> None:
-    """Calls `show` from inside jit where `step` begins and is due."""
+  def __call__(self, step, starts_step, denoised: jax.Array) -> None:
+    """Calls `callback` from inside jit at the first evaluation of due steps.
+
+    Args:
+      step: number of the step, () int32.
+      starts_step: bool, whether this is the first evaluation of the step.
+      denoised: estimates of the clean data, (B, *shape).
+    """
 
     def call():
-      jax.debug.callback(self.show, step, denoised)
+      jax.debug.callback(self.callback, step, denoised)
 
-    jax.lax.cond(begins & (step % self.every == 0), call, lambda: None)
+    jax.lax.cond(starts_step & (step % self.every == 0), call, lambda: None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-  """A sampler as a table; E rows, one per evaluation of the network.
+  """A sampler as a table of coefficients, one row per network evaluation.
 
-  Row e noises the state it was handed, x + kick z (and holds the result as
-  the base of a new step where the row `begins` one), asks for the prediction
-  m there, and hands on  base_weight * base + sum_j weights[j] m_(e-j).
+  Row e adds noise to the current state: x + noise_scale z. If the row starts
+  a step, the result becomes the base state of the step. Then it evaluates the
+  prediction m_e. The next state is
+  base_weight * base + sum_j weights[j] m_(e-j).
 
   Attributes:
     start: scale of the initial unit noise.
-    time: (E,) what the predictor is told: t or sigma.
-    begins: (E,) bool, the row is the first of a step.
-    base_weight: (E,) weight of the state at the step's begin.
+    time: (E,) time argument of the predictor: t, sigma or a step index.
+    starts_step: (E,) bool, whether the row is the first of a step.
+    base_weight: (E,) weight of the base state of the step.
     weights: (E, H) weights of the last H predictions, the newest first.
-    kick: (E,) scale of the noise added before the prediction.
-    stream: (E,) index k of that noise (stream STEPS + k).
+    noise_scale: (E,) scale of the noise added before the prediction; None
+      for deterministic samplers.
+    noise_index: (E,) index k of that noise (stream STEPS + k).
   """
 
-  start: float
-  time: np.ndarray
-  begins: np.ndarray
-  base_weight: np.ndarray
-  weights: np.ndarray
-  kick: np.ndarray | None = None
-  stream: np.ndarray | None = None
+  start: float | Float[Array, ""]
+  time: Real[Array, " E"]
+  starts_step: Bool[Array, " E"]
+  base_weight: Float[Array, " E"]
+  weights: Float[Array, "E H"]
+  noise_scale: Float[Array, " E"] | None = None
+  noise_index: Real[Array, " E"] | None = None
 
   @property
   def evaluations(self) -> int:
-    """How often the network is evaluated."""
+    """The number of network evaluations, E."""
     return len(self.time)
 
 
 def integrate(
   scheme: Scheme,
   predict: Callable[[jax.Array, jax.Array], jax.Array],
-  noise: SampleNoise,
+  noise: Callable[..., Array],
   shape: tuple[int, ...],
   *,
-  denoised: Callable[..., jax.Array],
+  denoised: Callable[..., jax.Array] | None,
   trajectory: bool = False,
   preview: Preview | None = None,
 ):
-  """Runs a scheme from its prior to a sample.
+  """Runs a scheme from the prior to samples.
 
   Args:
-    scheme: the table.
-    predict: of the state (B, *shape) and a scalar time.
-    noise: the samples' noise.
-    shape: of one sample.
-    denoised: from state, time and prediction to the estimate of the clean
-      data, for previews.
-    trajectory: whether to return the states too.
+    scheme: the table of coefficients.
+    predict: (x, time) -> prediction, with the state x (B, *shape) and a scalar
+      time.
+    noise: `SampleNoise` of the batch.
+    shape: shape of one sample.
+    denoised: (x, time, prediction) -> estimate of the clean data; required
+      with `preview`.
+    trajectory: whether to return the states as well.
     preview: see `Preview`.
 
   Returns:
-    The samples, (B, *shape) float32; with `trajectory` also the states at the
-    begin of every step followed by the samples, (steps + 1, B, *shape).
+    The samples, (B, *shape) float32. With `trajectory`, a pair of the samples
+    and the states at the start of every step followed by the samples,
+    (steps + 1, B, *shape).
   """
   rows = {
     "time": jnp.asarray(scheme.time, jnp.float32),
-    "begins": jnp.asarray(scheme.begins),
+    "starts_step": jnp.asarray(scheme.starts_step),
     "base_weight": jnp.asarray(scheme.base_weight, jnp.float32),
     "weights": jnp.asarray(scheme.weights, jnp.float32),
-    "step": jnp.cumsum(jnp.asarray(scheme.begins, jnp.int32)) - 1,
+    "step": jnp.cumsum(jnp.asarray(scheme.starts_step, jnp.int32)) - 1,
   }
-  if scheme.kick is not None:
-    rows["kick"] = jnp.asarray(scheme.kick, jnp.float32)
-    rows["stream"] = jnp.asarray(STEPS + scheme.stream, jnp.int32)
+  if scheme.noise_scale is not None and scheme.noise_index is not None:
+    rows["noise_scale"] = jnp.asarray(scheme.noise_scale, jnp.float32)
+    rows["noise_index"] = jnp.asarray(STEPS + scheme.noise_index, jnp.int32)
 
   def evaluate(carry, row):
     x, base, past = carry
-    if scheme.kick is not None:
-      x = x + row["kick"] * noise(row["stream"], shape)
-    base = jnp.where(row["begins"], x, base)
+    if "noise_scale" in row:
+      x = x + row["noise_scale"] * noise(row["noise_index"], shape)
+    base = jnp.where(row["starts_step"], x, base)
     prediction = predict(x, row["time"])
     past = (prediction, *past[:-1])
-    if preview is not None:
+    if preview is not None and denoised is not None:
       estimate = denoised(x, row["time"], prediction)
-      preview(row["step"], row["begins"], estimate)
+      preview(row["step"], row["starts_step"], estimate)
     following = row["base_weight"] * base
     for weight, value in zip(row["weights"], past, strict=True):
       following = following + weight * value
@@ -130,5 +143,5 @@ def integrate(
   (x, _, _), states = jax.lax.scan(evaluate, (x, x, past), rows)
   if not trajectory:
     return x
-  begun = states[np.flatnonzero(scheme.begins)]
-  return x, jnp.concatenate([begun, x[None]])
+  starts = states[np.flatnonzero(scheme.starts_step)]
+  return x, jnp.concatenate([starts, x[None]])

@@ -1,10 +1,10 @@
-"""Moving images by affine maps without blur (StyleGAN2-ADA's resampling).
+"""Affine warping of images with StyleGAN2-ADA's resampling.
 
-An image is reflected at its borders, upsampled twofold by the orthogonal sym6
-wavelet, read at the mapped places with bilinear weights, and downsampled by
-the same wavelet. The identity returns the image. Padding and both filters are
-linear in rows and columns, so they are matrices here: two products of static
-shape, whatever the maps.
+An image is padded by reflection, upsampled by a factor of 2 with the orthogonal
+sym6 wavelet, sampled at the mapped positions with bilinear interpolation, and
+downsampled with the same wavelet. The identity map returns the image. Padding
+and both filters are linear in rows and columns, so they are implemented as
+matrix products, whose shapes do not depend on the maps.
 """
 
 import functools
@@ -12,6 +12,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
+
+from get_jax.diffusion.typing import Array
 
 SYM6 = np.array(
   [
@@ -29,39 +32,41 @@ SYM6 = np.array(
     -0.007800708325034148,
   ]
 )
-MARGIN = len(SYM6) // 4  # pixels that the output needs on each side
+MARGIN = len(SYM6) // 4  # Extra pixels of the output on each side.
 
 
-def warp(images: jax.Array, inverse: jax.Array) -> jax.Array:
-  """Maps images.
+def warp(
+  images: Float[Array, "B H W C"], inverse: Float[Array, "B 3 3"]
+) -> Float[Array, "B H W C"]:
+  """Applies an affine map to every image.
 
   Args:
     images: (B, H, W, C).
-    inverse: (B, 3, 3), from a place in the output to its place in the input,
-      in pixels (x, y, 1) from the centre.
+    inverse: (B, 3, 3), maps a position in the output to its position in the
+      input, in pixels (x, y, 1) from the centre.
 
   Returns:
-    (B, H, W, C). Beyond one reflection the input counts as 0.
+    (B, H, W, C). The input is 0 beyond one reflection.
   """
   _, height, width, _ = images.shape
   up_rows, up_columns = (_upsampling(n) for n in (height, width))
   large = jnp.einsum("ph,bhwc,qw->bpqc", up_rows, images, up_columns)
-  # Centres of the output's pixels at twice the resolution, margin included.
+  # Pixel centres of the output at twice the resolution, with the margin.
   x = (np.arange(2 * (width + 2 * MARGIN)) + 0.5) / 2 - width / 2 - MARGIN
   y = (np.arange(2 * (height + 2 * MARGIN)) + 0.5) / 2 - height / 2 - MARGIN
-  # Upsampling shifts by a quarter of a pixel, here and there.
+  # Upsampling shifts by a quarter of a pixel, in the output and in the input.
   x, y = np.meshgrid(x + 0.25, y + 0.25)
-  places = jnp.asarray(np.stack([x, y, np.ones_like(x)]), jnp.float32)
-  moved = jnp.einsum("bij,jpq->bipq", inverse[:, :2], places)
+  positions = jnp.asarray(np.stack([x, y, np.ones_like(x)]), jnp.float32)
+  moved = jnp.einsum("bij,jpq->bipq", inverse[:, :2], positions)
   column = 2 * moved[:, 0] - 0.5 + (large.shape[2] - 1) / 2
   row = 2 * moved[:, 1] - 0.5 + (large.shape[1] - 1) / 2
-  read = jax.vmap(_bilinear)(large, row, column)
+  sampled = jax.vmap(_bilinear)(large, row, column)
   down_rows, down_columns = (_downsampling(n) for n in (height, width))
-  return jnp.einsum("hp,bpqc,wq->bhwc", down_rows, read, down_columns)
+  return jnp.einsum("hp,bpqc,wq->bhwc", down_rows, sampled, down_columns)
 
 
 def _bilinear(image, row, column):
-  """Reads (H, W, C) at places (P, Q), zero outside."""
+  """Samples (H, W, C) at positions (P, Q); zero outside of the image."""
   height, width, _ = image.shape
   top, left = jnp.floor(row), jnp.floor(column)
   total = 0.0
@@ -80,25 +85,28 @@ def _bilinear(image, row, column):
 
 @functools.lru_cache
 def _upsampling(size: int) -> np.ndarray:
-  """Reflect `size` pixels at both ends, then upsample: (2 (3 size - 2), size).
+  """Returns the matrix of padding and upsampling, (2 (3 size - 2), size).
 
-  The margin is the largest that a reflection gives, and so depends neither on
-  the maps nor on the batch.
+  The padding is the largest possible reflection, size - 1 pixels at both ends,
+  so it depends neither on the maps nor on the batch.
   """
   reflected = np.pad(np.eye(size), ((size - 1, size - 1), (0, 0)), "reflect")
   count = len(reflected)
   out = np.zeros((2 * count, size))
   for i in range(2 * count):
     for tap, weight in enumerate(SYM6[::-1]):
-      place = i + tap - 6  # in the row of pixels and zeros between them
-      if place % 2 == 0 and 0 <= place < 2 * count:
-        out[i] += weight * reflected[place // 2]
+      position = i + tap - 6  # In the pixels with zeros inserted between them.
+      if position % 2 == 0 and 0 <= position < 2 * count:
+        out[i] += weight * reflected[position // 2]
   return out.astype(np.float32)
 
 
 @functools.lru_cache
 def _downsampling(size: int) -> np.ndarray:
-  """Downsample and drop the margins: (size, 2 (size + 2 MARGIN))."""
+  """Returns the matrix of downsampling and cropping.
+
+  Its shape is (size, 2 (size + 2 MARGIN)).
+  """
   out = np.zeros((size, 2 * (size + 2 * MARGIN)))
   for i in range(size):
     first = 2 * (i + MARGIN) - 5

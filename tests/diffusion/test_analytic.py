@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
-from quick import fast_compile_jit, sample_together
+from fast_compile import fast_compile_jit, sample_together
 
 from get_jax.diffusion import create_process, create_sampler
 from get_jax.diffusion.noise import SampleNoise
 
 M, SD = 0.6, 0.35
 SHAPE = (1, 1, 8)
-NOISE = SampleNoise.of(jax.random.key(5), np.arange(32))
+NOISE = SampleNoise.create(jax.random.key(5), np.arange(32))
 
 
 def two_modes(x, alpha, sigma):
@@ -45,7 +45,8 @@ def network(process, noise_at=two_modes):
     sigma = process.sigma_of(t)
     c = process.coefficients(sigma)
     sigma, rest, out, inside = (
-      a[:, None, None, None] for a in (sigma, c.rest, c.out, c.inside)
+      a[:, None, None, None]
+      for a in (sigma, c.one_minus_c_skip, c.c_out, c.c_in)
     )
     x = scaled / inside
     return (rest * x - sigma * noise_at(x, 1.0, sigma)) / out
@@ -174,7 +175,7 @@ def test_mean_and_covariance(case):
   name, process, settings = DISTRIBUTIONS[case]
   sampler = create_sampler(name, process, **settings)
   net = network(process, correlated)
-  noise = SampleNoise.of(jax.random.key(1), np.arange(256))
+  noise = SampleNoise.create(jax.random.key(1), np.arange(256))
   x = np.asarray(fast_compile_jit(lambda: sampler(net, noise, (4, 4, 2)))())
   x = x.reshape(-1, 2)  # 4096 independent samples
   np.testing.assert_allclose(x.mean(0), MEAN, atol=0.04)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import fast_compile_jit
+from fast_compile import fast_compile_jit
 
 from get_jax.diffusion.augmentation import Augmentation
 from get_jax.diffusion.warp import warp
@@ -45,7 +45,7 @@ def test_colour_of_grey_images():
   augmentation = Augmentation(
     **{**OFF, "p": 1.0, "brightness": 1.0, "contrast": 1.0, "lumaflip": 1.0}
   )
-  draws = augmentation.draw(KEY, 6)
+  draws = augmentation.sample_parameters(KEY, 6)
   apply = fast_compile_jit(augmentation.apply)
   grey = IMAGES[..., :1]
   alone, _ = apply(grey, draws)

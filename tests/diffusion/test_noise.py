@@ -1,7 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from quick import fast_compile_jit
+from fast_compile import fast_compile_jit
 
 from get_jax.diffusion.noise import STEPS, SampleNoise
 
@@ -11,7 +11,7 @@ KEY = jax.random.key(3)
 def test_a_sample_does_not_depend_on_its_batch():
   @fast_compile_jit
   def draw(indices, streams):
-    noise = SampleNoise.of(KEY, indices)
+    noise = SampleNoise.create(KEY, indices)
     return [noise(stream, (3, 2)) for stream in streams]
 
   streams = 0, 1, STEPS + 7
@@ -23,7 +23,7 @@ def test_a_sample_does_not_depend_on_its_batch():
 
 
 def test_streams_and_samples_are_independent_normals():
-  noise = SampleNoise.of(KEY, np.arange(64))
+  noise = SampleNoise.create(KEY, np.arange(64))
   draws = fast_compile_jit(
     lambda: jnp.stack([noise(s, (32,)) for s in range(4)])
   )()
@@ -33,7 +33,7 @@ def test_streams_and_samples_are_independent_normals():
 
 
 def test_it_passes_through_jit_and_takes_a_traced_stream():
-  noise = SampleNoise.of(KEY, np.arange(2))
+  noise = SampleNoise.create(KEY, np.arange(2))
   draw = fast_compile_jit(lambda noise, stream: noise(stream, (4,)))
   assert not np.array_equal(draw(noise, 5), draw(noise, 6))
   np.testing.assert_allclose(draw(noise, 5), noise(5, (4,)), rtol=1e-6)

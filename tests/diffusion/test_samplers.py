@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import fast_compile_jit
+from fast_compile import fast_compile_jit
 
 from get_jax.diffusion import (
   Guidance,
@@ -18,7 +18,7 @@ from get_jax.errors import UsageError
 
 EDM, VP = create_process("edm"), create_process("vp")
 ADM, SD = create_process("adm"), create_process("stable_diffusion")
-NOISE = SampleNoise.of(jax.random.key(0), np.arange(4))
+NOISE = SampleNoise.create(jax.random.key(0), np.arange(4))
 SHAPE = (2, 2, 3)
 
 COUNTS = [
@@ -131,7 +131,7 @@ def test_samples_do_not_depend_on_the_mesh():
 
   mesh = jax.make_mesh((8,), ("data",), axis_types=(_AUTO,))
   split = jax.NamedSharding(mesh, jax.P("data"))
-  inputs = SampleNoise.of(jax.random.key(0), np.arange(8)), jnp.arange(8)
+  inputs = SampleNoise.create(jax.random.key(0), np.arange(8)), jnp.arange(8)
   spread = fast_compile_jit(sample, in_shardings=split, out_shardings=split)
   compiled = spread.lower(*inputs).compile()
   # Samples and their two halves stay on their device.

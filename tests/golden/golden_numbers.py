@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from quick import fast_compile_jit, sample_together
+from fast_compile import fast_compile_jit, sample_together
 
 __all__ = ["fast_compile_jit", "nhwc", "relative", "replay", "sample_together"]
 

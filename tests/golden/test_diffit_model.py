@@ -158,7 +158,9 @@ def test_block_in_windows(block_case):
   @fast_compile_jit
   def run(x, c):
     def loss(x, c):
-      tokens = block.apply({"params": params}, windows.window_partition(x, window), c)
+      tokens = block.apply(
+        {"params": params}, windows.window_partition(x, window), c
+      )
       out = windows.window_merge(tokens, window, grid)
       return jnp.mean(out**2), out
 

@@ -15,7 +15,9 @@ def test_images_and_labels(golden, case):
   off |= dict.fromkeys(("xflip", "aniso", "translate_frac"), 0.0)
   augmentation = Augmentation(**{**off, **data.meta["ctor"]})
   count = len(data.arrays["in/images"])
-  like = jax.eval_shape(lambda: augmentation.draw(jax.random.key(0), count))
+  like = jax.eval_shape(
+    lambda: augmentation.sample_parameters(jax.random.key(0), count)
+  )
   kinds = {"randn": "f", "rand": "f", "randint": "i"}
   stored = iter(data.meta["draws"])
   numbers = iter(sorted(k for k in data.arrays if k.startswith("in/draw")))

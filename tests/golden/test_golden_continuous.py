@@ -43,7 +43,7 @@ def test_losses(golden):
       assert relative(got, out[f"vp_model_{theirs}_loss_{on}"]) < 1e-5
       assert relative(score, nhwc(out[f"vp_model_{theirs}_score"])) < 1e-5
   np.testing.assert_allclose(
-    process.network_clock(t), data.arrays["mid/vp_net_time"], rtol=1e-6
+    process.network_time(t), data.arrays["mid/vp_net_time"], rtol=1e-6
   )
   process = create_process("stable_diffusion")
   n = jnp.asarray(given["n"])
@@ -51,8 +51,8 @@ def test_losses(golden):
   assert relative(got, out["discrete_loss"]) < 1e-5
   x = process.q_sample(x0, n - 1, noise)
   assert relative(x, nhwc(data.arrays["mid/discrete_xn"])) < 1e-5
-  np.testing.assert_array_equal(process.network_time(n - 1), n)
-  np.testing.assert_allclose(process.network_clock(n / 1000), n, rtol=1e-6)
+  np.testing.assert_array_equal(process.network_timestep(n - 1), n)
+  np.testing.assert_allclose(process.network_time(n / 1000), n, rtol=1e-6)
 
 
 @pytest.mark.parametrize("xp, rtol", [(np, 1e-9), (jnp, 1e-5)])
@@ -153,7 +153,7 @@ def test_noise_schedules(golden, xp, rtol):
 def toy_network(process, data):
   """The raw network that predicts the noise of the analytic data."""
   scalars, given = data.meta["toy_scalars"], data.under("in")
-  schedule, scale = process.schedule, process.network_clock(1.0)
+  schedule, scale = process.schedule, process.network_time(1.0)
 
   def net(x, time):
     t = (time / scale)[:, None, None, None]
@@ -202,7 +202,7 @@ def test_euler(golden, toy):
       if trace is not None:
         _, states = sample(sampler, data, noise)
         assert relative(states, nhwc(trace)) < 2e-5
-        times = process.network_clock(sampler.scheme.time)
+        times = process.network_time(sampler.scheme.time)
         expected = data.arrays[f"mid/net_time_{steps}"]
         np.testing.assert_allclose(times, expected, rtol=1e-6)
 
@@ -254,7 +254,7 @@ def test_dpm_solver_pp(golden, toy, schedule, process):
   run = "pp_fast3_10"
   x, states = sample(samplers[run], data)
   assert relative(x, nhwc(expected[run])) < 2e-5
-  begins = np.flatnonzero(samplers[run].scheme.begins)
+  begins = np.flatnonzero(samplers[run].scheme.starts_step)
   shown = nhwc(mid[f"{run}_call_x"])[begins]
   assert relative(states[:-1], shown) < 2e-5
   run = "pp_multi2_10_time_uniform_dpm_solver"
@@ -281,7 +281,7 @@ def test_dpm_solver(golden, toy):
     sampler = create_sampler("dpm_solver", process, **settings)
     samplers.append(sampler)
     assert sampler.evaluations == int(steps)
-    times, begins = sampler.scheme.time, sampler.scheme.begins
+    times, begins = sampler.scheme.time, sampler.scheme.starts_step
     if kind == "fast":
       np.testing.assert_allclose(times, mid[f"{run}_call_t"], rtol=1e-6)
       orders = np.diff(np.flatnonzero(np.append(begins, True)))
@@ -293,7 +293,9 @@ def test_dpm_solver(golden, toy):
   sampler = samplers[list(expected).index("fast_10")]
   x, states = sample(sampler, data)
   assert relative(x, nhwc(expected["fast_10"])) < 2e-5
-  shown = nhwc(mid["fast_10_call_x"])[np.flatnonzero(sampler.scheme.begins)]
+  shown = nhwc(mid["fast_10_call_x"])[
+    np.flatnonzero(sampler.scheme.starts_step)
+  ]
   assert relative(states[:-1], shown) < 2e-5
 
 

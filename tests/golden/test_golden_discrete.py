@@ -73,14 +73,14 @@ def test_one_step(golden, case):
     assert relative(got, expected[name]) < 2e-6, name
 
   np.testing.assert_array_equal(
-    process.network_time(index), expected["model_t"]
+    process.network_timestep(index), expected["model_t"]
   )
   check("q_sample", process.q_sample(x0, index, noise))
-  mean, variance = process.q(x0, index)
+  mean, variance = process.q_mean_variance(x0, index)
   check("q_mean_variance/mean", mean)
   check("q_mean_variance/variance", variance)
   check("q_mean_variance/log_variance", np.log(variance))
-  mean, log_variance = process.posterior(x0, x, index)
+  mean, log_variance = process.q_posterior(x0, x, index)
   check("q_posterior/mean", mean)
   check("q_posterior/log_variance_clipped", log_variance)
   variance = process.tables.posterior_variance[given["t"]]
@@ -90,7 +90,7 @@ def test_one_step(golden, case):
     reader = from_spec({**data.meta["spec"], **spec})
     channels = 8 if spec.get("learn_sigma", True) else 4
     clip = name.endswith("clip1")
-    reverse = reader.reverse(out[..., :channels], x, index, clip=clip)
+    reverse = reader.p_mean_variance(out[..., :channels], x, index, clip=clip)
     check(f"{name}/mean", reverse.mean)
     check(f"{name}/log_variance", reverse.log_variance)
     variance = np.exp(reverse.log_variance)
@@ -110,7 +110,7 @@ def test_one_step_of_the_samplers(golden, case):
   steps = len(process.tables.timesteps)
   for i, index in enumerate(given["t"]):
     x, noise, out = (nhwc(given[k])[i] for k in ("x", "noise", "model_output"))
-    reverse = process.reverse(out[None], x[None], int(index))
+    reverse = process.p_mean_variance(out[None], x[None], int(index))
     std = np.exp(0.5 * reverse.log_variance[0]) * (index > 0)
     got = reverse.mean[0] + std * noise
     assert relative(got, nhwc(expected["p_sample"])[i]) < 2e-6
@@ -122,8 +122,8 @@ def test_one_step_of_the_samplers(golden, case):
       got = scheme.base_weight[row] * x
       got += scheme.weights[row, 0] * np.asarray(reverse.x0[0])
       if eta and index:
-        assert scheme.stream[row + 1] == row
-        got += scheme.kick[row + 1] * noise
+        assert scheme.noise_index[row + 1] == row
+        got += scheme.noise_scale[row + 1] * noise
       name = f"ddim_eta{eta or 0}"
       assert relative(got, nhwc(expected[name])[i]) < 2e-6, index
 
@@ -169,7 +169,7 @@ def test_training_losses(golden):
     assert relative(grad[first], expected[first]) < 1e-2
   process = create_process("adm")
   np.testing.assert_allclose(
-    process.prior_bits(x0), data.arrays["out/prior_bpd"], rtol=1e-4
+    process.prior_bpd(x0), data.arrays["out/prior_bpd"], rtol=1e-4
   )
 
 

@@ -41,7 +41,7 @@ def test_heun(golden, case):
     out, mid = data.under(f"out/{run}"), data.under(f"mid/{run}")
     np.testing.assert_allclose(sampler.sigmas, out["t_steps"], rtol=1e-11)
     assert sampler.evaluations == len(out["call_sigma"])
-    times, begins = sampler.scheme.time, sampler.scheme.begins
+    times, begins = sampler.scheme.time, sampler.scheme.starts_step
     np.testing.assert_allclose(times, out["call_sigma"], rtol=1e-11)
     run = jax.jit(lambda s=sampler: s(net, noise, (6, 6, 3), trajectory=True))
     x, states = run()
@@ -69,7 +69,7 @@ def test_ablations(golden):
     np.testing.assert_allclose(
       sampler.sigmas[:-1], out["sigma_steps"], rtol=rtol
     )
-    times = np.append(sampler.path.time(sampler.sigmas[:-1]), 0)
+    times = np.append(sampler.sigma_schedule.time(sampler.sigmas[:-1]), 0)
     np.testing.assert_allclose(times, out["t_steps"], rtol=rtol)
     np.testing.assert_allclose(
       sampler.scheme.time, out["call_sigma"], rtol=rtol

@@ -96,7 +96,7 @@ def test_preconditioning(golden, word):
     np.testing.assert_array_equal(process.index(query), out["round_index"])
     np.testing.assert_allclose(process.round_sigma(query), out["round_sigma"])
   known = jnp.clip(sigma, low, None)
-  times = process.coefficients(known).noise
+  times = process.coefficients(known).c_noise
   back = process.sigma_of(times)
   assert relative(back, process.round_sigma(known)) < 1e-4
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from golden_numbers import nhwc
 
-from get_jax.distillation.store import PairsSource, encode_images
+from get_jax.distillation.pairs import PairsSource, encode_images
 from get_jax.jobs import official_pairs
 
 

@@ -220,7 +220,7 @@ def test_sampling_end_to_end(golden, name, process, sampler):
 
   x, states = run()
   assert relative(x, nhwc(data.arrays["out/z"])) < data.meta["tol_rel_l2"]
-  begins = np.flatnonzero(sampler.scheme.begins)
+  begins = np.flatnonzero(sampler.scheme.starts_step)
   calls = nhwc(data.arrays["mid/call_x"])[begins]
   assert relative(states[:-1], calls) < data.meta["tol_rel_l2"]
 

@@ -1,14 +1,28 @@
-"""Samplers by name."""
+"""Samplers, and a constructor by name."""
 
 from get_jax.diffusion.process import Process
 from get_jax.diffusion.registry import build
 from get_jax.diffusion.samplers.adaptive import DPMSolverAdaptive
-from get_jax.diffusion.samplers.base import Sampler as Sampler
+from get_jax.diffusion.samplers.base import Sampler
 from get_jax.diffusion.samplers.ddim import DDIM
 from get_jax.diffusion.samplers.ddpm import DDPM
 from get_jax.diffusion.samplers.dpm_solver import DPMSolver, DPMSolverPP
 from get_jax.diffusion.samplers.euler import EulerMaruyama, ProbabilityFlow
 from get_jax.diffusion.samplers.heun import Heun
+
+__all__ = [
+  "DDIM",
+  "DDPM",
+  "SAMPLERS",
+  "DPMSolver",
+  "DPMSolverAdaptive",
+  "DPMSolverPP",
+  "EulerMaruyama",
+  "Heun",
+  "ProbabilityFlow",
+  "Sampler",
+  "create_sampler",
+]
 
 SAMPLERS = {
   "ddpm": DDPM,
@@ -23,15 +37,16 @@ SAMPLERS = {
 
 
 def create_sampler(name: str, process: Process, /, **settings) -> Sampler:
-  """Makes a sampler.
+  """Creates a sampler.
 
   Args:
     name: a key of `SAMPLERS`.
-    process: from `create_process`, the one that the network was trained on.
-    **settings: fields of the sampler's class.
+    process: the process with which the network was trained, from
+      `create_process`.
+    **settings: fields of the class of the sampler.
 
   Raises:
-    UsageError: on an unknown name or setting, and on a process that the
-      sampler cannot run.
+    UsageError: the name or a setting is unknown, or the sampler does not
+      support the process.
   """
   return build("sampler", SAMPLERS, name, process, **settings)

@@ -1,4 +1,4 @@
-"""DPM-Solver with the step's length chosen on the way."""
+"""DPM-Solver with adaptive step size."""
 
 import dataclasses
 import math
@@ -16,35 +16,47 @@ from get_jax.errors import UsageError
 
 
 class _State(NamedTuple):
-  x: jax.Array  # (B, *shape)
-  lower: jax.Array  # the last lower order result, scale of the tolerance
-  lam: jax.Array  # (B,) where x is
-  h: jax.Array  # (B,) the step to try
-  rounds: jax.Array  # () steps tried so far
+  """State of the loop.
+
+  Attributes:
+    x: (B, *shape) the current state.
+    lower: (B, *shape) the last result of lower order, for the tolerance.
+    lam: (B,) lambda of x.
+    h: (B,) size of the next step in lambda.
+    rounds: () number of steps tried so far.
+  """
+
+  x: jax.Array
+  lower: jax.Array
+  lam: jax.Array
+  h: jax.Array
+  rounds: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
 class DPMSolverAdaptive(Sampler):
-  """DPM-Solver-12 or -23: two orders from shared evaluations, error controlled.
+  """DPM-Solver-12 or -23, with an embedded error estimate.
 
-  Every sample has its own step, so that it does not depend on its batch; a
-  batch ends with its slowest sample.
+  Results of two orders are computed from shared evaluations. Every sample has
+  its own step size, so it does not depend on its batch. A batch ends with its
+  slowest sample.
 
   Attributes:
     process: a process with a noise schedule.
-    order: 2 or 3, the higher of the two.
-    t_last: where to stop; the schedule's smallest time where None.
-    h_init: the first step in lambda.
+    order: 2 or 3, the higher order of the two.
+    t_last: final time; None means the smallest time of the schedule.
+    h_init: size of the first step in lambda.
     atol: absolute tolerance.
     rtol: relative tolerance.
-    theta: safety factor of the next step.
-    t_error: how near to t_last counts as there.
-    max_evaluations: where sampling ends unfinished, with NaN.
-    shared_step: whether the batch takes one step, its worst sample's, as the
-      official code does.
+    theta: safety factor of the next step size.
+    t_error: sampling ends if the time is within t_error of t_last.
+    max_evaluations: maximum number of evaluations; samples that are unfinished
+      then are NaN.
+    shared_step: whether all samples of a batch use the step size of the worst
+      sample, as in the official code.
   """
 
-  needs = VariancePreserving
+  process_class = VariancePreserving
 
   process: VariancePreserving
   order: int = 3
@@ -62,12 +74,16 @@ class DPMSolverAdaptive(Sampler):
     check_choice("adaptive DPM-Solver", "order", self.order, (2, 3))
 
   @property
-  def evaluations(self):
-    """None: known only afterwards, see `solve`."""
+  def evaluations(self) -> None:
+    """None, because the number is known only after sampling; see `solve`."""
     return None
 
   def __call__(self, net, noise, shape, *, trajectory=False, preview=None):
-    """See `Sampler.__call__`; neither trajectory nor preview is to be had."""
+    """See `Sampler.__call__`; trajectory and preview are not supported.
+
+    Raises:
+      UsageError: a trajectory or a preview is requested.
+    """
     if trajectory or preview is not None:
       raise UsageError(
         "the adaptive DPM-Solver has no common steps, so it gives neither a "
@@ -76,16 +92,26 @@ class DPMSolverAdaptive(Sampler):
     return self.solve(net, noise, shape)[0]
 
   def solve(self, net, noise, shape):
-    """The samples, (B, *shape), and the number of evaluations, () int32."""
+    """Returns the samples, (B, *shape), and the number of evaluations.
+
+    Args:
+      net: see `Sampler.__call__`.
+      noise: see `Sampler.__call__`.
+      shape: see `Sampler.__call__`.
+
+    Returns:
+      The samples, (B, *shape) float32, and the number of network evaluations,
+      () int32.
+    """
     schedule = self.process.schedule
     last = schedule.t_last if self.t_last is None else self.t_last
     lam_end = float(schedule.lam(last))
-    # How far `t_error` is in lambda at the end.
-    near = lam_end - float(schedule.lam(last + self.t_error))
+    # `t_error` at the end, in lambda.
+    margin = lam_end - float(schedule.lam(last + self.t_error))
     predict = self.process.predictor(net)
 
     def unfinished(state):
-      return state.lam < lam_end - near
+      return state.lam < lam_end - margin
 
     def advance(state):
       active = unfinished(state)
@@ -98,18 +124,18 @@ class DPMSolverAdaptive(Sampler):
       error = jnp.sqrt(((gap / scale) ** 2).mean(axes))
       if self.shared_step:
         error = jnp.full_like(error, error.max())
-      taken = active & (error <= 1)
+      accepted = active & (error <= 1)
       grown = self.theta * h * jnp.maximum(error, 1e-8) ** (-1 / self.order)
-      chosen = expand(taken, lower)
+      mask = expand(accepted, lower)
       return _State(
-        x=jnp.where(chosen, lower + gap, state.x),
-        lower=jnp.where(chosen, lower, state.lower),
-        lam=jnp.where(taken, state.lam + h, state.lam),
+        x=jnp.where(mask, lower + gap, state.x),
+        lower=jnp.where(mask, lower, state.lower),
+        lam=jnp.where(accepted, state.lam + h, state.lam),
         h=jnp.where(active, grown, state.h),
         rounds=state.rounds + 1,
       )
 
-    def goes_on(state):
+    def proceed(state):
       spent = (state.rounds + 1) * self.order
       return unfinished(state).any() & (spent <= self.max_evaluations)
 
@@ -117,23 +143,36 @@ class DPMSolverAdaptive(Sampler):
     lam = jnp.full(x.shape[:1], float(schedule.lam(schedule.t_first)))
     h = jnp.full(x.shape[:1], self.h_init)
     start = _State(x, x, lam, h, jnp.int32(0))
-    state = jax.lax.while_loop(goes_on, advance, start)
+    state = jax.lax.while_loop(proceed, advance, start)
     done = expand(~unfinished(state), x)
     return jnp.where(done, state.x, math.nan), state.rounds * self.order
 
 
 def _pair(order, schedule, predict, x, lam, h):
-  """The lower order's result of a step h (B,) from lam (B,), and the gap.
+  """Returns the result of lower order and the gap to that of higher order.
 
-  The gap to the higher order's is made of predictions: the difference of the
-  two states would be rounding error where steps are short.
+  The gap is computed from predictions, because the difference of the two
+  states would be dominated by rounding errors for small steps.
+
+  Args:
+    order: the higher order, 2 or 3.
+    schedule: schedule of the process.
+    predict: (x, t) -> noise estimate.
+    x: state (B, *shape).
+    lam: (B,) lambda of x.
+    h: (B,) step size in lambda.
   """
 
   def evaluate(state, share):
     return predict(state, schedule.time(lam + share * h, jnp))
 
   def move(share, *terms):
-    """To lam + share h: the exponential step with weights on predictions."""
+    """Returns the exponential step to lam + share h.
+
+    Args:
+      share: fraction of the step.
+      *terms: pairs of a weight (B,) and a prediction.
+    """
     alpha, there = jax.nn.sigmoid(2 * lam), lam + share * h
     ratio = jnp.sqrt(jax.nn.sigmoid(2 * there) / alpha)
     return expand(ratio, x) * x + push(share, *terms)

@@ -1,4 +1,4 @@
-"""What a sampler is."""
+"""Interface of the samplers."""
 
 import abc
 from collections.abc import Callable
@@ -6,79 +6,93 @@ from typing import ClassVar
 
 import jax
 
-from get_jax.diffusion.process import Network, Process
-from get_jax.diffusion.scheme import Scheme, integrate
+from get_jax.diffusion.process import Process
+from get_jax.diffusion.scheme import Preview, Scheme, integrate
+from get_jax.diffusion.typing import Array, Network
 from get_jax.errors import UsageError
 
 
 class Sampler(abc.ABC):
-  """From noise to samples with a trained network.
+  """Generates samples from noise with a trained network.
 
-  Subclasses are frozen dataclasses whose first field is the process; they
-  are hashable, and calling them is a pure function that may be jitted and
-  sharded over the batch.
+  Subclasses are frozen dataclasses whose first field is the process. They are
+  hashable, and calling them is a pure function that can be jitted and sharded
+  over the batch.
 
   Attributes:
-    needs: the kind of process that it can run backwards.
+    process_class: the class of processes that the sampler supports.
   """
 
-  needs: ClassVar[type[Process]]
+  process_class: ClassVar[type[Process]]
   process: Process
 
   def __post_init__(self):
-    if not isinstance(self.process, self.needs):
+    if not isinstance(self.process, self.process_class):
       raise UsageError(
-        f"the sampler {type(self).__name__} needs {self.needs.kind}, "
-        f"and not {self.process.kind}"
+        f"the sampler {type(self).__name__} needs "
+        f"{self.process_class.description}, and not {self.process.description}"
       )
 
   @property
   @abc.abstractmethod
-  def evaluations(self) -> int:
-    """How often the network is evaluated for one batch of samples.
+  def evaluations(self) -> int | None:
+    """The number of network evaluations for one batch of samples.
 
-    A guided network counts as one evaluation of twice the batch.
+    A guided network counts as one evaluation of twice the batch. None for an
+    adaptive sampler.
     """
 
   @abc.abstractmethod
   def __call__(
-    self, net: Network, noise, shape, *, trajectory=False, preview=None
+    self,
+    net: Network,
+    noise: Callable[..., Array],
+    shape: tuple[int, ...],
+    *,
+    trajectory: bool = False,
+    preview: Preview | None = None,
   ):
-    """Draws samples.
+    """Generates samples.
 
     Args:
-      net: (x, t) -> raw output, with parameters, labels and guidance closed
-        over.
+      net: (x, t) -> raw output, with bound parameters, conditioning and
+        guidance.
       noise: `SampleNoise` of the batch.
-      shape: of one sample, for example (H, W, C).
+      shape: shape of one sample, for example (H, W, C).
       trajectory: whether to return the states as well.
-      preview: `Preview` or None.
+      preview: reports intermediate estimates; None reports nothing.
 
     Returns:
-      (B, *shape) float32, not clipped; with `trajectory` a pair of it and
-      the states at the begin of every step followed by the samples,
-      (steps + 1, B, *shape).
+      The samples, (B, *shape) float32, not clipped. With `trajectory`, a pair
+      of the samples and the states at the start of every step followed by the
+      samples, (steps + 1, B, *shape).
     """
 
 
 class SchemeSampler(Sampler):
-  """A sampler whose steps are known beforehand: a table and what it is of."""
+  """A sampler whose steps are known in advance, given by a `Scheme`."""
 
   @property
   @abc.abstractmethod
   def scheme(self) -> Scheme:
-    """The sampler as a table."""
+    """The coefficients of the sampler."""
 
   @abc.abstractmethod
-  def predict(self, net: Network) -> Callable[..., jax.Array]:
-    """What the table combines, a function of the state and the row's time."""
+  def predictor(self, net: Network) -> Callable[..., jax.Array]:
+    """Returns the function (x, time) -> prediction for the scheme."""
 
   @abc.abstractmethod
   def denoised(self, x, time, prediction) -> jax.Array:
-    """The estimate of the clean data that a prediction stands for."""
+    """Returns the estimate of the clean data, given a prediction.
+
+    Args:
+      x: state (B, *shape).
+      time: time of the row, scalar.
+      prediction: the prediction at x and time, (B, *shape).
+    """
 
   @property
-  def evaluations(self):
+  def evaluations(self) -> int:
     """See `Sampler.evaluations`."""
     return self.scheme.evaluations
 
@@ -86,7 +100,7 @@ class SchemeSampler(Sampler):
     """See `Sampler.__call__`."""
     return integrate(
       self.scheme,
-      self.predict(net),
+      self.predictor(net),
       noise,
       shape,
       denoised=self.denoised,

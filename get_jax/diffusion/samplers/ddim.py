@@ -1,4 +1,4 @@
-"""Implicit sampling (Song et al., "Denoising Diffusion Implicit Models")."""
+"""DDIM (Song et al., "Denoising Diffusion Implicit Models")."""
 
 import dataclasses
 import functools
@@ -6,29 +6,31 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from get_jax.diffusion.discrete import DiscreteProcess
-from get_jax.diffusion.process import Network
 from get_jax.diffusion.respacing import space_timesteps
 from get_jax.diffusion.samplers.base import SchemeSampler
 from get_jax.diffusion.scheme import Scheme
+from get_jax.diffusion.typing import Array, Network
 
 
 @dataclasses.dataclass(frozen=True)
 class DDIM(SchemeSampler):
-  """Deterministic steps, or with eta > 0 a share of DDPM's noise.
+  """DDIM: deterministic steps, or with eta > 0 a fraction of DDPM's noise.
 
   A learned variance is not used.
 
   Attributes:
     process: a discrete process.
-    num_steps: how many timesteps to keep and which, see `space_timesteps`;
-      "ddimN" are the ones of the paper's experiments.
+    num_steps: number or spacing of the timesteps, see `space_timesteps`;
+      "ddimN" is the spacing of the paper's experiments.
     eta: 0 for the ODE, 1 for DDPM's noise.
-    clip: whether to clip x_0's estimates to [-1, 1]: for pixels, not latents.
+    clip: whether to clip estimates of x_0 to [-1, 1], for pixels; not for
+      latents.
   """
 
-  needs = DiscreteProcess
+  process_class = DiscreteProcess
 
   process: DiscreteProcess
   num_steps: int | str | tuple[int, ...] = "ddim50"
@@ -41,60 +43,87 @@ class DDIM(SchemeSampler):
 
   @functools.cached_property
   def respaced(self) -> DiscreteProcess:
-    """The process of the kept timesteps."""
+    """The process with the selected timesteps."""
     return self.process.respaced(self.num_steps)
 
   @functools.cached_property
   def scheme(self) -> Scheme:
-    """The sampler as a table."""
+    """See `SchemeSampler.scheme`."""
     tables = self.respaced.tables
-    here, to = tables.alpha_bar[::-1], tables.alpha_bar_prev[::-1]
-    std = self.eta * np.sqrt((1 - to) / (1 - here) * (1 - here / to))
-    base, weight = _move(here, to, std)
-    kick = {}
+    start, end = tables.alpha_bar[::-1], tables.alpha_bar_prev[::-1]
+    std = self.eta * np.sqrt((1 - end) / (1 - start) * (1 - start / end))
+    base, weight = _step_weights(start, end, std)
+    noise = {}
     if self.eta:
-      # A step's noise is added as the next one begins.
-      kick["kick"] = np.append(0.0, std[:-1])
-      kick["stream"] = np.maximum(np.arange(len(std)) - 1, 0)
+      # The noise of a step is added at the start of the next step.
+      noise["noise_scale"] = np.append(0.0, std[:-1])
+      noise["noise_index"] = np.maximum(np.arange(len(std)) - 1, 0)
     return Scheme(
       start=1.0,
-      time=np.arange(len(here))[::-1],
-      begins=np.ones(len(here), bool),
+      time=np.arange(len(start))[::-1],
+      starts_step=np.ones(len(start), bool),
       base_weight=base,
       weights=weight[:, None],
-      **kick,
+      **noise,
     )
 
-  def predict(self, net):
-    """The data, of the state and the index of a step."""
+  def predictor(self, net):
+    """See `SchemeSampler.predictor`; predicts the data at the step `time`."""
     return functools.partial(self._data, net)
 
   def denoised(self, x, time, prediction):
     """See `SchemeSampler.denoised`."""
     return prediction
 
-  def encode(self, net: Network, x0: jax.Array) -> jax.Array:
-    """Runs the ODE from data (B, H, W, C) to the noise that samples it."""
+  def encode(
+    self, net: Network, x0: Float[Array, "B H W C"]
+  ) -> Float[Array, "B H W C"]:
+    """Runs the ODE from data to the noise that generates it.
+
+    Args:
+      net: see `Sampler.__call__`.
+      x0: clean data (B, H, W, C).
+
+    Returns:
+      The noise, (B, H, W, C).
+    """
 
     def step(x, index):
       return self.encoding_step(net, x, index), None
 
     return jax.lax.scan(step, x0, jnp.arange(self.evaluations))[0]
 
-  def encoding_step(self, net: Network, x: jax.Array, index) -> jax.Array:
-    """One step of `encode`, from step `index` of the process to the next."""
+  def encoding_step(
+    self, net: Network, x: Float[Array, "B H W C"], index
+  ) -> Float[Array, "B H W C"]:
+    """Runs one step of `encode`.
+
+    Args:
+      net: see `Sampler.__call__`.
+      x: state at step `index` of the process, (B, H, W, C).
+      index: integer scalar.
+
+    Returns:
+      The state at the next step.
+    """
     tables = self.respaced.tables
-    weights = _move(tables.alpha_bar, tables.alpha_bar_next, 0.0)
+    weights = _step_weights(tables.alpha_bar, tables.alpha_bar_next, 0.0)
     base, weight = (jnp.asarray(w, jnp.float32)[index] for w in weights)
     return base * x + weight * self._data(net, x, jnp.asarray(index))
 
   def _data(self, net, x, time):
     index = time.astype(jnp.int32)
-    t = jnp.broadcast_to(self.respaced.network_time(index), x.shape[:1])
-    return self.respaced.data(net(x, t), x, index, clip=self.clip)
+    t = jnp.broadcast_to(self.respaced.network_timestep(index), x.shape[:1])
+    return self.respaced.predict_x0(net(x, t), x, index, clip=self.clip)
 
 
-def _move(here, to, std):
-  """Weights of x and of x_0 when alpha_bar goes from `here` to `to`."""
-  base = np.sqrt((1 - to - std**2) / (1 - here))
-  return base, np.sqrt(to) - np.sqrt(here) * base
+def _step_weights(start, end, std):
+  """Returns the weights of x and x_0 for a step between two alpha_bar.
+
+  Args:
+    start: alpha_bar before the step.
+    end: alpha_bar after the step.
+    std: standard deviation of the noise that is added after the step.
+  """
+  base = np.sqrt((1 - end - std**2) / (1 - start))
+  return base, np.sqrt(end) - np.sqrt(start) * base

@@ -14,15 +14,16 @@ from get_jax.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class DDPM(Sampler):
-  """x_{t-1} from the learned Gaussian, one evaluation a step.
+  """Samples x_{t-1} from the predicted Gaussian, one evaluation per step.
 
   Attributes:
     process: a discrete process.
-    num_steps: how many timesteps to keep and which, see `space_timesteps`.
-    clip: whether to clip x_0's estimates to [-1, 1]: for pixels, not latents.
+    num_steps: number or spacing of the timesteps, see `space_timesteps`.
+    clip: whether to clip estimates of x_0 to [-1, 1], for pixels; not for
+      latents.
   """
 
-  needs = DiscreteProcess
+  process_class = DiscreteProcess
 
   process: DiscreteProcess
   num_steps: int | str | tuple[int, ...] = 250
@@ -37,11 +38,11 @@ class DDPM(Sampler):
 
   @functools.cached_property
   def respaced(self) -> DiscreteProcess:
-    """The process of the kept timesteps."""
+    """The process with the selected timesteps."""
     return self.process.respaced(self.num_steps)
 
   @property
-  def evaluations(self):
+  def evaluations(self) -> int:
     """See `Sampler.evaluations`."""
     return len(self.respaced.tables.timesteps)
 
@@ -51,8 +52,8 @@ class DDPM(Sampler):
 
     def step(x, k):
       index = self.evaluations - 1 - k
-      t = jnp.broadcast_to(process.network_time(index), x.shape[:1])
-      mean, log_variance, x0 = process.reverse(
+      t = jnp.broadcast_to(process.network_timestep(index), x.shape[:1])
+      mean, log_variance, x0 = process.p_mean_variance(
         net(x, t), x, index, clip=self.clip
       )
       if preview is not None:

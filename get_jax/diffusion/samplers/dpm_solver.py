@@ -1,4 +1,4 @@
-"""DPM-Solver and DPM-Solver++ with steps known beforehand."""
+"""DPM-Solver and DPM-Solver++ with a fixed time grid."""
 
 import dataclasses
 import functools
@@ -9,33 +9,38 @@ import numpy as np
 from get_jax.diffusion.continuous import VariancePreserving
 from get_jax.diffusion.registry import check_choice
 from get_jax.diffusion.samplers.base import SchemeSampler
-from get_jax.diffusion.samplers.exponential import Exponential
+from get_jax.diffusion.samplers.exponential_integrator import (
+  ExponentialIntegrator,
+)
 from get_jax.diffusion.scheme import Scheme
 from get_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
 class DPMSolver(SchemeSampler):
-  """DPM-Solver as U-ViT's VP models are sampled: "fast", uniform in lambda.
+  """DPM-Solver; the defaults are those of U-ViT's VP models.
+
+  They are the method "fast" on a grid uniform in lambda.
 
   Attributes:
     process: a process with a noise schedule.
-    num_steps: evaluations of "fast" and "multistep"; "singlestep" makes
-      num_steps // order steps of `order` evaluations.
+    num_steps: number of evaluations of "fast" and "multistep"; "singlestep"
+      runs num_steps // order steps of `order` evaluations.
     order: 1, 2 or 3.
-    method: "singlestep" with one order throughout, "fast" with the last
-      steps of lower order so that num_steps evaluations are spent, or
-      "multistep" with the first steps of lower order.
-    prediction: what is taken to be polynomial: "noise", or "data" (++).
-    spacing: "lambda" or "time": in what the grid is uniform.
-    grid: what the grid is of, in "fast": "steps", or "evaluations" where a
-      step of order k spans k of its intervals.
-    solver_type: "dpm_solver" or "taylor", see `Exponential`.
-    t_first: largest time; the schedule's where None.
-    t_last: smallest time; the schedule's where None.
+    method: "singlestep", with the same order in all steps; "fast", with the
+      last steps of lower order so that the number of evaluations is num_steps;
+      or "multistep", with the first steps of lower order.
+    prediction: the quantity that is approximated by a polynomial: "noise"
+      (DPM-Solver) or "data" (DPM-Solver++).
+    spacing: "lambda" or "time": the variable in which the grid is uniform.
+    grid: for "fast": "steps", one interval of the grid per step, or
+      "evaluations", k intervals per step of order k.
+    solver_type: "dpm_solver" or "taylor", see `ExponentialIntegrator`.
+    t_first: largest time; None means that of the schedule.
+    t_last: smallest time; None means that of the schedule.
   """
 
-  needs = VariancePreserving
+  process_class = VariancePreserving
 
   process: VariancePreserving
   num_steps: int = 50
@@ -67,32 +72,34 @@ class DPMSolver(SchemeSampler):
 
   @functools.cached_property
   def scheme(self) -> Scheme:
-    """The sampler as a table."""
+    """See `SchemeSampler.scheme`."""
     rows = itertools.chain.from_iterable(self._updates())
-    time, begins, base_weight, weights = map(np.array, zip(*rows, strict=True))
+    time, starts_step, base_weight, weights = map(
+      np.array, zip(*rows, strict=True)
+    )
     return Scheme(
       start=1.0,
       time=time,
-      begins=begins,
+      starts_step=starts_step,
       base_weight=base_weight,
       weights=weights,
     )
 
-  def predict(self, net):
-    """The noise in the state at a time, or the data."""
+  def predictor(self, net):
+    """See `SchemeSampler.predictor`; predicts the noise or the data."""
     noise = self.process.predictor(net)
     if self.prediction == "noise":
       return noise
-    return lambda x, t: self.process.to_data(x, t, noise(x, t))
+    return lambda x, t: self.process.x0_from_noise(x, t, noise(x, t))
 
   def denoised(self, x, time, prediction):
     """See `SchemeSampler.denoised`."""
     if self.prediction == "data":
       return prediction
-    return self.process.to_data(x, time, prediction)
+    return self.process.x0_from_noise(x, time, prediction)
 
   def _updates(self):
-    steps = Exponential(
+    steps = ExponentialIntegrator(
       self.process.schedule,
       data=self.prediction == "data",
       taylor=self.solver_type == "taylor",
@@ -100,7 +107,7 @@ class DPMSolver(SchemeSampler):
     if self.method == "multistep":
       times = self._times(self.num_steps)
       for i in range(self.num_steps):
-        yield steps.multi(times[max(0, i + 1 - self.order) : i + 2])
+        yield steps.multistep(times[max(0, i + 1 - self.order) : i + 2])
       return
     if self.method == "singlestep":
       orders = [self.order] * (self.num_steps // self.order)
@@ -109,17 +116,17 @@ class DPMSolver(SchemeSampler):
     if self.method == "fast" and self.grid == "evaluations":
       times = self._times(self.num_steps)
       ends = np.cumsum([0, *orders])
-      for begin, end in itertools.pairwise(ends):
-        yield steps.single(times[begin : end + 1])
+      for start, end in itertools.pairwise(ends):
+        yield steps.singlestep(times[start : end + 1])
       return
     times = self._times(len(orders))
     for (start, end), order in zip(
       itertools.pairwise(times), orders, strict=True
     ):
-      yield steps.single(self._inner(start, end, order))
+      yield steps.singlestep(self._inner(start, end, order))
 
   def _times(self, intervals: int) -> list[float]:
-    """The grid, falling, intervals + 1 times."""
+    """Returns the time grid, decreasing, intervals + 1 times."""
     schedule = self.process.schedule
     first = schedule.t_first if self.t_first is None else self.t_first
     last = schedule.t_last if self.t_last is None else self.t_last
@@ -129,7 +136,7 @@ class DPMSolver(SchemeSampler):
     return [first, *schedule.time(lam[1:-1]), last]
 
   def _inner(self, start, end, order):
-    """A step's begin, its inner times (even in lambda), its end."""
+    """Returns start, inner times and end of a step, uniform in lambda."""
     schedule = self.process.schedule
     lam = np.linspace(schedule.lam(start), schedule.lam(end), order + 1)
     return [start, *schedule.time(lam[1:-1]), end]
@@ -137,7 +144,10 @@ class DPMSolver(SchemeSampler):
 
 @dataclasses.dataclass(frozen=True)
 class DPMSolverPP(DPMSolver):
-  """DPM-Solver++ as U-ViT's latent models are sampled: "fast", even in time."""
+  """DPM-Solver++; the defaults are those of U-ViT's latent models.
+
+  They are the method "fast" on a grid uniform in time.
+  """
 
   prediction: str = "data"
   spacing: str = "time"
@@ -145,7 +155,7 @@ class DPMSolverPP(DPMSolver):
 
 
 def _fast_orders(evaluations: int, order: int) -> list[int]:
-  """Orders of single steps that spend just so many evaluations."""
+  """Returns orders of singlesteps whose sum is the number of evaluations."""
   if order < 3:
     full, rest = divmod(evaluations, order)
     return [order] * full + [rest] * (rest > 0)

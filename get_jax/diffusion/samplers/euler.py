@@ -1,7 +1,9 @@
-"""Euler's steps on the reverse SDE and on the probability-flow ODE.
+"""Euler methods for the reverse SDE and the probability-flow ODE.
 
-Song et al., "Score-Based Generative Modeling through Stochastic Differential
-Equations", discretised as U-ViT does.
+The discretisation is that of U-ViT.
+
+Source: Song et al., "Score-Based Generative Modeling through Stochastic
+Differential Equations".
 """
 
 import dataclasses
@@ -18,15 +20,15 @@ from get_jax.errors import UsageError
 
 @dataclasses.dataclass(frozen=True)
 class EulerMaruyama(SchemeSampler):
-  """The reverse SDE in equal steps of time, and one last step without noise.
+  """Solves the reverse SDE with equal time steps; the last adds no noise.
 
   Attributes:
     process: a VP process.
-    num_steps: evaluations, at least 2.
-    t_last: where the last step, to 0, begins.
+    num_steps: number of evaluations, at least 2.
+    t_last: start of the last step, which ends at time 0.
   """
 
-  needs = VP
+  process_class = VP
   stochastic: ClassVar[bool] = True
 
   process: VP
@@ -42,38 +44,39 @@ class EulerMaruyama(SchemeSampler):
 
   @functools.cached_property
   def scheme(self) -> Scheme:
-    """The sampler as a table."""
+    """See `SchemeSampler.scheme`."""
     schedule = self.process.schedule
     times = np.linspace(schedule.t_first, self.t_last, self.num_steps)
     length = -np.diff(times, append=0.0)
     rate = length * schedule.beta(times)
-    # x + rate (x / 2 + score), or half the score for the ODE.
-    share = 1.0 if self.stochastic else 0.5
-    kick = {}
+    # A step is x + rate (x / 2 + score); the ODE has half the score.
+    score_weight = 1.0 if self.stochastic else 0.5
+    noise = {}
     if self.stochastic:
-      # A step's noise is added as the next one begins; the last has none.
-      kick["kick"] = np.sqrt(np.append(0.0, rate[:-1]))
-      kick["stream"] = np.maximum(np.arange(len(times)) - 1, 0)
+      # The noise of a step is added at the start of the next step; the last
+      # step has no noise.
+      noise["noise_scale"] = np.sqrt(np.append(0.0, rate[:-1]))
+      noise["noise_index"] = np.maximum(np.arange(len(times)) - 1, 0)
     return Scheme(
       start=1.0,
       time=times,
-      begins=np.ones(len(times), bool),
+      starts_step=np.ones(len(times), bool),
       base_weight=1 + rate / 2,
-      weights=(-share * rate / schedule.sigma(times))[:, None],
-      **kick,
+      weights=(-score_weight * rate / schedule.sigma(times))[:, None],
+      **noise,
     )
 
-  def predict(self, net):
-    """The noise in the state at a time."""
+  def predictor(self, net):
+    """See `SchemeSampler.predictor`; predicts the noise."""
     return self.process.predictor(net)
 
   def denoised(self, x, time, prediction):
     """See `SchemeSampler.denoised`."""
-    return self.process.to_data(x, time, prediction)
+    return self.process.x0_from_noise(x, time, prediction)
 
 
 @dataclasses.dataclass(frozen=True)
 class ProbabilityFlow(EulerMaruyama):
-  """The ODE with the same marginals, in the same steps."""
+  """Solves the probability-flow ODE with the same time steps."""
 
   stochastic: ClassVar[bool] = False

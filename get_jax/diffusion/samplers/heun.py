@@ -10,10 +10,10 @@ import numpy as np
 from get_jax.diffusion.edm import SigmaProcess
 from get_jax.diffusion.registry import check_choice
 from get_jax.diffusion.samplers.base import SchemeSampler
-from get_jax.diffusion.samplers.edm_grids import (
+from get_jax.diffusion.samplers.edm_schedules import (
   RANGES,
-  Path,
-  make_path,
+  SigmaSchedule,
+  make_sigma_schedule,
   noise_levels,
 )
 from get_jax.diffusion.scheme import Scheme
@@ -24,29 +24,32 @@ from get_jax.errors import UsageError
 class Heun(SchemeSampler):
   """Second order steps with optional churn: Algorithm 2, or 3 with alpha.
 
-  2 num_steps - 1 evaluations: the last step, to sigma = 0, is Euler's. The
-  fields from `solver` on are the choices of the paper's Table 1 and Figure 2,
-  whose defaults are the paper's.
+  It evaluates the network 2 num_steps - 1 times, because the last step, to
+  sigma = 0, is an Euler step. The fields from `solver` on are the options of
+  the paper's Table 1 and Figure 2; the defaults are those of EDM.
 
   Attributes:
     process: an EDM process.
     num_steps: N, at least 2.
-    sigma_min: lowest noise level, raised to the network's; the
-      discretization's own where None (EDM: 0.002).
-    sigma_max: highest noise level, lowered to the network's; likewise (80).
-    rho: exponent of EDM's spacing.
-    s_churn: total amount of noise added back, 0 for the ODE.
-    s_min: churn only at noise levels from here
-    s_max: to here.
-    s_noise: standard deviation of the noise added back.
-    solver: "heun", or "euler" of N evaluations.
-    discretization: the noise levels: "edm", "vp", "ve" or "iddpm".
-    schedule: sigma(t), in which steps are straight: "linear", "vp" or "ve".
+    sigma_min: lowest noise level, not below that of the network; None means
+      the default of the discretization (EDM: 0.002).
+    sigma_max: highest noise level, not above that of the network; None means
+      the default of the discretization (EDM: 80).
+    rho: exponent of EDM's discretization.
+    s_churn: total amount of noise added, 0 for the ODE.
+    s_min: lowest noise level with churn.
+    s_max: highest noise level with churn.
+    s_noise: standard deviation of the noise added.
+    solver: "heun", or "euler" with N evaluations.
+    discretization: noise levels: "edm", "vp", "ve" or "iddpm".
+    schedule: sigma(t) of the time in which steps are taken: "linear", "vp" or
+      "ve".
     scaling: s(t): "none" or "vp".
-    alpha: where in a step the second evaluation is, 1 for Heun's end.
+    alpha: position of the second evaluation in a step; 1, the end of the step,
+      is Heun's method.
   """
 
-  needs = SigmaProcess
+  process_class = SigmaProcess
 
   process: SigmaProcess
   num_steps: int = 18
@@ -88,81 +91,92 @@ class Heun(SchemeSampler):
 
   @functools.cached_property
   def sigmas(self) -> np.ndarray:
-    """The noise levels, (N + 1,) float64, falling to 0."""
+    """The noise levels, (N + 1,) float64, decreasing to 0."""
     levels = noise_levels(
       self.discretization, self.num_steps, *self._range, self.rho
     )
     return np.append(self.process.round_sigma(levels), 0.0)
 
   @functools.cached_property
-  def path(self) -> Path:
-    """sigma(t) and s(t)."""
-    return make_path(self.schedule, self.scaling, *self._range)
+  def sigma_schedule(self) -> SigmaSchedule:
+    """The functions sigma(t) and s(t)."""
+    return make_sigma_schedule(self.schedule, self.scaling, *self._range)
 
   @functools.cached_property
   def scheme(self) -> Scheme:
-    """The sampler as a table; predictions are of the noise.
+    """See `SchemeSampler.scheme`; predictions are of the noise.
 
-    Its states are x / s(t), which the network sees: those of the paper are s
-    times these.
+    The states are x / s(t), the input of the network, where x is the state in
+    the paper.
     """
     gamma_max = min(self.s_churn / self.num_steps, math.sqrt(2) - 1)
-    rows, kicks = [], []
-    for k, (sigma, to) in enumerate(itertools.pairwise(self.sigmas)):
+    rows, scales = [], []
+    for k, (sigma, end) in enumerate(itertools.pairwise(self.sigmas)):
       gamma = gamma_max if self.s_min <= sigma <= self.s_max else 0.0
-      hat = self.process.round_sigma(np.asarray(sigma * (1 + gamma)))
-      kick = self.s_noise * math.sqrt(max(hat**2 - sigma**2, 0.0))
-      step = self._step(hat, to)
+      # Churn raises the noise level to sigma_hat.
+      sigma_hat = self.process.round_sigma(np.asarray(sigma * (1 + gamma)))
+      scale = self.s_noise * math.sqrt(max(sigma_hat**2 - sigma**2, 0.0))
+      step = self._step(sigma_hat, end)
       rows += step
-      kicks += [(kick, k)] + [(0.0, k)] * (len(step) - 1)
-    time, begins, base_weight, weights = map(np.array, zip(*rows, strict=True))
-    kick, stream = map(np.array, zip(*kicks, strict=True))
-    churned = {"kick": kick, "stream": stream} if np.any(kick) else {}
+      scales += [(scale, k)] + [(0.0, k)] * (len(step) - 1)
+    time, starts_step, base_weight, weights = map(
+      np.array, zip(*rows, strict=True)
+    )
+    noise_scale, noise_index = map(np.array, zip(*scales, strict=True))
+    churn = bool(np.any(noise_scale))
     return Scheme(
       start=self.sigmas[0],
       time=time,
-      begins=begins,
+      starts_step=starts_step,
       base_weight=base_weight,
       weights=weights,
-      **churned,
+      noise_scale=noise_scale if churn else None,
+      noise_index=noise_index if churn else None,
     )
 
-  def _step(self, hat: float, to: float):
-    """The rows of one step between two noise levels."""
-    path = self.path
-    start = float(path.time(hat))
-    end = float(path.time(to)) if to else 0.0
+  def _step(self, sigma: np.ndarray, sigma_next: float):
+    """Returns the rows of one step between two noise levels."""
+    schedule = self.sigma_schedule
+    start = float(schedule.time(sigma))
+    end = float(schedule.time(sigma_next)) if sigma_next else 0.0
     h = end - start
 
     def slope(t):
-      """dx/dt as weights of x and of the noise predicted at x / s."""
-      return path.log_scale_slope(t), path.scale(t) * path.slope(t)
+      """Returns dx/dt as weights of x and of the noise predicted at x / s."""
+      return schedule.log_scale_slope(t), schedule.scale(t) * schedule.slope(t)
 
-    def row(sigma, begins, t, weights):
-      """From x / s at `start` to x / s at t, given weights for x itself."""
-      base, *past = np.array(weights) / path.scale(t)
-      return sigma, begins, base * path.scale(start), np.array(past)
+    def row(sigma, starts_step, t, weights):
+      """Returns the row from x / s at `start` to x / s at t.
+
+      Args:
+        sigma: noise level of the evaluation.
+        starts_step: see `Scheme`.
+        t: time after the row.
+        weights: weights of x and of the predictions, for x at t.
+      """
+      base, *past = np.array(weights) / schedule.scale(t)
+      return sigma, starts_step, base * schedule.scale(start), np.array(past)
 
     by_x, by_noise = slope(start)
-    if self.solver == "euler" or to == 0:
-      return [row(hat, True, end, (1 + h * by_x, h * by_noise, 0.0))]
+    if self.solver == "euler" or sigma_next == 0:
+      return [row(sigma, True, end, (1 + h * by_x, h * by_noise, 0.0))]
     part = self.alpha * h
-    between = start + part
+    middle = start + part
     base, past = 1 + part * by_x, part * by_noise
-    by_x_there, by_noise_there = slope(between)
+    by_x_middle, by_noise_middle = slope(middle)
     new, old = h / (2 * self.alpha), h * (1 - 1 / (2 * self.alpha))
     corrected = (
-      1 + old * by_x + new * by_x_there * base,
-      new * by_noise_there,
-      old * by_noise + new * by_x_there * past,
+      1 + old * by_x + new * by_x_middle * base,
+      new * by_noise_middle,
+      old * by_noise + new * by_x_middle * past,
     )
     return [
-      row(hat, True, between, (base, past, 0.0)),
-      row(float(path.sigma(between)), False, end, corrected),
+      row(sigma, True, middle, (base, past, 0.0)),
+      row(float(schedule.sigma(middle)), False, end, corrected),
     ]
 
-  def predict(self, net):
-    """The noise in the state at a noise level."""
+  def predictor(self, net):
+    """See `SchemeSampler.predictor`; predicts the noise."""
     return self.process.predictor(net)
 
   def denoised(self, x, time, prediction):

@@ -1,11 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from quick import fast_compile_jit
+from fast_compile import fast_compile_jit
 
 from get_jax.diffusion import create_process
 from get_jax.diffusion.augmentation import Augmentation
-from get_jax.diffusion.objective import Denoising
+from get_jax.diffusion.denoising import Denoising
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.normal(KEY, (64, 4, 4, 3))
