@@ -29,7 +29,7 @@ from get_jax.builders.model import build_model
 from get_jax.builders.training_step import build_training_step
 from get_jax.data import Pipeline, Source, create_source
 from get_jax.data.latents import latents_layout
-from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
+from get_jax.distillation.pairs import PairsInfo, PairsSource, PairsWriter
 from get_jax.storage.shards import ShardWriter
 from get_jax.training.sharding import batch_sharding, make_global_batch
 from get_jax.training.state import create_state
@@ -60,7 +60,7 @@ def make_pairs(folder: pathlib.Path, count: int = 20_000) -> Source:
   for shard in writer.missing():
     size = len(info.shard_range(shard))
     images = rng.uniform(-1, 1, (size, 32, 32, 3)).astype(np.float32)
-    writer.write(shard, images, rng.integers(10, size=size))
+    writer.write_pairs(shard, images, rng.integers(10, size=size))
   return PairsSource(folder)
 
 

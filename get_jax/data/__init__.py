@@ -1,7 +1,13 @@
-"""Sources of records and the step-indexed pipeline."""
+"""Data sources, the step-indexed input pipeline, and the image reader."""
 
-from get_jax.data.image_set import ImageSet as ImageSet
-from get_jax.data.image_set import open_images as open_images
-from get_jax.data.pipeline import Pipeline as Pipeline
-from get_jax.data.sources import Source as Source
-from get_jax.data.sources import create_source as create_source
+from get_jax.data.image_set import ImageSet, open_images
+from get_jax.data.pipeline import Pipeline
+from get_jax.data.sources import Source, create_source
+
+__all__ = [
+  "ImageSet",
+  "Pipeline",
+  "Source",
+  "create_source",
+  "open_images",
+]

@@ -1,4 +1,4 @@
-"""Files of captions: MS-COCO's JSON, and one JSON object a line."""
+"""Reads caption files: MS-COCO's JSON, or one JSON object a line."""
 
 import json
 import os
@@ -11,12 +11,15 @@ Captions = dict[str, list[str]]
 
 
 def read_captions(path: str | os.PathLike[str]) -> Captions:
-  """The captions of each image, by its file name, in the order of the file.
+  """Reads the captions of each image, in the order of the file.
 
   Args:
     path: `captions_*.json` of MS-COCO; or a `.jsonl` with {"file_name": ...,
-      "caption": ...} on each line, one line for each caption. A line without
-      file name is of an image of its own.
+      "caption": ...} on each line, one line per caption. A line without
+      "file_name" belongs to an image of its own.
+
+  Returns:
+    The captions of each image, by its file name.
 
   Raises:
     UsageError: the file is missing or damaged, or a caption is empty.
@@ -27,51 +30,57 @@ def read_captions(path: str | os.PathLike[str]) -> Captions:
   except (OSError, UnicodeDecodeError) as error:
     raise UsageError(f"{path} cannot be read: {error}") from error
   try:
-    found = (_lines if path.suffix == ".jsonl" else _coco)(text)
+    captions = (_parse_lines if path.suffix == ".jsonl" else _parse_coco)(text)
   except (ValueError, LookupError, TypeError, AttributeError) as error:
     raise UsageError(
-      f"{path} is no file of captions ({type(error).__name__}: {error}); "
+      f"{path} is not a caption file ({type(error).__name__}: {error}); "
       "expected MS-COCO's JSON with images and annotations, or a .jsonl with "
       "file_name and caption on each line"
     ) from error
-  for name, captions in found.items():
-    for caption in captions:
+  for name, of_image in captions.items():
+    for caption in of_image:
       if not isinstance(caption, str) or not caption.strip():
         raise UsageError(f"{path} has the caption {caption!r} of {name}")
-  if not found:
-    raise UsageError(f"{path} holds no captions")
-  return found
+  if not captions:
+    raise UsageError(f"{path} contains no captions")
+  return captions
 
 
-def of_images(captions: Captions, names: Iterable[str]) -> list[list[str]]:
-  """The captions of images in the order of `names`, which may be paths.
+def captions_of_images(
+  captions: Captions, names: Iterable[str]
+) -> list[list[str]]:
+  """Returns the captions of images, in the order of `names`.
+
+  Args:
+    captions: captions by file name.
+    names: file names, or paths that end in them.
 
   Raises:
-    UsageError: an image has none.
+    UsageError: an image has no captions.
   """
-  found = []
+  result = []
   for name in names:
-    of_name = captions.get(name) or captions.get(name.rpartition("/")[2])
-    if not of_name:
+    of_image = captions.get(name) or captions.get(name.rpartition("/")[2])
+    if not of_image:
       raise UsageError(f"the image {name} has no captions")
-    found.append(of_name)
-  return found
+    result.append(of_image)
+  return result
 
 
-def _coco(text: str) -> Captions:
+def _parse_coco(text: str) -> Captions:
   content = json.loads(text)
   names = {image["id"]: image["file_name"] for image in content["images"]}
-  found: Captions = {name: [] for name in names.values()}
+  captions: Captions = {name: [] for name in names.values()}
   for annotation in sorted(content["annotations"], key=lambda a: a["id"]):
-    found[names[annotation["image_id"]]].append(annotation["caption"])
-  return {name: captions for name, captions in found.items() if captions}
+    captions[names[annotation["image_id"]]].append(annotation["caption"])
+  return {name: of_image for name, of_image in captions.items() if of_image}
 
 
-def _lines(text: str) -> Captions:
-  found: Captions = {}
+def _parse_lines(text: str) -> Captions:
+  captions: Captions = {}
   for number, line in enumerate(text.splitlines(), 1):
     if line.strip():
       record = json.loads(line)
       name = record.get("file_name", f"line {number}")
-      found.setdefault(name, []).append(record["caption"])
-  return found
+      captions.setdefault(name, []).append(record["caption"])
+  return captions

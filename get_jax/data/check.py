@@ -1,4 +1,4 @@
-"""Verifies a directory of pairs or latents, file by file.
+"""Verifies every shard of a directory of pairs, latents or texts.
 
 python -m get_jax.data.check DIR
 """
@@ -7,31 +7,40 @@ import argparse
 import sys
 
 from get_jax.errors import UsageError
-from get_jax.storage.shards import Layout, faults
+from get_jax.storage.shards import Layout, find_faults
 
 
 def main(arguments: list[str] | None = None) -> int:
-  """Prints what is wrong; 0 where nothing is, 1 else, 2 without a manifest."""
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("directory", help="with a manifest.json")
+  """Prints every fault of a directory of shards.
+
+  Args:
+    arguments: the command line; None takes `sys.argv`.
+
+  Returns:
+    The exit code: 0 without faults, 1 with faults, 2 without a manifest.
+  """
+  description = (__doc__ or "").split("\n")[0]
+  parser = argparse.ArgumentParser(description=description)
+  parser.add_argument("directory", help="a folder with a manifest.json")
   directory = parser.parse_args(arguments).directory
   try:
     layout = Layout.read(directory)
   except UsageError as error:
     print(error, file=sys.stderr)
     return 2
-  found = list(faults(directory, layout))
-  for fault in found:
+  faults = list(find_faults(directory, layout))
+  for fault in faults:
     print(fault)
-  if found:
+  if faults:
     print(
-      f"{len(found)} faults; remove the .json of a shard that is named and run "
-      "the command that made the directory again: it makes what is missing"
+      f"{len(faults)} faults; delete the .json file of each shard that is "
+      "named, then run the command that made the directory again: it makes the "
+      "missing shards"
     )
     return 1
   print(
     f"{directory}: {layout.count} records in {layout.num_shards} shards of "
-    f"{layout.format!r}, every checksum agrees"
+    f"{layout.format!r}; every checksum matches"
   )
   return 0
 

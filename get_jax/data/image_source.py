@@ -8,9 +8,8 @@ import os
 
 import numpy as np
 
-from get_jax.data.draws import coin
 from get_jax.data.image_reader import ImageReader
-from get_jax.data.pixels import center_crop, to_float
+from get_jax.data.pixels import center_crop, random_flip, to_float
 from get_jax.errors import UsageError
 
 
@@ -63,13 +62,15 @@ class ImageSource:
     return center_crop(self.reader.decode(self.names[index], channels), size)
 
   def read(
-    self, indices: np.ndarray, draws: np.ndarray | None = None
+    self, indices: np.ndarray, bits: np.ndarray | None = None
   ) -> dict[str, np.ndarray]:
-    """Records at `indices` (n,), flipped by `draws` (n,) if at all."""
+    """Returns the records at `indices` (n,); see `Source.read`.
+
+    `bits` (n,) decide the flips; without them no image is mirrored.
+    """
     pixels = np.stack([self.pixels(i) for i in indices.tolist()])
-    if self.flip and draws is not None:
-      mirrored = coin(draws)
-      pixels[mirrored] = pixels[mirrored, :, ::-1]
+    if self.flip:
+      pixels = random_flip(pixels, bits)
     records = {"image": to_float(pixels)}
     if self.labels is not None:
       records["label"] = self.labels[indices]

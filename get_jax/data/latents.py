@@ -1,8 +1,8 @@
-"""Latents on disk: the autoencoder's moments of every image and its mirror.
+"""Latents on disk: an autoencoder's moments of each image and its mirror.
 
 Encoding costs more than training a small network, so it is done once
-(`--mode=latents`). What is stored are mean and log-variance: training draws
-another sample of the posterior each time, as DiT and U-ViT do.
+(`--mode=latents`). Mean and log-variance are stored; training samples the
+posterior anew each time, as DiT and U-ViT do.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import os
 import numpy as np
 
 from get_jax.autoencoder import posterior
-from get_jax.data.draws import coin, normal
+from get_jax.data.random_bits import bernoulli, normal
 from get_jax.data.texts import StoredTexts
 from get_jax.errors import UsageError
 from get_jax.storage.shards import Layout, ShardReader
@@ -32,21 +32,23 @@ def latents_layout(
   autoencoder: str,
   data: str,
 ) -> Layout:
-  """What a directory of latents holds.
+  """Returns the layout of a directory of latents.
 
   Args:
     count: number of images.
     shard_size: images per shard.
     moments_shape: (h, w, 2C).
     dtype: "float16" or "float32".
-    num_classes: None where unlabelled.
-    scaling_factor: of the autoencoder.
-    shift_factor: of the autoencoder.
-    flips: whether the moments of the mirrored images are there too.
-    autoencoder: digest of its parameters.
+    num_classes: number of classes; None or 0 without labels.
+    scaling_factor: scaling factor of the autoencoder.
+    shift_factor: shift factor of the autoencoder.
+    flips: whether the moments of the mirrored images are stored too.
+    autoencoder: digest of the autoencoder's parameters.
     data: fingerprint of the images' source.
   """
-  arrays = {"moments": (dtype, (1 + flips, *moments_shape))}
+  arrays: dict[str, tuple[str, tuple[int, ...]]] = {
+    "moments": (dtype, (1 + flips, *moments_shape))
+  }
   if num_classes:
     arrays["label"] = ("int32", ())
   facts = dict(
@@ -60,21 +62,22 @@ def latents_layout(
 
 
 class LatentsSource:
-  """Stored latents as a source: "image" is a scaled sample of the posterior.
+  """Stored latents as a source: "image" is a scaled posterior sample.
 
-  Each record's noise and flip come from its draw; without draws it is the
-  posterior's mean of the image as it is.
+  Random bits decide a record's noise and flip. Without them "image" is the
+  scaled posterior mean of the unmirrored image.
 
   Args:
-    path: the directory.
-    flip: takes the mirrored image's moments half of the time; None does where
-      they are stored.
-    scaling_factor: in place of the autoencoder's, as U-ViT's 0.23010 for
-      MS-COCO; decode with the same.
+    path: directory of the latents.
+    flip: uses the moments of the mirrored image with probability 1/2; None
+      does so if they are stored.
+    scaling_factor: replaces that of the autoencoder, such as U-ViT's 0.23010
+      for MS-COCO; decode with the same factor.
     verify: compares the checksums of all shards first.
 
   Raises:
-    UsageError: there are no latents, or not all of them.
+    UsageError: the directory holds no latents, or shards are missing or
+      damaged.
   """
 
   def __init__(
@@ -84,16 +87,16 @@ class LatentsSource:
     scaling_factor: float | None = None,
     verify: bool = True,
   ):
-    remake = "run --mode=latents to make what is missing"
-    self._reader = ShardReader(path, FORMAT, remake, verify)
+    hint = "run --mode=latents to make the missing shards"
+    self._reader = ShardReader(path, FORMAT, hint, verify)
     layout = self._reader.layout
     versions, height, width, channels = layout.arrays["moments"][1]
     self.flip = versions == 2 if flip is None else flip and versions == 2
     self.image_shape = (height, width, channels // 2)
     facts = layout.facts
-    self.num_classes = facts["num_classes"]
-    self.scaling_factor = scaling_factor or facts["scaling_factor"]
-    self.shift_factor = facts["shift_factor"]
+    self.num_classes: int | None = facts["num_classes"]
+    self.scaling_factor: float = scaling_factor or facts["scaling_factor"]
+    self.shift_factor: float = facts["shift_factor"]
     content = json.dumps([layout.to_json(), self.scaling_factor, self.flip])
     self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 
@@ -101,38 +104,42 @@ class LatentsSource:
     return len(self._reader)
 
   def read(
-    self, indices: np.ndarray, draws: np.ndarray | None = None
+    self, indices: np.ndarray, bits: np.ndarray | None = None
   ) -> dict[str, np.ndarray]:
-    """Records at `indices` (n,), sampled by `draws` (n,)."""
+    """Returns the records at `indices` (n,); see `Source.read`.
+
+    `bits` (n,) decide the flips and the posterior samples.
+    """
     records = self._reader.read(indices)
     versions = records.pop("moments")
-    chosen = np.zeros(len(indices), int)
-    if self.flip and draws is not None:
-      chosen = coin(draws).astype(int)
-    moments = versions[np.arange(len(indices)), chosen].astype(np.float32)
+    flipped = np.zeros(len(indices), int)
+    if self.flip and bits is not None:
+      flipped = bernoulli(bits).astype(int)
+    moments = versions[np.arange(len(indices)), flipped].astype(np.float32)
     z, logvar = np.split(moments, 2, axis=-1)
-    if draws is not None:
+    if bits is not None:
       logvar = np.clip(logvar, *posterior.LOGVAR_RANGE)
-      z = z + np.exp(logvar / 2) * normal(draws, self.image_shape)
+      z = z + np.exp(logvar / 2) * normal(bits, self.image_shape)
     scaled = (z - self.shift_factor) * self.scaling_factor
     return {"image": scaled.astype(np.float32), **records}
 
 
 class CaptionedLatents(LatentsSource):
-  """Stored latents with a text each: "label" is a caption's embedding.
+  """Stored latents with texts: "label" is the embedding of a caption.
 
-  Images with several captions are given one of them by their draw, another
-  each time; the first without draws.
+  For an image with several captions the random bits select one, anew each
+  time. Without them it is the first.
 
   Args:
-    path: the directory of the latents.
-    captions: the directory of their captions' embeddings.
+    path: directory of the latents.
+    captions: directory of the embeddings of their captions.
     flip: see `LatentsSource`.
-    scaling_factor: see there.
-    verify: see there; of both directories.
+    scaling_factor: see `LatentsSource`.
+    verify: see `LatentsSource`; applies to both directories.
 
   Raises:
-    UsageError: something is missing, or the captions are of other images.
+    UsageError: a directory is incomplete or damaged, or the captions are those
+      of other images.
   """
 
   def __init__(
@@ -157,9 +164,12 @@ class CaptionedLatents(LatentsSource):
     self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 
   def read(
-    self, indices: np.ndarray, draws: np.ndarray | None = None
+    self, indices: np.ndarray, bits: np.ndarray | None = None
   ) -> dict[str, np.ndarray]:
-    """Records at `indices` (n,), sampled and captioned by `draws` (n,)."""
-    records = super().read(indices, draws)
-    numbers = self.texts.pick(indices, draws)
-    return records | {"label": self.texts.read(numbers)}
+    """Returns the records at `indices` (n,); see `Source.read`.
+
+    `bits` (n,) decide the flips, the posterior samples and the captions.
+    """
+    records = super().read(indices, bits)
+    ids = self.texts.ids_of_images(indices, bits)
+    return records | {"label": self.texts.read(ids)}

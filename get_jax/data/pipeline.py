@@ -1,9 +1,9 @@
-"""batch(step): the records of a training step, a pure function of the step.
+"""Input pipeline: the batch of a training step is a pure function of the step.
 
-Position p of the endless training order is record `permutation(seed,
+Position p of the infinite training order is record `permutation(seed,
 p // n)[p % n]`: each epoch is shuffled anew, without repetition or omission.
-Step s takes the positions s*B ... (s+1)*B - 1 and each host some rows of them,
-so nothing needs saving to resume, on any number of hosts.
+Step s uses the positions s*B ... (s+1)*B - 1, and each host reads some rows of
+them. Nothing needs to be saved to resume, on any number of hosts.
 """
 
 import functools
@@ -13,21 +13,21 @@ import grain
 import numpy as np
 from absl import flags
 
-from get_jax.data.draws import draws
+from get_jax.data.random_bits import random_bits
 from get_jax.data.sources import Source
 
 
 class Pipeline:
   """Shuffled batches of a source, addressed by step.
 
-  Attributes:
-    source: where the records come from.
+  Args:
+    source: the data source.
     batch_size: records per step over all hosts.
-    seed: seed of the epochs' permutations.
-    rows: of a batch, those that this host reads (n,); None: all.
-    threads: batches that are read at the same time.
-    workers: processes that read, for data that is slow to decode; 0 reads in
-      this one.
+    seed: seed of the permutations and of the records' random bits.
+    rows: the rows of a batch that this host reads, (n,); None reads all.
+    threads: number of threads that read batches ahead.
+    workers: number of processes that read, for data that is slow to decode; 0
+      reads in this process.
   """
 
   def __init__(
@@ -50,31 +50,30 @@ class Pipeline:
     return rng.permutation(len(self.source))
 
   def indices(self, step: int) -> np.ndarray:
-    """Record indices of a step for all hosts, shape (batch_size,)."""
-    positions = step * self.batch_size + np.arange(self.batch_size)
-    epochs, offsets = np.divmod(positions, len(self.source))
-    chosen = np.empty(self.batch_size, np.int64)
+    """Returns the record indices of a step for all hosts, (batch_size,)."""
+    epochs, offsets = np.divmod(self._positions(step), len(self.source))
+    indices = np.empty(self.batch_size, np.int64)
     for epoch in np.unique(epochs):
-      here = epochs == epoch
-      chosen[here] = self._permutation(int(epoch))[offsets[here]]
-    return chosen
+      in_epoch = epochs == epoch
+      indices[in_epoch] = self._permutation(int(epoch))[offsets[in_epoch]]
+    return indices
 
   def batch(self, step: int) -> dict[str, np.ndarray]:
-    """This host's records of a step."""
-    chosen = self.indices(step)[self._rows]
-    positions = step * self.batch_size + np.arange(self.batch_size)
-    words = draws(self.seed, positions[self._rows])
-    return self.source.read(chosen, words)
+    """Returns this host's records of a step."""
+    indices = self.indices(step)[self._rows]
+    bits = random_bits(self.seed, self._positions(step)[self._rows])
+    return self.source.read(indices, bits)
 
   def batches(self, start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
-    """`batch(start) ... batch(stop - 1)`, read ahead by threads or workers."""
+    """Yields `batch(start) ... batch(stop - 1)`, read ahead."""
     steps = grain.MapDataset.range(start, stop).map(self.batch)
-    ahead = grain.ReadOptions(
+    read_options = grain.ReadOptions(
       num_threads=self.threads, prefetch_buffer_size=2 * self.threads
     )
-    dataset = steps.to_iter_dataset(ahead)
+    dataset = steps.to_iter_dataset(read_options)
     if self.workers:
-      # Grain's workers pass absl's flags on, which scripts may not have read.
+      # Grain passes absl's flags on to its workers; scripts may not have
+      # parsed them.
       if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
       options = grain.MultiprocessingOptions(
@@ -82,3 +81,6 @@ class Pipeline:
       )
       dataset = dataset.mp_prefetch(options)
     return iter(dataset)
+
+  def _positions(self, step: int) -> np.ndarray:
+    return step * self.batch_size + np.arange(self.batch_size)

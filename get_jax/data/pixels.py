@@ -1,14 +1,24 @@
-"""Crops single images and scales pixels; uint8 (H, W, C)."""
+"""Crops and mirrors uint8 images (H, W, C) and scales them to [-1, 1]."""
 
 import numpy as np
 from PIL import Image
 
+from get_jax.data.random_bits import bernoulli
+
 
 def center_crop(pixels: np.ndarray, size: int) -> np.ndarray:
-  """The central square, scaled to `size`, as ADM prepares images.
+  """Returns the central square of an image, scaled to `size`, as in ADM.
 
-  Halves by averaging while the short side is twice too long, scales it to
-  `size` bicubically and cuts out the middle (Dhariwal and Nichol 2021).
+  The image is halved by averaging while its short side is at least 2 `size`;
+  then the short side is scaled to `size` bicubically and the middle is cut out
+  (Dhariwal and Nichol 2021).
+
+  Args:
+    pixels: uint8 (H, W, C), with C = 1 or 3.
+    size: side of the result.
+
+  Returns:
+    uint8 (size, size, C); `pixels` itself if it has this shape.
   """
   if pixels.shape[:2] == (size, size):
     return pixels
@@ -26,6 +36,22 @@ def center_crop(pixels: np.ndarray, size: int) -> np.ndarray:
   )
 
 
+def random_flip(pixels: np.ndarray, bits: np.ndarray | None) -> np.ndarray:
+  """Mirrors each image horizontally with probability 1/2, in place.
+
+  Args:
+    pixels: images (n, H, W, C).
+    bits: random bits (n,); None mirrors no image.
+
+  Returns:
+    `pixels`.
+  """
+  if bits is not None:
+    flipped = bernoulli(bits)
+    pixels[flipped] = pixels[flipped, :, ::-1]
+  return pixels
+
+
 def to_float(pixels: np.ndarray) -> np.ndarray:
-  """0..255 to float32 in [-1, 1]."""
+  """Maps 0..255 to float32 in [-1, 1]."""
   return pixels.astype(np.float32) / np.float32(127.5) - 1

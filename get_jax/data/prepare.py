@@ -2,30 +2,45 @@
 
 python -m get_jax.data.prepare cifar10 [--data_dir=DIR]
 
-Downloading and preparing needs get_jax[prepare]; a data set that is prepared as
-tfrecord already is converted without.
+Downloading and preparing needs get_jax[prepare]. A data set that is already
+prepared as tfrecord is converted without it.
 """
 
 import argparse
 import importlib.util
 import sys
+from typing import TYPE_CHECKING
 
 from get_jax.data.tfds import find_builder
 from get_jax.errors import UsageError
 
+if TYPE_CHECKING:
+  import tensorflow_datasets as tfds
+
 
 def main(arguments: list[str] | None = None) -> int:
-  """Prepares as array_record; 0 where that is done, 2 where it cannot be."""
+  """Prepares a data set as array_record.
+
+  Args:
+    arguments: the command line; None takes `sys.argv`.
+
+  Returns:
+    The exit code: 0 if the data set is prepared, 2 if it cannot be.
+  """
   parser = argparse.ArgumentParser(
     prog="python -m get_jax.data.prepare",
     description=__doc__,
     formatter_class=argparse.RawDescriptionHelpFormatter,
   )
-  parser.add_argument("dataset", help='as "cifar10" or "imagenet2012:5.1.0"')
-  parser.add_argument("--data_dir", help="where to; else ~/tensorflow_datasets")
-  given = parser.parse_args(arguments)
+  parser.add_argument(
+    "dataset", help='such as "cifar10" or "imagenet2012:5.1.0"'
+  )
+  parser.add_argument(
+    "--data_dir", help="target folder; default: ~/tensorflow_datasets"
+  )
+  flags = parser.parse_args(arguments)
   try:
-    builder = prepare(given.dataset, given.data_dir)
+    builder = prepare(flags.dataset, flags.data_dir)
   except UsageError as error:
     print(error, file=sys.stderr)
     return 2
@@ -36,16 +51,25 @@ def main(arguments: list[str] | None = None) -> int:
   return 0
 
 
-def prepare(dataset: str, data_dir: str | None = None):
-  """The builder of a data set that can be read by index from now on.
+def prepare(
+  dataset: str, data_dir: str | None = None
+) -> "tfds.core.DatasetBuilder":
+  """Prepares a data set so that it can be read by index.
+
+  Args:
+    dataset: its name in TFDS, such as "cifar10".
+    data_dir: target folder; None is TFDS's default.
+
+  Returns:
+    The builder of the prepared data set.
 
   Raises:
-    UsageError: there is no such data set, TensorFlow is needed and missing, or
-      the data set is prepared in a format that cannot be converted.
+    UsageError: the data set does not exist, TensorFlow is needed and missing,
+      or the data set is prepared in a format that cannot be converted.
   """
   builder = find_builder(dataset, data_dir)
   if builder.is_prepared():
-    formats = {found.value for found in builder.info.available_file_formats()}
+    formats = {format.value for format in builder.info.available_file_formats()}
     if "array_record" not in formats:
       if "tfrecord" not in formats:
         raise UsageError(
@@ -58,7 +82,7 @@ def prepare(dataset: str, data_dir: str | None = None):
       convert(builder)
       builder = find_builder(dataset, data_dir)
     return builder
-  # This step alone runs TFDS's own TensorFlow.
+  # Only this step uses TensorFlow, through TFDS.
   if importlib.util.find_spec("tensorflow") is None:
     raise UsageError(
       "preparing needs TensorFlow, once; run: pip install 'get_jax[prepare]'"
@@ -66,7 +90,7 @@ def prepare(dataset: str, data_dir: str | None = None):
   import tensorflow_datasets as tfds
 
   builder = tfds.builder(dataset, data_dir=data_dir, file_format="array_record")
-  # Progress bars are TFDS's own.
+  # TFDS shows its own progress bars.
   builder.download_and_prepare()
   return builder
 

@@ -1,8 +1,8 @@
-"""Where records come from: anything with a length and records by index."""
+"""Data sources: the protocol, sources in memory, and the registry."""
 
 import inspect
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,14 +14,16 @@ from get_jax.errors import UsageError
 
 
 class Source(Protocol):
-  """A fixed, ordered set of records.
+  """A fixed, ordered set of records that are read by index.
 
-  `read(indices, draws)` returns a dict of arrays whose first axis follows
-  `indices`; images are float32 NHWC in [-1, 1], labels int32 classes, or
-  float32 (n, L, D) where they are texts, which the source then has as `texts`.
-  What is random about a record is a function of its `draws` (see
-  `get_jax.data.draws`); without them it is read as it is stored. `fingerprint`
-  names the content: two sources with equal fingerprints hold equal records.
+  A source whose labels are text embeddings has the texts in an attribute
+  `texts`.
+
+  Attributes:
+    image_shape: (H, W, C) of the images.
+    num_classes: number of classes; None without class labels.
+    fingerprint: identifies the content: sources with equal fingerprints hold
+      equal records.
   """
 
   image_shape: tuple[int, int, int]
@@ -29,16 +31,35 @@ class Source(Protocol):
   fingerprint: str
 
   def __len__(self) -> int:
-    """Number of records."""
+    """Returns the number of records."""
 
   def read(
-    self, indices: np.ndarray, draws: np.ndarray | None = None
+    self, indices: np.ndarray, bits: np.ndarray | None = None
   ) -> dict[str, np.ndarray]:
-    """Records at `indices` (n,), each value of shape (n, ...)."""
+    """Returns records.
+
+    Args:
+      indices: of the records, (n,).
+      bits: random bits (n,), uint64 (see `get_jax.data.random_bits`). All
+        randomness of a record is a function of its bits; None reads the
+        records without augmentation or sampling.
+
+    Returns:
+      Arrays whose first axis follows `indices`: "image" float32 (n, H, W, C)
+      in [-1, 1]; "label", if there are labels, int32 classes (n,) or float32
+      text embeddings (n, L, D).
+    """
 
 
 class ArraySource:
-  """Records held in memory, as arrays with one leading axis, and texts."""
+  """Records in memory, as arrays with one leading axis, and optional texts.
+
+  Args:
+    arrays: arrays (n, ...) by name, with "image" (n, H, W, C).
+    num_classes: number of classes; None without class labels.
+    fingerprint: identifies the content.
+    texts: texts of the images; their embeddings become "label".
+  """
 
   def __init__(
     self,
@@ -56,12 +77,16 @@ class ArraySource:
     return len(self.arrays["image"])
 
   def read(
-    self, indices: np.ndarray, draws: np.ndarray | None = None
+    self, indices: np.ndarray, bits: np.ndarray | None = None
   ) -> dict[str, np.ndarray]:
-    """Records at `indices` (n,); nothing but the choice of text is random."""
+    """Returns the records at `indices` (n,); see `Source.read`.
+
+    `bits` (n,) decide which text is used; nothing else is random.
+    """
     records = {name: array[indices] for name, array in self.arrays.items()}
     if self.texts is not None:
-      records["label"] = self.texts.read(self.texts.pick(indices, draws))
+      ids = self.texts.ids_of_images(indices, bits)
+      records["label"] = self.texts.read(ids)
     return records
 
 
@@ -73,18 +98,18 @@ def dataset(
   flip: bool = False,
   labels: bool = True,
 ) -> Source:
-  """A public data set: prepared by TFDS, or as image files.
+  """Opens a public data set, from image files or as prepared by TFDS.
 
   Args:
-    dataset: its name in TFDS, as "cifar10".
+    dataset: its name in TFDS, such as "cifar10".
     image_size: side of the records.
-    split: as "train"; of image files the folder.
-    path: a folder or zip of `<split>/<class>/<image>`; "" takes TFDS's.
-    flip: mirrors half of the images, drawn anew each time.
+    split: such as "train"; for image files the name of the folder.
+    path: a folder or zip of `<split>/<class>/<image>`; "" reads TFDS's files.
+    flip: mirrors each image with probability 1/2, anew in every epoch.
     labels: whether to use the labels.
 
   Raises:
-    UsageError: it is not there.
+    UsageError: the data set is not found.
   """
   if path:
     return images(path, image_size, split, flip=flip, labels=labels)
@@ -98,9 +123,9 @@ def dataset(
 
 
 def digits() -> ArraySource:
-  """1,797 handwritten digits, 8x8 grey, from scikit-learn (no download).
+  """Loads 1,797 handwritten digits, 8x8 grey, from scikit-learn (no download).
 
-  The 17 grey levels 0..16 become -1..1.
+  The 17 grey levels 0..16 are mapped to [-1, 1].
   """
   from sklearn.datasets import load_digits
 
@@ -117,14 +142,14 @@ def synthetic(
   size: int = 256,
   text: tuple[int, int] | None = None,
 ) -> ArraySource:
-  """Seeded noise of any shape, to try a configuration without its data.
+  """Generates seeded noise of any shape, to try a configuration without data.
 
   Args:
     image_size: side of the images.
-    channels: of the images.
-    num_classes: None or 0 for images without labels.
+    channels: channels of the images.
+    num_classes: number of classes; None or 0 for images without labels.
     size: number of records.
-    text: shape (L, D) of their texts' embeddings, if they have texts.
+    text: shape (L, D) of text embeddings, for images with texts.
   """
   rng = np.random.RandomState(0)
   shape = (size, image_size, image_size, channels)
@@ -138,7 +163,7 @@ def synthetic(
   return ArraySource(arrays, num_classes, name, texts)
 
 
-SOURCES = {
+SOURCES: dict[str, Callable[..., Source]] = {
   "captioned_latents": CaptionedLatents,
   "dataset": dataset,
   "digits": digits,
@@ -150,12 +175,16 @@ SOURCES = {
 }
 
 
-def create_source(name: str, **settings) -> Source:
-  """The source called `name`, e.g. `create_source("digits")`.
+def create_source(name: str, **settings: Any) -> Source:
+  """Creates a source by name, such as `create_source("digits")`.
+
+  Args:
+    name: one of `SOURCES`.
+    **settings: arguments of the source.
 
   Raises:
-    UsageError: no source has that name, a setting does not fit it, or the data
-      is not there.
+    UsageError: the name is unknown, a setting does not fit the source, or the
+      data is not found.
   """
   if name not in SOURCES:
     known = ", ".join(sorted(SOURCES))

@@ -1,7 +1,8 @@
-"""Texts that images are conditioned on, as a text encoder's hidden states.
+"""Texts that images are conditioned on, as hidden states of a text encoder.
 
-Encoding costs far more than looking up, so it is done once. Texts are numbered
-image by image; number 0 is the empty text, which stands for "no condition".
+Encoding costs far more than a lookup, so it is done once. Text ids count the
+texts image by image from 1. Id 0 is the empty text, which stands for "no
+conditioning".
 """
 
 import abc
@@ -12,24 +13,24 @@ import os
 
 import numpy as np
 
-from get_jax.data.draws import choice, draws
+from get_jax.data.random_bits import randint, random_bits
 from get_jax.errors import UsageError
 from get_jax.storage.shards import Layout, ShardReader
 
 FORMAT = "get_jax texts 1"
-NULL = 0  # number of the empty text
-NO_IMAGE = -1  # whose it is
-CAPTION = 1  # stream of a record's random bits
+NULL_ID = 0  # id of the empty text
+NO_IMAGE = -1  # image of the empty text
+CAPTION_STREAM = 1  # seed of the random bits that select captions
 
 
 class Texts(abc.ABC):
-  """The captions of images, one or more each, and their embeddings.
+  """Captions of images, one or more per image, and their embeddings.
 
   Args:
-    images: the image of every text but the empty one, ascending from 0
-      without a gap, (count,).
-    fingerprint: names the content.
-    encoder: names what made the embeddings.
+    images: index of the image of every text except the empty one, (count,);
+      ascending from 0 without a gap.
+    fingerprint: identifies the content.
+    encoder: identifies what made the embeddings.
 
   Attributes:
     shape: (L, D) of an embedding.
@@ -43,78 +44,88 @@ class Texts(abc.ABC):
     self._starts = 1 + np.cumsum(self._counts) - self._counts
 
   @abc.abstractmethod
-  def read(self, numbers: np.ndarray) -> np.ndarray:
-    """Embeddings (n, L, D) float32 of the texts `numbers` (n,).
+  def read(self, ids: np.ndarray) -> np.ndarray:
+    """Returns the embeddings of texts `ids` (n,), float32 (n, L, D).
 
     Raises:
-      UsageError: there is no such text.
+      UsageError: an id is out of range.
     """
 
   @abc.abstractmethod
-  def captions(self, numbers: np.ndarray) -> np.ndarray:
-    """The texts themselves, strings (n,)."""
+  def captions(self, ids: np.ndarray) -> np.ndarray:
+    """Returns the texts `ids` (n,) themselves, strings (n,)."""
 
   def __len__(self) -> int:
-    """Number of images."""
+    """Returns the number of images."""
     return len(self._counts)
 
   @functools.cached_property
   def null(self) -> np.ndarray:
     """The embedding (L, D) of the empty text."""
-    return self.read(np.array([NULL]))[0]
+    return self.read(np.array([NULL_ID]))[0]
 
-  def pick(
-    self, images: np.ndarray, words: np.ndarray | None = None
+  def ids_of_images(
+    self, images: np.ndarray, bits: np.ndarray | None = None
   ) -> np.ndarray:
-    """The number of a text of each of the images (n,), int32.
+    """Returns the id of one text of each image, int32 (n,).
 
     Args:
-      images: their indices.
-      words: random bits (n,) that choose; the first text without them.
+      images: image indices (n,).
+      bits: random bits (n,) that select one of an image's texts; None selects
+        the first.
     """
-    numbers = self._starts[images]
-    if words is not None:
-      # Bits of their own: flips and noise are taken from the words as well.
-      own = draws(CAPTION, words)
-      numbers = numbers + choice(own, self._counts[images])
-    return numbers.astype(np.int32)
+    ids = self._starts[images]
+    if bits is not None:
+      # A separate stream: flips and noise use the bits themselves.
+      own = random_bits(CAPTION_STREAM, bits)
+      ids = ids + randint(own, self._counts[images])
+    return ids.astype(np.int32)
 
-  def chosen(self, indices: np.ndarray) -> np.ndarray:
-    """The number of the text that sample i shows, int32 (n,).
+  def ids_of_samples(self, indices: np.ndarray) -> np.ndarray:
+    """Returns the id of the text that sample i is conditioned on, int32 (n,).
 
-    It is a random text of the image at place i of a shuffled list, as U-ViT
-    evaluates: no image comes twice before all have come.
+    It is a random text of the i-th image of a shuffled list, as in U-ViT's
+    evaluation: no image is used twice before all have been used.
+
+    Args:
+      indices: sample indices (n,).
     """
     order = np.random.RandomState(0).permutation(len(self))
-    return self.pick(order[indices % len(self)], draws(0, indices))
+    images = order[indices % len(self)]
+    return self.ids_of_images(images, random_bits(0, indices))
 
-  def check(self, numbers: np.ndarray) -> None:
-    """Raises a UsageError unless the texts `numbers` are there."""
+  def check(self, ids: np.ndarray) -> None:
+    """Checks that texts `ids` (n,) exist.
+
+    Raises:
+      UsageError: an id is out of range.
+    """
     last = int(self._counts.sum())
-    wrong = numbers[(numbers < NULL) | (numbers > last)]
-    if wrong.size:
+    invalid = ids[(ids < NULL_ID) | (ids > last)]
+    if invalid.size:
       raise UsageError(
-        f"text {wrong[0]} is out of range: there are texts 1 to {last}, and "
-        f"the empty one, {NULL}"
+        f"text {invalid[0]} is out of range: there are texts 1 to {last}, and "
+        f"the empty one, {NULL_ID}"
       )
 
 
 class StoredTexts(Texts):
-  """A directory that `get_jax.jobs.captions` made.
+  """Texts in a directory that `get_jax.jobs.captions` wrote.
 
   Args:
     path: the directory.
     verify: compares the checksums of all shards first.
 
   Raises:
-    UsageError: there are no texts, or not all of them.
+    UsageError: the directory holds no texts, or shards are missing or damaged.
   """
 
   def __init__(self, path: str | os.PathLike[str], verify: bool = True):
-    remake = "run the command that made it again: it makes what is missing"
-    self._reader = ShardReader(path, FORMAT, remake, verify)
+    hint = "run the command that made it again: it makes the missing shards"
+    self._reader = ShardReader(path, FORMAT, hint, verify)
     layout = self._reader.layout
-    self.shape = layout.arrays["embedding"][1]
+    length, width = layout.arrays["embedding"][1]
+    self.shape = (length, width)
     self.data = layout.facts["data"]
     content = json.dumps(layout.to_json(), sort_keys=True)
     super().__init__(
@@ -123,38 +134,43 @@ class StoredTexts(Texts):
       layout.facts["encoder"],
     )
 
-  def read(self, numbers):
+  def read(self, ids: np.ndarray) -> np.ndarray:
     """See `Texts.read`."""
-    self.check(numbers)
-    return self._reader.read(numbers)["embedding"].astype(np.float32)
+    self.check(ids)
+    return self._reader.read(ids)["embedding"].astype(np.float32)
 
-  def captions(self, numbers):
+  def captions(self, ids: np.ndarray) -> np.ndarray:
     """See `Texts.captions`."""
-    found = self._reader.column("caption")[numbers]
-    return np.array([caption.decode() for caption in found], np.str_)
+    encoded = self._reader.column("caption")[ids]
+    return np.array([caption.decode() for caption in encoded], np.str_)
 
 
 class SyntheticTexts(Texts):
-  """Seeded noise for texts, two an image, to try a configuration."""
+  """Seeded noise in place of texts, two per image, to try a configuration.
+
+  Args:
+    size: number of images.
+    shape: (L, D) of an embedding.
+  """
 
   def __init__(self, size: int, shape: tuple[int, int]):
     name = f"synthetic-{size}x{shape[0]}x{shape[1]}"
     super().__init__(np.arange(size).repeat(2), name, "synthetic")
-    self.shape = tuple(shape)
+    self.shape = (shape[0], shape[1])
 
-  def read(self, numbers):
+  def read(self, ids: np.ndarray) -> np.ndarray:
     """See `Texts.read`; the empty text is zeros."""
-    self.check(numbers)
-    rows = np.zeros((len(numbers), *self.shape), np.float32)
-    for row, number in zip(rows, numbers.tolist(), strict=True):
-      if number != NULL:
-        rng = np.random.RandomState(number)
+    self.check(ids)
+    rows = np.zeros((len(ids), *self.shape), np.float32)
+    for row, text_id in zip(rows, ids.tolist(), strict=True):
+      if text_id != NULL_ID:
+        rng = np.random.RandomState(text_id)
         row[...] = rng.standard_normal(self.shape)
     return rows
 
-  def captions(self, numbers):
+  def captions(self, ids: np.ndarray) -> np.ndarray:
     """See `Texts.captions`."""
-    return np.array([f"text {n}" if n else "" for n in numbers], np.str_)
+    return np.array([f"text {i}" if i else "" for i in ids], np.str_)
 
 
 def texts_layout(
@@ -165,18 +181,18 @@ def texts_layout(
   encoder: str,
   data: str | None,
 ) -> Layout:
-  """What a directory of texts holds: the empty one and these, in this order.
+  """Returns the layout of a directory of texts: the empty one, then captions.
 
   Args:
-    captions: the texts in UTF-8.
+    captions: the texts in UTF-8, in the order of their ids.
     shard_size: texts per shard.
     shape: (L, D) of an embedding.
     dtype: "float16" or "float32".
-    encoder: digest of its parameters.
+    encoder: digest of the encoder's parameters.
     data: fingerprint of the images' source; None for texts without images.
   """
   width = max(1, *map(len, captions))
-  arrays = {
+  arrays: dict[str, tuple[str, tuple[int, ...]]] = {
     "embedding": (dtype, tuple(shape)),
     "image": ("int32", ()),
     "caption": (f"S{width}", ()),

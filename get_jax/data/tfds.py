@@ -1,17 +1,27 @@
-"""TensorFlow Datasets by name, read without TensorFlow."""
+"""Reads TensorFlow Datasets by name, without TensorFlow."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from get_jax.data.draws import coin
-from get_jax.data.pixels import center_crop, to_float
+from get_jax.data.pixels import center_crop, random_flip, to_float
 from get_jax.errors import UsageError
 
+if TYPE_CHECKING:
+  import tensorflow_datasets as tfds
 
-def find_builder(dataset: str, data_dir: str | None = None):
-  """TFDS's builder of a data set, prepared or not.
+
+def find_builder(
+  dataset: str, data_dir: str | None = None
+) -> "tfds.core.DatasetBuilder":
+  """Returns TFDS's builder of a data set, prepared or not.
+
+  Args:
+    dataset: its name, such as "cifar10" or "imagenet2012:5.1.0".
+    data_dir: folder of prepared data sets; None is TFDS's default.
 
   Raises:
-    UsageError: there is no such data set.
+    UsageError: TFDS has no such data set.
   """
   import tensorflow_datasets as tfds
 
@@ -22,25 +32,26 @@ def find_builder(dataset: str, data_dir: str | None = None):
       f"tfds has no data set {dataset!r}; expected one of its catalogue"
     ) from error
   if builder.is_prepared():
-    # Only so are files in a second format seen.
+    # Only this builder sees files in a second format.
     return tfds.builder_from_directory(builder.data_path)
   return builder
 
 
 class TfdsSource:
-  """A prepared data set of `tfds`, by random access.
+  """A prepared data set of TFDS, read by index.
 
   Args:
-    dataset: its name, as "cifar10" or "imagenet2012:5.1.0".
-    image_size: side of the records; other images are cropped as by ADM.
-    split: as "train" or "train[:1000]".
-    data_dir: where it was prepared; None is the usual place.
-    flip: mirrors half of the images, drawn anew each time.
+    dataset: its name, such as "cifar10" or "imagenet2012:5.1.0".
+    image_size: side of the records; images of another size are cropped as in
+      ADM.
+    split: such as "train" or "train[:1000]".
+    data_dir: folder of prepared data sets; None is TFDS's default.
+    flip: mirrors each image with probability 1/2, anew in every epoch.
     labels: whether to use the labels.
 
   Raises:
-    UsageError: it is not prepared, or in a format without random access; the
-      message has the command that mends it.
+    UsageError: the data set is not prepared, or is in a format that cannot be
+      read by index; the message has the command that prepares it.
   """
 
   def __init__(
@@ -56,10 +67,10 @@ class TfdsSource:
     try:
       self.data = builder.as_data_source(split)
     except (AssertionError, NotImplementedError) as error:
-      place = f" --data_dir={data_dir}" if data_dir else ""
+      option = f" --data_dir={data_dir}" if data_dir else ""
       raise UsageError(
         f"tfds {dataset!r} is {_state(builder)} in {builder.data_path}; run: "
-        f"python -m get_jax.data.prepare {dataset}{place}"
+        f"python -m get_jax.data.prepare {dataset}{option}"
       ) from error
     except ValueError as error:
       raise UsageError(f"tfds {dataset!r}, split {split!r}: {error}") from error
@@ -68,7 +79,7 @@ class TfdsSource:
     self.flip = flip
     self.image_shape = (image_size, image_size, channels)
     self.has_labels = labels and "label" in features
-    self.num_classes = (
+    self.num_classes: int | None = (
       features["label"].num_classes if self.has_labels else None
     )
     self.fingerprint = f"{builder.info.full_name}/{split}/{image_size}"
@@ -77,23 +88,25 @@ class TfdsSource:
     return len(self.data)
 
   def read(
-    self, indices: np.ndarray, draws: np.ndarray | None = None
+    self, indices: np.ndarray, bits: np.ndarray | None = None
   ) -> dict[str, np.ndarray]:
-    """Records at `indices` (n,), flipped by `draws` (n,) if at all."""
-    found = [self.data[i] for i in indices.tolist()]
+    """Returns the records at `indices` (n,); see `Source.read`.
+
+    `bits` (n,) decide the flips; without them no image is mirrored.
+    """
+    examples = [self.data[i] for i in indices.tolist()]
     size = self.image_shape[0]
-    pixels = np.stack([center_crop(r["image"], size) for r in found])
-    if self.flip and draws is not None:
-      mirrored = coin(draws)
-      pixels[mirrored] = pixels[mirrored, :, ::-1]
+    pixels = np.stack([center_crop(x["image"], size) for x in examples])
+    if self.flip:
+      pixels = random_flip(pixels, bits)
     records = {"image": to_float(pixels)}
     if self.has_labels:
-      records["label"] = np.int32([r["label"] for r in found])
+      records["label"] = np.array([x["label"] for x in examples], np.int32)
     return records
 
 
-def _state(builder) -> str:
+def _state(builder: "tfds.core.DatasetBuilder") -> str:
   if not builder.is_prepared():
     return "not prepared"
-  kind = builder.info.file_format.value
-  return f"prepared as {kind}, without access by index,"
+  file_format = builder.info.file_format.value
+  return f"prepared as {file_format}, without access by index,"

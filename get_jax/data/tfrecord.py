@@ -1,46 +1,55 @@
-"""Data sets of TFDS from tfrecord to array_record, without TensorFlow.
+"""Converts prepared TFDS data sets from tfrecord to array_record.
 
-The two hold the same bytes of every record; array_record has an index.
+Both formats hold the same bytes per record; array_record adds an index. The
+conversion does not need TensorFlow.
 """
 
 import os
 import pathlib
 import struct
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from array_record.python.array_record_module import ArrayRecordWriter
 from tqdm import tqdm
 
 from get_jax.errors import UsageError
 
-_HEADER = struct.Struct("<Q4x")  # length, and a checksum of it
-_FOOTER = 4  # a checksum of the record
+if TYPE_CHECKING:
+  import tensorflow_datasets as tfds
+
+_HEADER = struct.Struct(
+  "<Q4x"
+)  # the record's length, and the length's checksum
+_FOOTER_SIZE = 4  # checksum of the record
 
 
-def records(path: str | os.PathLike[str]) -> Iterator[bytes]:
-  """The records of a TFRecord file, in order.
+def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[bytes]:
+  """Yields the records of a TFRecord file in order.
 
   Raises:
-    UsageError: the file is cut off.
+    UsageError: the file is truncated.
   """
   with open(path, "rb") as file:
     while header := file.read(_HEADER.size):
       length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else 0
-      record = file.read(length + _FOOTER)
-      if len(record) < length + _FOOTER or len(header) < _HEADER.size:
+      record = file.read(length + _FOOTER_SIZE)
+      complete = len(record) == length + _FOOTER_SIZE
+      if not complete or len(header) < _HEADER.size:
         raise UsageError(f"{path} ends within a record; expected it whole")
-      yield record[:-_FOOTER]
+      yield record[:-_FOOTER_SIZE]
 
 
-def convert(builder) -> None:
-  """Puts array_record files beside a prepared data set's tfrecord ones.
+def convert(builder: "tfds.core.DatasetBuilder") -> None:
+  """Adds array_record files to a data set that is prepared as tfrecord.
+
+  The tfrecord files are kept. `dataset_info.json` lists the new format too.
 
   Args:
-    builder: of TFDS; its files stay, and its `dataset_info.json` names the new
-      ones too.
+    builder: the builder of the prepared data set.
 
   Raises:
-    UsageError: a file is cut off or has another number of records.
+    UsageError: a file is truncated or has an unexpected number of records.
   """
   from tensorflow_datasets.core.dataset_info import write_dataset_info_proto
 
@@ -55,13 +64,15 @@ def convert(builder) -> None:
   write_dataset_info_proto(info.as_proto, dataset_info_dir=builder.data_path)
 
 
-def _convert_file(source, target: pathlib.Path, count: int) -> None:
-  if target.exists():  # of a conversion that was stopped
+def _convert_file(
+  source: str | os.PathLike[str], target: pathlib.Path, count: int
+) -> None:
+  if target.exists():  # written by an earlier, interrupted conversion
     return
   temporary = target.with_name(f"{target.name}.tmp")
   writer = ArrayRecordWriter(str(temporary), "group_size:1")
   written = 0
-  for record in records(source):
+  for record in read_tfrecord(source):
     writer.write(record)
     written += 1
   writer.close()

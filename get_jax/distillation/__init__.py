@@ -1,1 +1,3 @@
-"""Noise/image pairs: making, storing and learning from them."""
+"""Noise/image pairs: storage, one-step student and distillation objective."""
+
+__all__ = ["objective", "pairs", "student"]

@@ -1,57 +1,67 @@
-"""Learning one-step generation from noise/image pairs (GET, section 3)."""
+"""Distillation loss on noise/image pairs (GET, section 3)."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from get_jax.diffusion.noise import SampleNoise
 
+Params = Any
+Batch = Mapping[str, jax.Array]
+
 
 @dataclasses.dataclass(frozen=True)
 class Distillation:
-  """The weighted distance of each tracked output to the teacher's image.
+  """Weighted distance between the student's outputs and the teacher's image.
 
-  Outputs k = 1..K (the decoded iterates of an equilibrium layer, or one) are
-  weighed by decay^(K-k), not normalised: the fixed-point correction that the
-  official GET trains with. The paper states the last term alone.
+  Output k = 1..K (one per recorded iterate of an equilibrium layer, or a
+  single one) has the weight decay^(K-k), not normalised. This is the
+  fixed-point correction that the official GET code trains with. The paper
+  gives only the last term.
 
   Attributes:
     generate: (params, samples) -> (K, B, H, W, C): all outputs for the noise
-      of the pairs, from starts that are drawn from the keys "start".
+      of the pairs; the initial states are generated from the keys "start".
     distance: "l1" or "l2", averaged over pixels and samples.
-    decay: weight of an output over that of the next.
+    decay: ratio of an output's weight to that of the next output.
   """
 
-  generate: Callable
+  generate: Callable[[Params, Batch], jax.Array]
   distance: str = "l1"
   decay: float = 0.8
 
-  def __call__(self, params, batch, key):
-    """The loss of a batch; see `get_jax.training.step.make_train_step`.
+  def __call__(
+    self, params: Params, batch: Batch, key: jax.Array
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns the loss of a batch; see `get_jax.training.step.make_train_step`.
 
     Args:
       params: parameters of the student.
-      batch: "index" (B,), "image" (B, H, W, C), "label" (B,) or none, and
-        "noise" (B, H, W, C) where it is not a function of the index.
+      batch: "index" (B,), "image" (B, H, W, C), "label" (B,) if the pairs have
+        labels, and "noise" (B, H, W, C) if it is not a function of the index.
       key: PRNG key of the step.
 
     Returns:
-      The scalar loss and the distance of the last output.
+      The scalar loss, and as a metric the distance of the last output.
     """
     return self.loss(params, self.prepare(batch, key), key)
 
-  def prepare(self, batch, key):
-    """The batch with a key "start" (B,) for each of its pairs."""
-    return {**batch, "start": SampleNoise.of(key, batch["index"]).keys}
+  def prepare(self, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+    """Returns the batch with "start", a PRNG key (B,) for each pair."""
+    return {**batch, "start": SampleNoise.create(key, batch["index"]).keys}
 
-  def loss(self, params, samples, key):
-    """The loss of samples of `prepare`; nothing else is random."""
+  def loss(
+    self, params: Params, samples: Batch, key: jax.Array
+  ) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Returns the loss of samples from `prepare`; `key` is not used."""
     del key
     outputs = self.generate(params, samples)
     error = outputs.astype(jnp.float32) - samples["image"]
     error = jnp.abs(error) if self.distance == "l1" else jnp.square(error)
     distances = error.mean(axis=(1, 2, 3, 4))
-    ages = jnp.arange(len(distances))[::-1]
-    loss = jnp.sum(self.decay**ages * distances)
+    exponents = jnp.arange(len(distances))[::-1]
+    loss = jnp.sum(self.decay**exponents * distances)
     return loss, {f"{self.distance}_last": distances[-1]}

@@ -1,10 +1,12 @@
-"""A one-step generator with its sources of noise."""
+"""One-step student: a network and the noise that it takes as input."""
 
 import dataclasses
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from get_jax.diffusion.noise import EQUILIBRIUM, INITIAL, SampleNoise
 from get_jax.errors import UsageError
@@ -14,13 +16,14 @@ Z0 = ("noise", "zeros")
 
 @dataclasses.dataclass(frozen=True)
 class Student:
-  """Noise to images in one call of a network (GET, or the ViT baseline).
+  """Generates images from noise in one call of a network (GET, or ViT).
 
   Attributes:
     model: a one-step generator; one with an equilibrium layer has
       `state_shape`, the shape (N, D) of its state.
     image_shape: (H, W, C).
-    z0: where an equilibrium starts: "noise", as the official code, or "zeros".
+    z0: initial state of the equilibrium layer: "noise", as in the official
+      code, or "zeros".
   """
 
   model: nn.Module
@@ -33,47 +36,61 @@ class Student:
 
   @property
   def has_equilibrium(self) -> bool:
-    """Whether the network iterates a layer to its fixed point."""
+    """Whether the network has an equilibrium layer."""
     return hasattr(self.model, "state_shape")
 
   def outputs(
     self,
-    params: dict,
+    params: dict[str, Any],
     noise: SampleNoise,
     start: SampleNoise,
-    y: jax.Array | None,
+    y: Int[Array, " B"] | None,
     iterations: int,
-  ) -> jax.Array:
-    """The decoded image after every iteration, (K, B, H, W, C); for training.
+  ) -> Float[Array, "K B H W C"]:
+    """Returns the decoded image after each iteration; used in training.
 
     Args:
       params: parameters of the model.
-      noise: of the pairs; its INITIAL stream is the network's input.
-      start: its EQUILIBRIUM stream is z0.
-      y: labels (B,) or None.
-      iterations: K; a network without equilibrium has one output.
+      noise: noise of the pairs; its INITIAL stream is the network's input.
+      start: noise whose EQUILIBRIUM stream is z0.
+      y: class labels (B,) or None.
+      iterations: K; a network without an equilibrium layer has one output.
     """
-    variables, x = {"params": params}, noise(INITIAL, self.image_shape)
+    x = noise(INITIAL, self.image_shape)
     if not self.has_equilibrium:
-      return self.model.apply(variables, x, y)[None]
-    return self.model.apply(
-      variables, x, y, self._z0(start), iterations, method="outputs"
-    )
+      return self._apply(params, x, y)[None]
+    z0 = self._initial_state(start)
+    return self._apply(params, x, y, z0, iterations, method="outputs")
 
   def __call__(
     self,
-    params: dict,
+    params: dict[str, Any],
     noise: SampleNoise,
-    y: jax.Array | None,
+    y: Int[Array, " B"] | None,
     iterations: int,
-  ) -> jax.Array:
-    """Samples (B, H, W, C), not clipped; arguments as `outputs`."""
-    variables, x = {"params": params}, noise(INITIAL, self.image_shape)
-    if not self.has_equilibrium:
-      return self.model.apply(variables, x, y)
-    return self.model.apply(variables, x, y, self._z0(noise), iterations)
+  ) -> Float[Array, "B H W C"]:
+    """Returns samples, not clipped.
 
-  def _z0(self, noise: SampleNoise) -> jax.Array:
+    Args:
+      params: parameters of the model.
+      noise: noise of the samples; its INITIAL stream is the network's input,
+        its EQUILIBRIUM stream z0.
+      y: class labels (B,) or None.
+      iterations: iterations of the equilibrium layer.
+    """
+    x = noise(INITIAL, self.image_shape)
+    if not self.has_equilibrium:
+      return self._apply(params, x, y)
+    return self._apply(params, x, y, self._initial_state(noise), iterations)
+
+  def _apply(
+    self, params: dict[str, Any], *args: Any, method: str | None = None
+  ) -> jax.Array:
+    # Without mutable collections `apply` returns the output alone.
+    output = self.model.apply({"params": params}, *args, method=method)
+    return cast(jax.Array, output)
+
+  def _initial_state(self, noise: SampleNoise) -> Float[Array, "B N D"]:
     shape = self.model.state_shape
     if self.z0 == "zeros":
       return jnp.zeros((len(noise.keys), *shape))

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from get_jax.diffusion.noise import INITIAL, SampleNoise
-from get_jax.distillation.store import PairsInfo, PairsSource, PairsWriter
+from get_jax.distillation.pairs import PairsInfo, PairsSource, PairsWriter
 from get_jax.errors import UsageError
 from get_jax.interop.formats.read import read_checkpoint
 from get_jax.training.rng import named_key
@@ -114,7 +114,7 @@ def import_pairs(
   bar = tqdm(read_official(directory), "importing", total=len(files))
   for shard, (noise, image, label) in enumerate(bar):
     if shard in missing:
-      writer.write(shard, image, label, noise)
+      writer.write_pairs(shard, image, label, noise)
   return info
 
 
@@ -132,7 +132,7 @@ def export_pairs(directory: pathlib.Path, target: pathlib.Path) -> None:
   if info.seed is not None:
     key = named_key(info.seed, "pairs")
     draw = jax.jit(
-      lambda index: SampleNoise.of(key, index)(INITIAL, info.image_shape)
+      lambda index: SampleNoise.create(key, index)(INITIAL, info.image_shape)
     )
   for shard in tqdm(range(info.num_shards), "exporting"):
     indices = np.asarray(info.shard_range(shard))

@@ -3,13 +3,14 @@
 import pathlib
 
 import jax
+import ml_collections
 import numpy as np
 
 from get_jax.builders.decoder import is_latent
 from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_sampling_mesh
 from get_jax.builders.model import build_model, image_shape
-from get_jax.distillation.store import PairsInfo, PairsWriter, noise_digest
+from get_jax.distillation.pairs import PairsInfo, PairsWriter, noise_digest
 from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Captions
 from get_jax.generation.image_sampler import ImageSampler
@@ -19,12 +20,12 @@ from get_jax.training.shard_assignment import assign_shards
 from get_jax.training.workdir import write_results
 
 
-def check_teacher(config) -> None:
-  """Refuses a student that cannot learn from its teacher.
+def check_teacher(config: ml_collections.ConfigDict) -> None:
+  """Checks that the student can be distilled from its teacher.
 
   Raises:
-    UsageError: they see other shapes or classes, or the pairs cannot hold what
-      the teacher makes.
+    UsageError: their image shapes or numbers of classes differ, or
+      `pairs.dtype` cannot represent the images of the teacher.
   """
   models = build_model(config.teacher), build_model(config)
   teacher, student = (
@@ -32,7 +33,7 @@ def check_teacher(config) -> None:
     for model in models
   )
   for key, expected in teacher.items():
-    # A student may leave the labels aside.
+    # A student may be unconditional (num_classes=0) with any teacher.
     if student[key] not in (expected, 0):
       raise UsageError(
         f"the student's {key} is {student[key]}; its teacher's is {expected}"
@@ -44,21 +45,30 @@ def check_teacher(config) -> None:
     )
 
 
-def teacher_workdir(config, workdir: pathlib.Path) -> pathlib.Path:
-  """The folder of the teacher's run."""
+def teacher_workdir(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> pathlib.Path:
+  """Returns the workdir of the teacher."""
   return pathlib.Path(config.pairs.teacher_workdir or workdir / "teacher")
 
 
-def make_pairs(config, workdir: pathlib.Path) -> None:
-  """Makes the shards that `<workdir>/pairs` lacks, one after the other."""
+def make_pairs(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> None:
+  """Makes the shards of pairs that `<workdir>/pairs` lacks.
+
+  Raises:
+    UsageError: the teacher has no checkpoint or is conditioned on text, or the
+      directory holds other pairs.
+  """
   teacher, pairs = config.teacher, config.pairs
   params = load_params(teacher_workdir(config, workdir))
-  # A student of a latent teacher learns its latents.
+  # Pairs of a latent teacher hold latents.
   generator = build_generator(teacher).with_decoder(None)
   if isinstance(generator.conditioning, Captions):
     raise UsageError(
-      f"pairs keep classes, and {teacher.model.name} is told texts; expected a "
-      "teacher of classes or none"
+      f"pairs store class labels, and {teacher.model.name} is conditioned on "
+      "text; expected a class-conditional or unconditional teacher"
     )
   key = named_key(pairs.seed, "pairs")
   info = PairsInfo(
@@ -74,17 +84,16 @@ def make_pairs(config, workdir: pathlib.Path) -> None:
   )
   writer = PairsWriter(workdir / "pairs", info, jax.process_index())
   writer.lock()
-  size = teacher.sampling.batch_size
   image_sampler = ImageSampler(
-    generator, key, size, build_sampling_mesh(config)
+    generator, key, teacher.sampling.batch_size, build_sampling_mesh(config)
   )
   with assign_shards(writer.missing) as shards:
     if not shards:
       print(f"pairs: all {info.count} are already in {writer.directory}")
-    parts = [np.asarray(info.shard_range(shard)) for shard in shards]
-    made = image_sampler.sample_shards(params, parts, description="pairs")
-    for shard, (images, labels) in zip(shards, made, strict=True):
-      writer.write(shard, images, labels)
+    indices = [np.asarray(info.shard_range(shard)) for shard in shards]
+    samples = image_sampler.sample_shards(params, indices, description="pairs")
+    for shard, (images, labels) in zip(shards, samples, strict=True):
+      writer.write_pairs(shard, images, labels)
   evaluations = generator.nfe * info.count
   write_results(
     workdir, "pairs", {**info.to_json(), "evaluations": evaluations}

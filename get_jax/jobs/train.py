@@ -1,9 +1,13 @@
 """Trains one network of an experiment."""
 
 import pathlib
+from collections.abc import Callable
 
+import flax.linen as nn
 import jax
+import ml_collections
 import numpy as np
+from jax.sharding import Mesh
 
 from get_jax.builders.conditioning import build_conditioning
 from get_jax.builders.data import build_source
@@ -11,10 +15,10 @@ from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_mesh
 from get_jax.builders.model import build_model, image_shape
 from get_jax.builders.training_step import build_training_step
-from get_jax.data import Pipeline
-from get_jax.distillation.store import PairsSource, check_noise
+from get_jax.data import Pipeline, Source
+from get_jax.distillation.pairs import PairsSource, check_noise
 from get_jax.errors import UsageError
-from get_jax.generation.conditioning import Captions
+from get_jax.generation.conditioning import Captions, Conditioning
 from get_jax.generation.grids import save_grid
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.jobs.run_info import build_performance_metrics, log_run_info
@@ -25,24 +29,33 @@ from get_jax.training.processes import run_on_main
 from get_jax.training.profiling import Profile
 from get_jax.training.rng import named_key
 from get_jax.training.sharding import check_batch_size, local_batch_indices
-from get_jax.training.state import create_state
+from get_jax.training.state import TrainState, create_state
 
 
 def train(
-  config,
+  config: ml_collections.ConfigDict,
   workdir: pathlib.Path,
   name: str = "train",
   profile: Profile | None = None,
 ) -> None:
-  """Trains one network up to `config.num_steps`; done is done."""
+  """Trains one network until step `config.num_steps`.
+
+  A run that has a checkpoint is resumed; a finished run is not repeated.
+
+  Args:
+    config: the experiment.
+    workdir: directory of the run.
+    name: name of the run in messages and plots, such as "teacher".
+    profile: steps to trace with the profiler; None traces nothing.
+  """
   if (run_on_main(lambda: latest_step(workdir)) or 0) >= config.num_steps:
     print(f"{name}: {config.num_steps} steps are already in {workdir}")
     return
   mesh = build_mesh(config)
   check_batch_size(config.batch_size, mesh, accumulation=config.accumulation)
   model = build_model(config)
-  source, pairs_seed = _source(config, workdir)
-  _check_data(config, model, source)
+  source, pairs_seed = _build_training_source(config, workdir)
+  _check_source(config, model, source)
   pipeline = Pipeline(
     source,
     config.batch_size,
@@ -52,7 +65,7 @@ def train(
     config.loader.workers,
   )
   batch = jax.eval_shape(lambda: pipeline.batch(0))
-  conditioning = _conditioning(config, model, source)
+  conditioning = _build_training_conditioning(config, model, source)
   training_step = build_training_step(
     config, model, batch, pairs_seed, conditioning
   )
@@ -64,7 +77,9 @@ def train(
     config.preview_every,
   )
   log_run_info(config, model, mesh, workdir, name)
-  preview = _previewer(config, workdir, mesh) if config.preview_every else None
+  preview = None
+  if config.preview_every:
+    preview = _make_preview_fn(config, workdir, mesh)
   fit(
     workdir,
     state,
@@ -82,7 +97,10 @@ def train(
     plot_losses(workdir, name)
 
 
-def _source(config, workdir: pathlib.Path):
+def _build_training_source(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> tuple[Source, int | None]:
+  """Returns the training data and the seed of the pairs' noise, if any."""
   if config.task == "denoising":
     return build_source(config), None
   source = PairsSource(config.pairs.directory or workdir / "pairs")
@@ -92,11 +110,14 @@ def _source(config, workdir: pathlib.Path):
   return source, seed
 
 
-def _check_data(config, model, source) -> None:
-  found, expected = tuple(source.image_shape), image_shape(model)
-  if found != expected:
+def _check_source(
+  config: ml_collections.ConfigDict, model: nn.Module, source: Source
+) -> None:
+  """Checks that image shape and classes of the data fit the network."""
+  shape, expected = tuple(source.image_shape), image_shape(model)
+  if shape != expected:
     raise UsageError(
-      f"data {config.data.name!r} has images of shape {found}; "
+      f"data {config.data.name!r} has images of shape {shape}; "
       f"{config.model.name} with these settings expects {expected}"
     )
   if model.num_classes and source.num_classes != model.num_classes:
@@ -106,31 +127,38 @@ def _check_data(config, model, source) -> None:
     )
 
 
-def _conditioning(config, model, source):
-  """What the data tells the network; samples must be told the like."""
-  learnt = build_conditioning(config, model, source)
-  if isinstance(learnt, Captions) and config.sampling.get("captions"):
-    data, shown = learnt.texts, build_conditioning(config, model).texts
-    if data.encoder != shown.encoder:
+def _build_training_conditioning(
+  config: ml_collections.ConfigDict, model: nn.Module, source: Source
+) -> Conditioning:
+  """Builds the conditioning of the data; samples must use the same encoder."""
+  conditioning = build_conditioning(config, model, source)
+  if isinstance(conditioning, Captions) and config.sampling.get("captions"):
+    of_samples = build_conditioning(config, model)
+    assert isinstance(of_samples, Captions)  # a property of the network
+    data_encoder = conditioning.texts.encoder
+    sampling_encoder = of_samples.texts.encoder
+    if data_encoder != sampling_encoder:
       raise UsageError(
         "the texts of data and of sampling.captions were encoded by different "
-        f"encoders, {data.encoder} and {shown.encoder}; expected the same"
+        f"encoders, {data_encoder} and {sampling_encoder}; expected the same"
       )
-  return learnt
+  return conditioning
 
 
-def _previewer(config, workdir: pathlib.Path, mesh):
-  """A function that leaves a grid of EMA samples in samples/."""
+def _make_preview_fn(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path, mesh: Mesh
+) -> Callable[[TrainState, int], None]:
+  """Returns a function that saves a grid of EMA samples to samples/."""
   key = named_key(config.sampling.seed, "sample")
   image_sampler = ImageSampler(
     build_generator(config), key, config.sampling.batch_size, mesh
   )
 
-  def preview(state, step):
-    images, chosen = image_sampler.sample(
+  def preview(state: TrainState, step: int) -> None:
+    images, ids = image_sampler.sample(
       state.ema, np.arange(config.sampling.count)
     )
-    names = image_sampler.generator.conditioning.descriptions(chosen)
-    save_grid(workdir / "samples" / f"{step:08d}.png", images, names)
+    titles = image_sampler.generator.conditioning.descriptions(ids)
+    save_grid(workdir / "samples" / f"{step:08d}.png", images, titles)
 
   return preview

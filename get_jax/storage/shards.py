@@ -1,9 +1,9 @@
-"""Arrays on disk in shards, each whole and checked or not there at all.
+"""Arrays on disk in shards that are written atomically and checksummed.
 
-A directory holds `manifest.json`, which says what the records are, and shards
-of `shard_size` records: `00003.<array>.npy` and, written last, `00003.json`
-with their SHA-256. A shard without its `.json` does not exist, so a writer may
-be killed at any moment.
+A directory holds `manifest.json`, which describes the records, and shards of
+`shard_size` records each: the files `00003.<array>.npy` and, written last,
+`00003.json` with their SHA-256. A shard without its `.json` file does not
+exist, so a writer may be killed at any moment.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import pathlib
 import re
 import weakref
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from tqdm import tqdm
@@ -24,17 +24,19 @@ from get_jax.errors import UsageError
 
 MANIFEST = "manifest.json"
 
+StrPath = str | os.PathLike[str]
+
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-  """What a directory of shards holds; two equal ones hold the same.
+  """Content of a directory of shards; equal layouts hold equal records.
 
   Attributes:
-    format: kind and version, such as "get_jax pairs 1".
-    count: records in all.
-    shard_size: records per shard; the last may have fewer.
-    arrays: type and shape of one record's arrays, by name.
-    facts: how the records were made, as JSON holds it.
+    format: type and version of the content, such as "get_jax pairs 1".
+    count: number of records.
+    shard_size: records per shard; the last shard may have fewer.
+    arrays: dtype and shape of each array of a record, by name.
+    facts: how the records were made; JSON values.
   """
 
   format: str
@@ -49,51 +51,54 @@ class Layout:
     return -(-self.count // self.shard_size)
 
   def shard_range(self, shard: int) -> range:
-    """Indices of the records in a shard."""
+    """Returns the indices of the records in a shard."""
     start = shard * self.shard_size
     return range(start, min(start + self.shard_size, self.count))
 
-  def to_json(self) -> dict:
-    """As the manifest holds it."""
+  def to_json(self) -> dict[str, Any]:
+    """Returns the content of the manifest."""
     return json.loads(json.dumps(dataclasses.asdict(self)))
 
   @classmethod
-  def read(cls, directory: str | pathlib.Path, kind: str = "get_jax"):
-    """The layout in a directory's manifest.
+  def read(cls, directory: StrPath, format_prefix: str = "get_jax") -> Self:
+    """Reads the layout from a directory's manifest.
 
     Args:
-      directory: of the shards.
-      kind: how its format must begin, such as "get_jax pairs".
+      directory: directory of the shards.
+      format_prefix: expected start of the format, such as "get_jax pairs".
 
     Raises:
-      UsageError: there is none, or it is of another kind.
+      UsageError: the manifest is missing or damaged, or its format is another.
     """
     path = pathlib.Path(directory) / MANIFEST
-    what = [*kind.split(), "shards"][1]
+    content_name = [*format_prefix.split(), "shards"][1]
     try:
-      found = json.loads(path.read_text("utf-8"))
+      manifest = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
       raise UsageError(
-        f"{directory} holds no {what}; expected {MANIFEST} in it"
+        f"{directory} holds no {content_name}; expected {MANIFEST} in it"
       ) from None
     except (OSError, ValueError) as error:
       raise UsageError(f"{path} cannot be read: {error}") from error
     fields = {field.name for field in dataclasses.fields(cls)}
-    if not isinstance(found, dict) or found.keys() != fields:
-      raise UsageError(f"{path} is damaged or no manifest of {what}")
-    if not found["format"].startswith(kind):
+    if not isinstance(manifest, dict) or manifest.keys() != fields:
       raise UsageError(
-        f"{path} is of the format {found['format']!r}; expected {kind!r}"
+        f"{path} is damaged or is not a manifest of {content_name}"
       )
-    found["arrays"] = {
+    if not manifest["format"].startswith(format_prefix):
+      raise UsageError(
+        f"{path} is of the format {manifest['format']!r}; expected "
+        f"{format_prefix!r}"
+      )
+    manifest["arrays"] = {
       name: (dtype, tuple(shape))
-      for name, (dtype, shape) in found["arrays"].items()
+      for name, (dtype, shape) in manifest["arrays"].items()
     }
-    return cls(**found)
+    return cls(**manifest)
 
 
 def shard_files(layout: Layout, shard: int) -> dict[str, str]:
-  """File names of a shard's arrays, by array."""
+  """Returns the file names of a shard's arrays, by array."""
   return {name: f"{shard:05d}.{name}.npy" for name in layout.arrays}
 
 
@@ -101,37 +106,40 @@ class ShardWriter:
   """Writes the missing shards of a directory.
 
   Args:
-    directory: of the shards.
-    layout: what it is to hold.
-    part: which of the processes that share the work this one is.
+    directory: directory of the shards; it is created if needed.
+    layout: content of the directory.
+    process_index: index of this process among those that write to the
+      directory; each has its own lock and temporary files.
 
   Raises:
-    UsageError: the directory holds something else.
+    UsageError: the directory holds other content.
   """
 
   def __init__(
-    self, directory: str | pathlib.Path, layout: Layout, part: int = 0
+    self, directory: StrPath, layout: Layout, process_index: int = 0
   ):
     self.directory, self.layout = pathlib.Path(directory), layout
-    self._part = part
-    self._lock = None
+    self._process_index = process_index
+    self._lock: weakref.finalize | None = None
     self.directory.mkdir(parents=True, exist_ok=True)
     path = self.directory / MANIFEST
     if path.exists():
-      _refuse_other(self.directory, Layout.read(self.directory), layout)
+      _check_layout(self.directory, Layout.read(self.directory), layout)
     else:
       self._write(MANIFEST, json.dumps(layout.to_json(), indent=2).encode())
 
   def lock(self) -> None:
-    """Keeps other writers out as long as this one lives.
+    """Locks the directory against other writers while this one exists.
 
     Raises:
-      UsageError: another one is at work.
+      UsageError: another writer holds the lock.
     """
     if self._lock is not None:
       return
     handle = os.open(
-      self.directory / f"lock{self._part}", os.O_WRONLY | os.O_CREAT, 0o644
+      self.directory / f"lock{self._process_index}",
+      os.O_WRONLY | os.O_CREAT,
+      0o644,
     )
     self._lock = weakref.finalize(self, os.close, handle)
     try:
@@ -145,23 +153,23 @@ class ShardWriter:
       ) from None
 
   def missing(self) -> list[int]:
-    """Numbers of the shards that are not there yet, or not whole."""
+    """Returns the numbers of the shards that are missing or incomplete."""
     return [
       shard
       for shard in range(self.layout.num_shards)
-      if next(_outer_faults(self.directory, self.layout, shard), None)
+      if next(_file_faults(self.directory, self.layout, shard), None)
     ]
 
   def write(self, shard: int, arrays: Mapping[str, np.ndarray]) -> None:
-    """Stores a shard: at once, or not at all.
+    """Writes a shard atomically.
 
     Args:
-      shard: its number.
-      arrays: by name, (n, ...) each, n the records of this shard.
+      shard: number of the shard.
+      arrays: arrays (n, ...) by name, with n the records of this shard.
 
     Raises:
-      ValueError: they are not what the layout says.
-      UsageError: the disk is full or another process writes here.
+      ValueError: an array does not fit the layout.
+      UsageError: the disk is full, or another process writes to the directory.
     """
     self.lock()
     count, digests = len(self.layout.shard_range(shard)), {}
@@ -178,15 +186,19 @@ class ShardWriter:
     self._write(f"{shard:05d}.json", json.dumps(record).encode())
 
   def _write(self, name: str, content: np.ndarray | bytes) -> str:
-    """Writes a file under another name and moves it; returns its SHA-256."""
+    """Writes a file under a temporary name and renames it.
+
+    Returns:
+      The SHA-256 of the file.
+    """
     path = self.directory / name
-    temporary = path.with_name(f"{name}.{self._part}.tmp")
+    temporary = path.with_name(f"{name}.{self._process_index}.tmp")
     try:
       with temporary.open("wb") as file:
         if isinstance(content, bytes):
           file.write(content)
         else:
-          # np.save would hide why a full disk refuses.
+          # np.save does not report why a write fails on a full disk.
           header = np.lib.format.header_data_from_array_1_0(content)
           np.lib.format.write_array_header_1_0(file, header)
           file.write(content.reshape(-1).view(np.uint8).data)
@@ -198,59 +210,59 @@ class ShardWriter:
       temporary.unlink(missing_ok=True)
       raise UsageError(
         f"{path} cannot be written ({error.strerror or error}); the shards "
-        "that are complete are kept, and the same command goes on from there"
+        "that are complete are kept, and the same command continues from there"
       ) from error
     return digest
 
 
 class ShardReader:
-  """Records by index from a directory of shards; files are memory-mapped.
+  """Reads records by index from a directory of memory-mapped shards.
 
   Args:
-    directory: of the shards.
-    kind: how the format must begin.
-    remake: the command that makes what is missing, for messages.
+    directory: directory of the shards.
+    format_prefix: expected start of the format.
+    hint: how to make missing shards, for messages.
     verify: reads every byte once and compares the checksums.
 
   Raises:
-    UsageError: a shard is missing, incomplete, damaged or another's.
+    UsageError: a shard is missing, incomplete, damaged, or a copy of another.
   """
 
   def __init__(
     self,
-    directory: str | pathlib.Path,
-    kind: str,
-    remake: str,
+    directory: StrPath,
+    format_prefix: str,
+    hint: str,
     verify: bool = True,
   ):
     self.directory = pathlib.Path(directory)
-    self.layout = Layout.read(directory, kind)
+    self.layout = Layout.read(directory, format_prefix)
     self._open: dict[int, dict[str, np.ndarray]] = {}
-    for fault in faults(self.directory, self.layout, verify):
-      raise UsageError(f"{fault}; {remake}")
+    for fault in find_faults(self.directory, self.layout, verify):
+      raise UsageError(f"{fault}; {hint}")
 
   def __getstate__(self):
-    # Workers map the files anew; a pickled map would carry their contents.
+    # A pickled memory map would hold its contents; workers map files anew.
     return self.__dict__ | {"_open": {}}
 
   def __len__(self) -> int:
     return self.layout.count
 
   def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays (n, ...) of the records at `indices` (n,)."""
+    """Returns the arrays (n, ...) of the records at `indices` (n,)."""
     shards, rows = np.divmod(indices, self.layout.shard_size)
     records = {
       name: np.empty((len(indices), *shape), dtype)
       for name, (dtype, shape) in self.layout.arrays.items()
     }
     for shard in np.unique(shards):
-      here = shards == shard
+      in_shard = shards == shard
       for name, array in self._shard(int(shard)).items():
-        records[name][here] = array[rows[here]]
+        records[name][in_shard] = array[rows[in_shard]]
     return records
 
   def column(self, name: str) -> np.ndarray:
-    """The array `name` of all records, (count, ...)."""
+    """Returns the array `name` of all records, (count, ...)."""
     shards = range(self.layout.num_shards)
     return np.concatenate([self._shard(shard)[name] for shard in shards])
 
@@ -263,15 +275,16 @@ class ShardReader:
     return self._open[shard]
 
 
-def faults(
-  directory: str | pathlib.Path, layout: Layout, verify: bool = True
+def find_faults(
+  directory: StrPath, layout: Layout, verify: bool = True
 ) -> Iterator[str]:
-  """What is wrong with a directory of shards, one sentence a fault.
+  """Yields one sentence per fault of a directory of shards.
 
   Args:
-    directory: of the shards.
-    layout: what it should hold.
-    verify: compares checksums too; else existence, types and sizes alone.
+    directory: directory of the shards.
+    layout: expected content.
+    verify: compares checksums too; otherwise only existence, dtypes, shapes
+      and sizes.
   """
   directory = pathlib.Path(directory)
   for path in sorted(directory.glob("*.json")):
@@ -279,22 +292,23 @@ def faults(
     if number and int(number[1]) >= layout.num_shards:
       yield f"{path} is one shard too many; expected {layout.num_shards}"
   shards = range(layout.num_shards)
-  # Megabytes take no time; a bar for them would only be noise.
+  # A few megabytes are checked too fast to need a progress bar.
   slow = verify and sum(f.stat().st_size for f in directory.glob("*.npy")) > (
     1 << 30
   )
   owners: dict[str, str] = {}
   for shard in tqdm(shards, f"checking {directory}", disable=not slow):
-    found = list(_outer_faults(directory, layout, shard))
-    yield from found
-    if found:
+    faults = list(_file_faults(directory, layout, shard))
+    yield from faults
+    if faults:
       continue
     record = json.loads((directory / f"{shard:05d}.json").read_text("utf-8"))
-    # Two shards may have equal labels, but not equal everything.
-    whole = json.dumps(record["sha256"], sort_keys=True)
-    if whole in owners:
-      yield f"{directory}: shards {owners[whole]} and {shard:05d} are the same"
-    owners[whole] = f"{shard:05d}"
+    # Two shards may have equal labels, but not all arrays equal.
+    digests = json.dumps(record["sha256"], sort_keys=True)
+    if digests in owners:
+      first = owners[digests]
+      yield f"{directory}: shards {first} and {shard:05d} are the same"
+    owners[digests] = f"{shard:05d}"
     if verify:
       for name, file in shard_files(layout, shard).items():
         if _sha256(directory / file) != record["sha256"][name]:
@@ -304,10 +318,10 @@ def faults(
           )
 
 
-def _outer_faults(
+def _file_faults(
   directory: pathlib.Path, layout: Layout, shard: int
 ) -> Iterator[str]:
-  """What can be seen without reading the records of a shard."""
+  """Yields the faults of a shard that show without reading its records."""
   path = directory / f"{shard:05d}.json"
   try:
     record = json.loads(path.read_text("utf-8"))
@@ -341,17 +355,23 @@ def _outer_faults(
       yield f"{path} has no checksum of {file}"
 
 
-def _refuse_other(directory, found: Layout, wanted: Layout) -> None:
-  flat = [{**x.to_json(), **x.to_json()["facts"]} for x in (found, wanted)]
-  keys = sorted((flat[0].keys() | flat[1].keys()) - {"facts"})
-  differing = [k for k in keys if flat[0].get(k) != flat[1].get(k)]
+def _check_layout(
+  directory: pathlib.Path, stored: Layout, expected: Layout
+) -> None:
+  """Raises a UsageError that lists the differences of two layouts."""
+  old, new = (
+    {**layout, **layout["facts"]}
+    for layout in (stored.to_json(), expected.to_json())
+  )
+  keys = sorted((old.keys() | new.keys()) - {"facts"})
+  differing = [key for key in keys if old.get(key) != new.get(key)]
   if differing:
-    kind = wanted.format.split()[1]
+    content_name = expected.format.split()[1]
     raise UsageError(
-      f"{directory} holds {kind} made otherwise: "
+      f"{directory} holds {content_name} made with other settings: "
       + ", ".join(
-        f"{k} is {flat[0].get(k)!r}, expected {flat[1].get(k)!r}"
-        for k in differing
+        f"{key} is {old.get(key)!r}, expected {new.get(key)!r}"
+        for key in differing
       )
     )
 

@@ -13,6 +13,7 @@ import jax
 import ml_collections
 
 from get_jax.errors import UsageError
+from get_jax.storage.json_files import write_json
 from get_jax.training.processes import run_on_main
 
 # Config sections and keys that may change when a run is resumed.
@@ -104,14 +105,6 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
 
     run_on_main(lock)
     yield
-
-
-def write_json(path: pathlib.Path, content: Any) -> None:
-  """Writes JSON at once or not at all."""
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(path.name + ".tmp")
-  temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-  temporary.replace(path)
 
 
 def write_results(workdir: pathlib.Path, mode: str, content: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from get_jax.data import create_source, prepare
-from get_jax.data.tfrecord import records
+from get_jax.data.tfrecord import read_tfrecord
 from tests.helpers import ROOT
 
 PIXELS = np.random.RandomState(0).randint(0, 256, (5, 4, 4, 3), np.uint8)
@@ -128,7 +128,7 @@ def test_a_cut_file_is_named(tmp_path, size, capsys):
 def test_records_that_are_missing_are_counted(tmp_path, capsys):
   folder = prepared(tmp_path)
   path = folder / "cifar10-train.tfrecord-00000-of-00002"
-  os.truncate(path, sum(len(r) + 16 for r in list(records(path))[:2]))
+  os.truncate(path, sum(len(r) + 16 for r in list(read_tfrecord(path))[:2]))
   assert prepare.main(["cifar10", f"--data_dir={tmp_path}"]) == 2
   assert f"{path} has 2 records; expected 3" in capsys.readouterr().err
 

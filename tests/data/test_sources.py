@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from get_jax.data import Pipeline, create_source
-from get_jax.data.draws import choice, coin, draws, normal
 from get_jax.data.pixels import center_crop
+from get_jax.data.random_bits import bernoulli, normal, randint, random_bits
 
 
 def png(pixels):
@@ -67,17 +67,19 @@ def test_images_of_another_size_are_halved_scaled_and_cut():
   assert center_crop(same, 8) is same
 
 
-def test_flips_are_drawn_by_seed_and_position(root):
+def test_flips_depend_on_seed_and_position(root):
   settings = dict(path=root, split="train", image_size=8)
   plain = create_source("images", **settings).read(np.arange(6))["image"]
   source = create_source("images", **settings, flip=True)
   np.testing.assert_array_equal(source.read(np.arange(6))["image"], plain)
-  words = draws(0, np.arange(6))
-  found = source.read(np.arange(6), words)["image"]
-  for flipped, image, original in zip(coin(words), found, plain, strict=True):
+  bits = random_bits(0, np.arange(6))
+  found = source.read(np.arange(6), bits)["image"]
+  for flipped, image, original in zip(
+    bernoulli(bits), found, plain, strict=True
+  ):
     expected = original[:, ::-1] if flipped else original
     np.testing.assert_array_equal(image, expected)
-  assert 0 < coin(words).sum() < 6
+  assert 0 < bernoulli(bits).sum() < 6
 
 
 def test_hosts_workers_and_restarts_see_the_same_flips(root):
@@ -184,14 +186,14 @@ def test_tfds_says_how_to_prepare(tmp_path):
     create_source("tfds", dataset="cifar9", **settings)
 
 
-def test_draws_are_uniform_and_independent():
-  words = draws(3, np.arange(20_000))
-  assert len(np.unique(words)) == len(words)
-  assert abs(coin(words).mean() - 0.5) < 0.02
-  counts = np.bincount(choice(words, np.full(len(words), 5)))
+def test_random_bits_are_uniform_and_independent():
+  bits = random_bits(3, np.arange(20_000))
+  assert len(np.unique(bits)) == len(bits)
+  assert abs(bernoulli(bits).mean() - 0.5) < 0.02
+  counts = np.bincount(randint(bits, np.full(len(bits), 5)))
   assert counts.min() > 3700
   assert len(counts) == 5
-  assert (draws(4, np.arange(100)) != words[:100]).all()
-  noise = normal(words[:50], (8, 8, 4))
+  assert (random_bits(4, np.arange(100)) != bits[:100]).all()
+  noise = normal(bits[:50], (8, 8, 4))
   assert abs(noise.mean()) < 0.05
   assert abs(noise.std() - 1) < 0.05

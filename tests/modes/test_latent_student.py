@@ -11,7 +11,7 @@ import pytest
 from configs import get_base_imagenet256
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model
-from get_jax.distillation.store import PairsSource
+from get_jax.distillation.pairs import PairsSource
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.models.parameters import abstract_params
 from get_jax.modes import pairs, sample, train

@@ -72,7 +72,7 @@ def test_encoding_resuming_and_reading(autoencoder, tmp_path):
   assert before == {p: p.read_bytes() for p in shard.parent.glob("0*")}
 
   other = config_of(folder, tmp_path / "latents", dtype="float16")
-  with pytest.raises(ValueError, match="holds latents made otherwise"):
+  with pytest.raises(ValueError, match="holds latents made with other settings"):
     encode_latents(other.latents, other.autoencoder, other.data.path)
 
 

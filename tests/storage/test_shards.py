@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from get_jax.data import check, create_source
-from get_jax.data.draws import draws
 from get_jax.data.latents import latents_layout
+from get_jax.data.random_bits import random_bits
 from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 from tests.helpers import ROOT, environment
 
@@ -204,7 +204,9 @@ def test_latents_are_sampled_anew(tmp_path):
   )
   np.testing.assert_array_equal(means["label"], [0, 1, 2, 0, 1, 2])
   first, second = (
-    source.read(np.zeros(4000, int), draws(seed, np.arange(4000)))["image"]
+    source.read(np.zeros(4000, int), random_bits(seed, np.arange(4000)))[
+      "image"
+    ]
     for seed in (1, 2)
   )
   assert (first != second).all()
@@ -227,7 +229,7 @@ def test_latents_of_another_scale_and_without_flips(tmp_path):
 
 KILLS = """
 import os, pathlib, random, signal, sys, time
-from get_jax.storage.shards import faults
+from get_jax.storage.shards import find_faults
 from tests.storage.test_shards import LAYOUT, fill
 
 rng, folder, torn = random.Random(0), pathlib.Path(sys.argv[1]), 0
@@ -243,7 +245,7 @@ for attempt in range(40):
   time.sleep(rng.uniform(0, usual))
   os.kill(writer, signal.SIGKILL)
   os.waitpid(writer, 0)
-  for fault in faults(directory, LAYOUT):
+  for fault in find_faults(directory, LAYOUT):
     assert "lacks shard" in fault, fault
   torn += 0 < len(list(directory.glob("*"))) < 8
 for directory in folder.iterdir():

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from get_jax.distillation.store import (
+from get_jax.distillation.pairs import (
   PairsInfo,
   PairsSource,
   PairsWriter,
@@ -30,7 +30,7 @@ def write(directory, info=INFO, shards=None):
   writer = PairsWriter(directory, info)
   for shard in writer.missing() if shards is None else shards:
     here = np.asarray(info.shard_range(shard))
-    writer.write(shard, IMAGES[here], LABELS[here])
+    writer.write_pairs(shard, IMAGES[here], LABELS[here])
   return writer
 
 
@@ -49,7 +49,7 @@ def test_what_was_written_is_read(tmp_path):
 def test_pixels_survive_uint8(tmp_path):
   pixels = np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1)
   info = dataclasses.replace(INFO, dtype="uint8", shard_size=10)
-  PairsWriter(tmp_path, info).write(0, pixels / 127.5 - 1, LABELS)
+  PairsWriter(tmp_path, info).write_pairs(0, pixels / 127.5 - 1, LABELS)
   read = PairsSource(tmp_path).read(np.arange(10))["image"]
   np.testing.assert_array_equal(np.round((read + 1) * 127.5), pixels)
 
@@ -60,7 +60,9 @@ def test_a_million_pairs_of_cifar10_take_little(tmp_path):
   )
   writer = PairsWriter(tmp_path, info)
   for shard in writer.missing():
-    writer.write(shard, np.zeros((1_000, 32, 32, 3)), np.zeros(1_000, int))
+    writer.write_pairs(
+      shard, np.zeros((1_000, 32, 32, 3)), np.zeros(1_000, int)
+    )
   size = sum(path.stat().st_size for path in tmp_path.iterdir())
   assert size / info.count * 1e6 <= 3.3e9
 
@@ -98,7 +100,7 @@ def test_pairs_may_bring_their_noise(tmp_path):
   writer = PairsWriter(tmp_path, info)
   for shard in writer.missing():
     here = np.asarray(info.shard_range(shard))
-    writer.write(shard, IMAGES[here], LABELS[here], noise[here])
+    writer.write_pairs(shard, IMAGES[here], LABELS[here], noise[here])
   found = PairsSource(tmp_path).read(np.array([7, 2]))["noise"]
   np.testing.assert_array_equal(found, noise[[7, 2]])
 
@@ -107,5 +109,5 @@ def test_other_noise_than_the_teachers_is_refused():
   key, shape = jax.random.key(3), INFO.image_shape
   info = dataclasses.replace(INFO, noise=noise_digest(key, shape))
   check_noise(info, key)
-  with pytest.raises(ValueError, match="makes other noise than the one"):
+  with pytest.raises(ValueError, match="generates other noise than the one"):
     check_noise(info, jax.random.key(4))
