@@ -40,7 +40,7 @@ def statistics():
   running = RunningStatistics(DIM)
   for batch in trange(COUNT // BATCH, desc="streaming", unit="batch"):
     running.update(features(batch))
-  found = running.finish()
+  found = running.compute()
   grown, seconds = peak_bytes() - before, time.perf_counter() - start
   batches = range(COUNT // BATCH)
   mean = sum(features(b).sum(0, dtype=np.float64) for b in tqdm(batches))

@@ -20,7 +20,7 @@ from get_jax.evaluation import (
   to_uint8,
 )
 from get_jax.evaluation.evaluator import Evaluator
-from get_jax.evaluation.scores.registry import NEEDS_ROWS
+from get_jax.evaluation.scores.registry import NEEDS_FEATURES
 from get_jax.interop import read_checkpoint
 from get_jax.training.preemption import independent_progress, interruptible
 
@@ -51,9 +51,9 @@ def build_evaluator(config: ml_collections.ConfigDict) -> Evaluator:
       "evaluation.scores is empty and no preset is named; expected names of "
       "scores, such as ('fid',)"
     )
-  keep_rows = bool(NEEDS_ROWS & set(scores))
+  keep_features = bool(NEEDS_FEATURES & set(scores))
   if section.reference:
-    reference = read_reference(section.reference, extractor, keep_rows)
+    reference = read_reference(section.reference, extractor, keep_features)
   else:
     source = _build_image_source(config)
     # The cache may be local to a host, so every process checks its own.
@@ -64,7 +64,7 @@ def build_evaluator(config: ml_collections.ConfigDict) -> Evaluator:
         source.fingerprint,
         extractor,
         lambda: interruptible(read_images(source), "measuring real images"),
-        keep_rows,
+        keep_features,
       )
   return Evaluator(
     extractor,

@@ -1,12 +1,13 @@
-"""Evaluator: extractor, reference and scores that measure samples."""
+"""Evaluator: extractor, reference and scores to evaluate samples with."""
 
 import dataclasses
 
 from get_jax.evaluation.extractors.registry import FeatureExtractor
-from get_jax.evaluation.protocol import Protocol, Result
+from get_jax.evaluation.features import FeatureSummary
 from get_jax.evaluation.reference import Reference
+from get_jax.evaluation.results import EvaluationProtocol, EvaluationResult
 from get_jax.evaluation.scores.registry import (
-  NEEDS_ROWS,
+  NEEDS_FEATURES,
   Conventions,
   compute_scores,
 )
@@ -14,16 +15,17 @@ from get_jax.evaluation.scores.registry import (
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-  """What samples are measured with.
+  """Computes scores of samples against a reference.
 
   Attributes:
-    extractor: makes features; never substituted.
-    reference: the real images.
-    scores: names of what is computed.
-    conventions: choices inside the scores.
-    preset: the paper whose way this is, or None.
-    count: samples per measurement.
-    repeats: measurements with other seeds, of which the least FID counts.
+    extractor: Computes the features; it is never substituted.
+    reference: The real images.
+    scores: Names of the scores to compute.
+    conventions: Options of the scores.
+    preset: Name of the paper's preset that the settings follow, or None.
+    count: Samples per evaluation.
+    repeats: Evaluations with different seeds, of which the one with the lowest
+      FID is reported.
   """
 
   extractor: FeatureExtractor
@@ -35,18 +37,30 @@ class Evaluator:
   repeats: int
 
   @property
-  def keep_rows(self) -> bool:
-    """Whether a score needs all features at once."""
-    return bool(NEEDS_ROWS & set(self.scores))
+  def keep_features(self) -> bool:
+    """Whether a score needs the features of all images at once."""
+    return bool(NEEDS_FEATURES & set(self.scores))
 
-  def result(self, summary, protocol: Protocol) -> Result:
-    """Scores of measured samples with their protocol."""
+  def evaluate(
+    self, samples: FeatureSummary, protocol: EvaluationProtocol
+  ) -> EvaluationResult:
+    """Computes the scores of samples.
+
+    Args:
+      samples: The samples through `extractor`.
+      protocol: How the samples were generated.
+
+    Returns:
+      The scores, and the protocol completed with that of the evaluation.
+    """
     scores = compute_scores(
-      summary, self.reference.summary, self.scores, self.conventions
+      samples, self.reference.summary, self.scores, self.conventions
     )
     protocol = dataclasses.replace(
       protocol,
       preset=self.preset,
       conventions=dataclasses.asdict(self.conventions),
     )
-    return Result(scores, protocol.measured_by(self.extractor, self.reference))
+    return EvaluationResult(
+      scores, protocol.with_evaluator(self.extractor, self.reference)
+    )

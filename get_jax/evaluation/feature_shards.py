@@ -1,9 +1,9 @@
-"""Features on disk, shard by shard, so that measuring survives a crash.
+"""Features on disk in shards, so that an interrupted evaluation resumes.
 
-A shard holds the features of a run of sample indices. Shards appear whole or
-not at all, and lie in a folder named by a hash of all that decides them, so a
-changed setting starts afresh instead of mixing. Hosts that share the folder
-write different shards; whoever reads them all has the whole set.
+A shard contains the features of consecutive sample indices and is written
+atomically. The folder of the shards is named by a hash of all settings that
+determine the features, so different settings never mix. Hosts that share the
+folder write different shards; a reader of all shards has the whole set.
 """
 
 import dataclasses
@@ -13,82 +13,99 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.extractors.classifier import Extracted
+from get_jax.evaluation.extractors.classifier import ExtractorOutput
 from get_jax.evaluation.extractors.registry import FeatureExtractor
-from get_jax.evaluation.summary import Summary, summarize
+from get_jax.evaluation.features import FeatureSummary, summarize_features
 
 
 class FeatureShards:
   """The features of samples 0 .. count - 1.
 
   Args:
-    folder: Where folders of shards are kept.
-    identity: Everything that decides the features: model digest, sampler,
+    folder: Parent of the folders of shards.
+    identity: Everything that determines the features: model digest, sampler,
       seed, extractor and so on; plain values. The number of samples is not
-      among them: a larger set takes over the shards of a smaller one.
+      part of it: a larger set reuses the shards of a smaller one.
     count: Number of samples N.
     size: Samples in each shard but the last.
   """
 
-  def __init__(self, folder, identity: Mapping, count: int, size: int):
+  def __init__(
+    self,
+    folder: str | os.PathLike[str],
+    identity: Mapping,
+    count: int,
+    size: int,
+  ):
     self.count, self.size = count, size
-    facts = json.dumps({**identity, "size": size}, sort_keys=True)
-    code = hashlib.sha256(facts.encode()).hexdigest()[:16]
+    settings = json.dumps({**identity, "size": size}, sort_keys=True)
+    code = hashlib.sha256(settings.encode()).hexdigest()[:16]
     self.folder = pathlib.Path(folder) / code
     self.folder.mkdir(parents=True, exist_ok=True)
-    (self.folder / "identity.json").write_text(facts, "utf-8")
+    (self.folder / "identity.json").write_text(settings, "utf-8")
 
   def __len__(self) -> int:
-    """Number of shards."""
+    """Returns the number of shards."""
     return len(range(0, self.count, self.size))
 
-  def indices(self, shard: int) -> np.ndarray:
-    """Sample indices of a shard."""
+  def indices(self, shard: int) -> Int[np.ndarray, " n"]:
+    """Returns the sample indices of a shard."""
     start = shard * self.size
     return np.arange(start, min(start + self.size, self.count))
 
   def missing(self) -> list[int]:
-    """Shards that are still to be made."""
+    """Returns the numbers of the shards that are not written yet."""
     return [
       shard for shard in range(len(self)) if not self._path(shard).is_file()
     ]
 
   def write(
-    self, shard: int, extracted: Iterable[Extracted], labels=None
+    self,
+    shard: int,
+    outputs: Iterable[ExtractorOutput],
+    labels: Int[np.ndarray, " n"] | None = None,
   ) -> None:
-    """Keeps the features of `indices(shard)`.
+    """Writes the features of the samples `indices(shard)`.
 
     Args:
-      shard: Its number.
-      extracted: Batches that together are its samples, as `extract` yields.
-      labels: (n,) classes asked for, or None.
+      shard: Number of the shard.
+      outputs: Batches that together are its samples, as `extract_features`
+        yields them.
+      labels: (n,) requested classes, or None.
+
+    Raises:
+      ValueError: There are more or fewer samples than indices.
     """
-    parts = zip(*extracted, strict=True)
-    arrays = {
-      field: np.concatenate(part)
-      for field, part in zip(Extracted._fields, parts, strict=True)
-      if part[0] is not None
+    columns = zip(*outputs, strict=True)
+    arrays: dict[str, Any] = {
+      field: np.concatenate(column)
+      for field, column in zip(ExtractorOutput._fields, columns, strict=True)
+      if column[0] is not None
     }
     if labels is not None:
       arrays["labels"] = np.asarray(labels)
-    wanted = len(self.indices(shard))
+    expected = len(self.indices(shard))
     for key, value in arrays.items():
-      if len(value) != wanted:
+      if len(value) != expected:
         raise ValueError(
-          f"{key} of shard {shard} are those of {len(value)} samples, expected "
-          f"{wanted}"
+          f"{key} of shard {shard} have {len(value)} samples, expected "
+          f"{expected}"
         )
     path = self._path(shard)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    np.savez(unfinished, **arrays)
-    os.replace(unfinished, path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    np.savez(temporary, **arrays)
+    os.replace(temporary, path)
 
-  def read(self) -> Iterator[tuple[Extracted, np.ndarray | None]]:
-    """Yields every shard's features and labels, in order.
+  def read(
+    self,
+  ) -> Iterator[tuple[ExtractorOutput, Int[np.ndarray, " n"] | None]]:
+    """Yields the features and labels of all shards, in order.
 
     Raises:
       UsageError: A shard is missing or damaged.
@@ -100,29 +117,36 @@ class FeatureShards:
           arrays = {key: file[key] for key in file.files}
       except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(
-          f"the feature shard {path} cannot be read ({error}); delete it and "
+          f"feature shard {path} cannot be read ({error}); delete it and "
           "evaluate again"
         ) from error
       labels = arrays.pop("labels", None)
-      yield Extracted(**arrays), labels
+      yield ExtractorOutput(**arrays), labels
 
   def summarize(
-    self, extractor: FeatureExtractor, keep_rows: bool = False
-  ) -> Summary:
-    """The `Summary` of all samples."""
+    self, extractor: FeatureExtractor, keep_features: bool = False
+  ) -> FeatureSummary:
+    """Reads all shards and returns their `FeatureSummary`.
+
+    Args:
+      extractor: The extractor that computed the features.
+      keep_features: As in `summarize_features`.
+    """
     labels = []
 
-    def extracted():
-      for batch, classes in self.read():
-        if classes is not None:
-          labels.append(classes)
-        yield batch
+    def outputs():
+      for output, shard_labels in self.read():
+        if shard_labels is not None:
+          labels.append(shard_labels)
+        yield output
 
-    summary = summarize(extractor, extracted(), keep_rows=keep_rows)
+    summary = summarize_features(
+      extractor, outputs(), keep_features=keep_features
+    )
     if not labels:
       return summary
     return dataclasses.replace(summary, labels=np.concatenate(labels))
 
-  def _path(self, shard) -> pathlib.Path:
+  def _path(self, shard: int) -> pathlib.Path:
     indices = self.indices(shard)
     return self.folder / f"{indices[0]:08d}-{indices[-1]:08d}.npz"

@@ -1,11 +1,11 @@
-"""Reference statistics: of any images, from a cache, or from papers' files.
+"""Reference statistics of real images: computed, cached, or read from a file.
 
-One `.npz` serves all published evaluators, since each looks for its own keys:
+A single `.npz` serves all published evaluators, since each reads its own keys:
 
     mu, sigma           EDM, pytorch-fid, clean-fid, ADM
     mu_s, sigma_s       ADM (sFID)
     arr_0               ADM (images, for precision and recall)
-    rows, about         ours (features of the images; what made the file)
+    rows, about         this library (features of the images; JSON about them)
 """
 
 import dataclasses
@@ -15,67 +15,72 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import UInt8
 
 from get_jax.data.image_set import open_images
 from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.registry import FeatureExtractor
+from get_jax.evaluation.features import FeatureSummary, summarize_images
 from get_jax.evaluation.statistics import GaussianStatistics
-from get_jax.evaluation.summary import Summary, summarize_images
 
 BATCH_SIZE = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-  """What samples are compared with.
+  """The real images that samples are compared with.
 
   Attributes:
-    summary: The real images through the extractor.
-    name: Where they came from, for the protocol.
+    summary: Features of the real images.
+    name: Name of the data, for the protocol.
   """
 
-  summary: Summary
+  summary: FeatureSummary
   name: str
 
   @property
   def digest(self) -> str:
-    """sha256 of mean and covariance: the same in whatever file they lie."""
-    found = hashlib.sha256()
-    for array in (self.summary.features.mean, self.summary.features.covariance):
-      found.update(np.ascontiguousarray(array, "<f8").tobytes())
-    return found.hexdigest()
+    """SHA-256 of mean and covariance, independent of the file format."""
+    digest = hashlib.sha256()
+    statistics = self.summary.statistics
+    for array in (statistics.mean, statistics.covariance):
+      digest.update(np.ascontiguousarray(array, "<f8").tobytes())
+    return digest.hexdigest()
 
 
 def read_reference(
-  path,
+  path: str | os.PathLike[str],
   extractor: FeatureExtractor,
-  keep_rows: bool = False,
+  keep_features: bool = False,
   devices: Sequence[jax.Device] = (),
 ) -> Reference:
-  """Reads statistics or images of any of the forms above.
+  """Reads statistics or images in any of the formats above.
 
-  Stored statistics win over those of stored images, as in ADM's evaluator;
-  images, where there are any, give the rows of precision, recall and KID.
+  Stored statistics take precedence over those of stored images, as in ADM's
+  evaluator; images, where there are any, provide the features for precision,
+  recall and KID.
 
   Args:
     path: An `.npz` with `mu` and `sigma`, or with `arr_0`.
-    extractor: What measures the samples. Files from elsewhere do not say what
-      made them: that is the caller's to know.
-    keep_rows: Keep the features of every image.
-    devices: As in `extract`.
+    extractor: The extractor that samples are evaluated with. Files of other
+      programs do not contain which extractor computed them, so the caller must
+      make sure that it is the same.
+    keep_features: Keep the features of every image.
+    devices: As in `extract_features`.
 
   Raises:
-    UsageError: No such file, wrong keys, another number of features, or
-      statistics that say they are another extractor's.
+    UsageError: The file does not exist, has wrong keys or another number of
+      features, or contains statistics of another extractor.
   """
   path = pathlib.Path(path).expanduser()
   if not path.is_file():
     raise UsageError(
-      f"no reference statistics at {path}, expected an .npz with 'mu' and "
-      "'sigma'"
+      f"reference statistics {path} do not exist, expected an .npz with 'mu' "
+      "and 'sigma'"
     )
   try:
     with np.load(path, allow_pickle=False) as file:
@@ -87,112 +92,117 @@ def read_reference(
     ) from error
   _check(path, arrays, has_images, extractor)
   about = json.loads(str(arrays["about"])) if "about" in arrays else {}
-  images = None
-  if has_images and (keep_rows or "mu" not in arrays):
-    images = summarize_images(
+  features = arrays.get("rows")
+  if has_images and (keep_features or "mu" not in arrays):
+    summary = summarize_images(
       extractor,
       open_images(path).batches(BATCH_SIZE),
-      keep_rows=keep_rows,
+      keep_features=keep_features,
       keep_logits=False,
       devices=devices,
     )
-  if "mu" not in arrays:
-    return Reference(images, path.name)
-  rows = images.rows if images else arrays.get("rows")
-  if keep_rows and rows is None:
+    if "mu" not in arrays:
+      return Reference(summary, path.name)
+    features = summary.features
+  if keep_features and features is None:
     raise UsageError(
-      f"{path} holds neither images ('arr_0') nor features ('rows'), which "
+      f"{path} has neither images ('arr_0') nor features ('rows'), which "
       "precision, recall and KID need"
     )
-  count = about.get("count")
-  summary = Summary(
-    extractor.name,
-    GaussianStatistics(
-      *(np.asarray(arrays[k], np.float64) for k in ("mu", "sigma")), count
-    ),
-    GaussianStatistics(
-      *(np.asarray(arrays[k], np.float64) for k in ("mu_s", "sigma_s")), count
+
+  def statistics(mean: str, covariance: str) -> GaussianStatistics:
+    return GaussianStatistics(
+      np.asarray(arrays[mean], np.float64),
+      np.asarray(arrays[covariance], np.float64),
+      about.get("count"),
     )
+
+  summary = FeatureSummary(
+    extractor.name,
+    statistics("mu", "sigma"),
+    statistics("mu_s", "sigma_s")
     if "mu_s" in arrays and "sigma_s" in arrays
     else None,
-    rows if keep_rows else None,
+    features if keep_features else None,
   )
   return Reference(summary, about.get("name", path.name))
 
 
 def write_reference(
-  path,
+  path: str | os.PathLike[str],
   reference: Reference,
-  images: np.ndarray | None = None,
+  images: UInt8[np.ndarray, "N H W 3"] | None = None,
   about: Mapping | None = None,
 ) -> None:
-  """Writes a file that every evaluator above reads.
+  """Writes a file that every evaluator above reads, atomically.
 
   Args:
-    path: The `.npz` file; it appears whole or not at all.
-    reference: What to write.
-    images: uint8 (N, H, W, 3) to add for ADM's evaluator, which wants some.
-    about: What else the file should say of itself.
+    path: The `.npz` file.
+    reference: The statistics, and features if they were kept.
+    images: uint8 (N, H, W, 3) to add for ADM's evaluator, which needs images.
+    about: Additional facts to store in the file.
   """
   summary = reference.summary
-  arrays = {"mu": summary.features.mean, "sigma": summary.features.covariance}
-  if summary.spatial is not None:
-    arrays["mu_s"] = summary.spatial.mean
-    arrays["sigma_s"] = summary.spatial.covariance
-  if summary.rows is not None:
-    arrays["rows"] = summary.rows
+  arrays: dict[str, Any] = {
+    "mu": summary.statistics.mean,
+    "sigma": summary.statistics.covariance,
+  }
+  if summary.spatial_statistics is not None:
+    arrays["mu_s"] = summary.spatial_statistics.mean
+    arrays["sigma_s"] = summary.spatial_statistics.covariance
+  if summary.features is not None:
+    arrays["rows"] = summary.features
   if images is not None:
     arrays["arr_0"] = images
   facts = {
     "name": reference.name,
     "extractor": summary.extractor,
-    "count": summary.features.count,
+    "count": summary.statistics.count,
     **(about or {}),
   }
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  unfinished = path.with_name(f".{path.name}.{os.getpid()}.npz")
-  np.savez(unfinished, about=np.array(json.dumps(facts)), **arrays)
-  os.replace(unfinished, path)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+  np.savez(temporary, about=np.array(json.dumps(facts)), **arrays)
+  os.replace(temporary, path)
 
 
 def cached_reference(
-  folder,
+  folder: str | os.PathLike[str],
   name: str,
   fingerprint: str,
   extractor: FeatureExtractor,
-  images: Callable[[], Iterable],
-  keep_rows: bool = False,
+  images: Callable[[], Iterable[UInt8[np.ndarray, "B H W C"]]],
+  keep_features: bool = False,
   devices: Sequence[jax.Device] = (),
 ) -> Reference:
-  """Computes statistics once for each data set and extractor.
+  """Computes statistics once per data set and extractor.
 
   Args:
-    folder: Where the files are kept.
-    name: Name of the data, for people.
-    fingerprint: Tells this data, and how it is cropped and scaled, from any
-      other.
-    extractor: What measures it.
-    images: Starts batches of uint8 (B, H, W, C); called only where nothing is
-      kept yet.
-    keep_rows: Keep the features of every image.
-    devices: As in `extract`.
+    folder: Folder of the cached files.
+    name: Name of the data, for the file name and the protocol.
+    fingerprint: Identifies the data and how they are cropped and scaled.
+    extractor: Computes the features.
+    images: Returns an iterator over batches of uint8 (B, H, W, C); called only
+      if nothing is cached yet.
+    keep_features: Keep the features of every image.
+    devices: As in `extract_features`.
   """
   key = {
     "fingerprint": fingerprint,
     "extractor": extractor.name,
     "extractor_sha256": extractor.digest,
-    "rows": keep_rows,
+    "rows": keep_features,
   }
   code = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
   stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
   path = pathlib.Path(folder).expanduser() / f"{stem}-{code[:16]}.npz"
   if path.is_file():
-    return read_reference(path, extractor, keep_rows)
+    return read_reference(path, extractor, keep_features)
   summary = summarize_images(
     extractor,
     images(),
-    keep_rows=keep_rows,
+    keep_features=keep_features,
     keep_logits=False,
     devices=devices,
   )
@@ -201,18 +211,23 @@ def cached_reference(
   return reference
 
 
-def _check(path, arrays, has_images, extractor):
+def _check(
+  path: pathlib.Path,
+  arrays: Mapping[str, np.ndarray],
+  has_images: bool,
+  extractor: FeatureExtractor,
+) -> None:
   if not has_images and not {"mu", "sigma"} <= arrays.keys():
     raise UsageError(
-      f"{path} holds the keys {sorted(arrays)}, expected 'mu' and 'sigma' (and "
-      "perhaps 'mu_s', 'sigma_s'), or images 'arr_0'"
+      f"{path} has the keys {sorted(arrays)}, expected 'mu' and 'sigma' (and "
+      "optionally 'mu_s', 'sigma_s'), or images 'arr_0'"
     )
   if "about" in arrays:
-    made_by = json.loads(str(arrays["about"])).get("extractor")
-    if made_by != extractor.name:
+    computed_by = json.loads(str(arrays["about"])).get("extractor")
+    if computed_by != extractor.name:
       raise UsageError(
-        f"the statistics in {path} were made by extractor {made_by!r}, "
-        f"expected {extractor.name!r}"
+        f"the statistics in {path} were computed by extractor "
+        f"{computed_by!r}, expected {extractor.name!r}"
       )
   if "mu" in arrays and arrays["mu"].shape != (extractor.dim,):
     raise UsageError(

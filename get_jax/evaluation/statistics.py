@@ -1,8 +1,8 @@
 """Mean and covariance of features, accumulated in float64 on the host.
 
 The update is that of Chan, Golub and LeVeque (1979): batches are centred
-before they are multiplied, so nothing cancels however far the mean lies from
-zero, and two accumulators merge into one exactly as if they had been one.
+before they are multiplied, so there is no cancellation however far the mean is
+from zero, and two merged accumulators equal one that has seen both sets.
 """
 
 import dataclasses
@@ -10,22 +10,27 @@ import dataclasses
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jaxtyping import Float, Float64
+from numpy.typing import ArrayLike
 
 from get_jax.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
 class GaussianStatistics:
-  """What the Frechet distance knows of a set of images.
+  """Mean and covariance of the features of a set of images.
 
   Attributes:
     mean: (D,) float64.
     covariance: (D, D) float64, unbiased (divided by count - 1).
-    count: Number of images, or None where a file does not say.
+    count: Number of images, or None where a file does not contain it.
+
+  Raises:
+    UsageError: The shapes do not match, or values are not finite.
   """
 
-  mean: np.ndarray
-  covariance: np.ndarray
+  mean: Float64[np.ndarray, " D"]
+  covariance: Float64[np.ndarray, "D D"]
   count: int | None = None
 
   def __post_init__(self):
@@ -39,7 +44,7 @@ class GaussianStatistics:
       np.isfinite(self.mean).all() and np.isfinite(self.covariance).all()
     ):
       raise UsageError(
-        "statistics hold NaN or infinite values, expected finite ones"
+        "statistics contain NaN or infinite values, expected finite ones"
       )
 
   @property
@@ -48,15 +53,17 @@ class GaussianStatistics:
     return self.mean.shape[0]
 
   @classmethod
-  def of(cls, features) -> "GaussianStatistics":
-    """Statistics of features (N, D) that are all in memory."""
+  def from_features(
+    cls, features: Float[np.ndarray, "N D"]
+  ) -> "GaussianStatistics":
+    """Computes the statistics of features (N, D) in memory."""
     running = RunningStatistics(np.shape(features)[-1])
     running.update(features)
-    return running.finish()
+    return running.compute()
 
 
 class RunningStatistics:
-  """Accumulates `GaussianStatistics` over batches; memory is 2 D^2 floats.
+  """Accumulates `GaussianStatistics` over batches, in 2 D^2 floats of memory.
 
   Args:
     dim: Number of features D.
@@ -67,14 +74,14 @@ class RunningStatistics:
     self.mean = np.zeros(dim)
     self.scatter = np.zeros((dim, dim))  # sum of (x - mean)(x - mean)^T
 
-  def update(self, features) -> None:
+  def update(self, features: ArrayLike) -> None:
     """Adds a batch of features.
 
     Args:
       features: (B, D), or (B, ...) with D values per image; any float type.
 
     Raises:
-      UsageError: NaN or infinite features, or another width than D.
+      UsageError: NaN or infinite features, or a number of values other than D.
     """
     features = np.asarray(features, np.float64)
     width = int(np.prod(features.shape[1:]))
@@ -89,18 +96,19 @@ class RunningStatistics:
     if not finite.all():
       raise UsageError(
         f"features of {(~finite).sum()} of the {len(features)} images after "
-        f"image {self.count} hold NaN or infinite values, expected finite ones"
+        f"image {self.count} contain NaN or infinite values, expected finite "
+        "ones"
       )
     mean = features.mean(axis=0)
     self._add(len(features), mean, features - mean)
 
   def merge(self, other: "RunningStatistics") -> None:
-    """Adds all that `other` has seen, as if it had been seen here."""
+    """Adds everything that `other` has accumulated."""
     if other.count:
       self.scatter += other.scatter
       self._add(other.count, other.mean, np.empty((0, len(self.mean))))
 
-  def _add(self, count, mean, centred) -> None:
+  def _add(self, count: int, mean: np.ndarray, centred: np.ndarray) -> None:
     # The correction for the two means is one more row of the product.
     step = mean - self.mean
     total = self.count + count
@@ -110,11 +118,11 @@ class RunningStatistics:
     self.mean += step * (count / total)
     self.count = total
 
-  def finish(self) -> GaussianStatistics:
-    """The statistics of everything seen.
+  def compute(self) -> GaussianStatistics:
+    """Returns the statistics of all accumulated features.
 
     Raises:
-      UsageError: Fewer than two images were seen.
+      UsageError: There are fewer than two images.
     """
     if self.count < 2:
       raise UsageError(f"statistics need at least 2 images, found {self.count}")
@@ -123,15 +131,16 @@ class RunningStatistics:
     )
 
 
-def merge_across_hosts(running: RunningStatistics) -> RunningStatistics:
-  """Merges the accumulators of all processes; every process gets the sum.
+def merge_across_processes(running: RunningStatistics) -> RunningStatistics:
+  """Merges the accumulators of all processes; every process gets the result.
 
-  Every process must call it. With one process it returns its argument.
+  It is a collective: every process must call it. With one process it returns
+  its argument.
   """
   if jax.process_count() == 1:
     return running
 
-  # JAX would round float64 to float32 on the way: send the bits.
+  # JAX would round float64 to float32 in transit, so the bits are sent.
   def gather(array):
     bits = np.ascontiguousarray(array).view(np.uint32)
     gathered = np.asarray(multihost_utils.process_allgather(bits))
@@ -141,8 +150,8 @@ def merge_across_hosts(running: RunningStatistics) -> RunningStatistics:
   means = gather(running.mean)
   merged = RunningStatistics(len(running.mean))
   for process, scatter in enumerate(gather(running.scatter)):
-    one = RunningStatistics(len(running.mean))
-    one.count, one.mean = int(counts[process]), means[process]
-    one.scatter = scatter
-    merged.merge(one)
+    part = RunningStatistics(len(running.mean))
+    part.count, part.mean = int(counts[process]), means[process]
+    part.scatter = scatter
+    merged.merge(part)
   return merged

@@ -4,17 +4,18 @@ import pathlib
 import time
 
 import jax
+import ml_collections
 import numpy as np
 
 from get_jax.builders.evaluator import EXTRACTION_BATCH_SIZE
 from get_jax.builders.mesh import build_sampling_mesh
 from get_jax.data import open_images
 from get_jax.evaluation import (
+  EvaluationProtocol,
+  EvaluationResult,
   FeatureShards,
-  Protocol,
-  Result,
   batches,
-  extract,
+  extract_features,
   lowest_fid,
   summarize_images,
   to_uint8,
@@ -30,28 +31,35 @@ from get_jax.training.shard_assignment import assign_shards
 
 def measure(
   evaluator: Evaluator,
-  config,
+  config: ml_collections.ConfigDict,
   generator: Generator,
   params: dict,
   workdir: pathlib.Path,
   title: str,
-) -> Result:
-  """Draws samples and measures them; what a crash leaves is taken over.
+) -> EvaluationResult:
+  """Generates samples and computes their scores.
+
+  The features of samples are stored in shards, so that an interrupted
+  measurement resumes with the shards that are missing.
 
   Args:
-    evaluator: what to measure with.
-    config: gives seed, batch size and mesh.
-    generator: draws the samples.
-    params: its parameters.
-    workdir: features are kept in its `features`.
-    title: shown in the progress bar.
+    evaluator: extractor, reference and scores.
+    config: supplies seed, batch size and mesh.
+    generator: generates the samples.
+    params: parameters of the generator.
+    workdir: directory of the run; features are stored in its `features`.
+    title: title of the progress bar.
+
+  Returns:
+    The scores; if the evaluator repeats the measurement with other seeds, those
+    of the lowest FID.
   """
-  digest, size = params_digest(params), config.sampling.batch_size
+  digest, batch_size = params_digest(params), config.sampling.batch_size
   offset = evaluator.conventions.uint8_offset
   results = []
   for repeat in range(evaluator.repeats):
     seed = config.evaluation.seed + repeat
-    protocol = Protocol(
+    protocol = EvaluationProtocol(
       samples=evaluator.count,
       seed=seed,
       weights=f"ema, digest {digest}",
@@ -70,49 +78,62 @@ def measure(
       "extractor": evaluator.extractor.name,
       "extractor_sha256": evaluator.extractor.digest,
     }
-    shards = FeatureShards(
-      workdir / "features", identity, evaluator.count, size
+    feature_shards = FeatureShards(
+      workdir / "features", identity, evaluator.count, batch_size
     )
     image_sampler = ImageSampler(
-      generator, named_key(seed, "sample"), size, build_sampling_mesh(config)
+      generator,
+      named_key(seed, "sample"),
+      batch_size,
+      build_sampling_mesh(config),
     )
-    with assign_shards(shards.missing) as mine:
-      parts = [shards.indices(shard) for shard in mine]
-      drawn = image_sampler.sample_shards(params, parts, description=title)
-      classes = generator.conditioning.num_classes
-      for shard, (images, chosen) in zip(mine, drawn, strict=True):
+    has_classes = bool(generator.conditioning.num_classes)
+    with assign_shards(feature_shards.missing) as shards:
+      indices = [feature_shards.indices(shard) for shard in shards]
+      samples = image_sampler.sample_shards(params, indices, description=title)
+      for shard, (images, ids) in zip(shards, samples, strict=True):
         pixels = batches(to_uint8(images, offset), EXTRACTION_BATCH_SIZE)
-        labels = chosen if classes else None
-        shards.write(shard, extract(evaluator.extractor, pixels), labels)
-    summary = shards.summarize(evaluator.extractor, evaluator.keep_rows)
-    results.append(evaluator.result(summary, protocol))
+        features = extract_features(evaluator.extractor, pixels)
+        feature_shards.write(shard, features, ids if has_classes else None)
+    summary = feature_shards.summarize(
+      evaluator.extractor, evaluator.keep_features
+    )
+    results.append(evaluator.evaluate(summary, protocol))
   return lowest_fid(results)
 
 
-def measure_files(evaluator: Evaluator, path: str) -> Result:
-  """Measures images made elsewhere: an .npz, a zip or a folder."""
+def measure_files(evaluator: Evaluator, path: str) -> EvaluationResult:
+  """Computes the scores of images in an .npz file, a zip file or a folder."""
   files = open_images(path)
   with independent_progress():
-    images = interruptible(files.batches(EXTRACTION_BATCH_SIZE), f"measuring {files.name}")
+    images = interruptible(
+      files.batches(EXTRACTION_BATCH_SIZE), f"measuring {files.name}"
+    )
     summary = summarize_images(
-      evaluator.extractor, images, files.labels, evaluator.keep_rows
+      evaluator.extractor, images, files.labels, evaluator.keep_features
     )
   samples = f"{files.count} images of {files.name}"
-  return evaluator.result(summary, Protocol(samples=samples))
+  return evaluator.evaluate(summary, EvaluationProtocol(samples=samples))
 
 
-def seconds_per_1000(config, generator: Generator, params: dict) -> float:
-  """Time to draw 1,000 images, compilation aside: the median of 5 batches."""
-  size = config.sampling.batch_size
+def seconds_per_1000(
+  config: ml_collections.ConfigDict, generator: Generator, params: dict
+) -> float:
+  """Returns the seconds to generate 1,000 images, without compilation.
+
+  This is the median over 5 batches, scaled to 1,000 images.
+  """
+  batch_size = config.sampling.batch_size
   key = named_key(config.evaluation.seed, "sample")
   image_sampler = ImageSampler(
-    generator, key, size, build_sampling_mesh(config)
+    generator, key, batch_size, build_sampling_mesh(config)
   )
   params = image_sampler.replicate_params(params)
-  image_sampler.sample_batch(params, np.arange(size))
+  indices = np.arange(batch_size)
+  image_sampler.sample_batch(params, indices)  # compiles
   seconds = []
   for _ in range(5):
     start = time.perf_counter()
-    jax.block_until_ready(image_sampler.sample_batch(params, np.arange(size))[0])
+    jax.block_until_ready(image_sampler.sample_batch(params, indices)[0])
     seconds.append(time.perf_counter() - start)
-  return float(1000 * np.median(seconds) / size)
+  return float(1000 * np.median(seconds) / batch_size)

@@ -6,16 +6,18 @@ import pytest
 from get_jax.evaluation import Classifier, load_classifier, save_classifier
 from get_jax.evaluation.extractors.classifier_training import (
   accuracy,
-  as_stored,
+  round_to_float16,
   scale_features,
   train_classifier,
 )
-from get_jax.evaluation.extractors.train_digits_classifier import digits
+from get_jax.evaluation.extractors.train_digits_classifier import (
+  load_digit_images,
+)
 
 
 @pytest.fixture(scope="module")
 def trained():
-  images, labels = digits()
+  images, labels = load_digit_images()
   classifier = Classifier((8,), 16, 10)
   seen = []
 
@@ -52,7 +54,7 @@ def test_scaled_features_give_the_same_logits(trained, tmp_path):
   features, logits, _ = extractor(images)
   distance = np.sqrt(2 * np.var(features, axis=0).sum())
   np.testing.assert_allclose(distance, 20, rtol=0.01)
-  wanted = accuracy(classifier, as_stored(scaled), images, labels)
+  wanted = accuracy(classifier, round_to_float16(scaled), images, labels)
   found = np.mean(np.argmax(logits, axis=1) == labels)
   np.testing.assert_allclose(found, wanted)
   assert abs(wanted - accuracy(*trained)) < 0.01

@@ -8,16 +8,17 @@ import pytest
 
 from get_jax import evaluation
 from get_jax.errors import UsageError
-from get_jax.evaluation import extractors
-from get_jax.evaluation.extractors import classifier
-from get_jax.evaluation.extractors.train_digits_classifier import digits
+from get_jax.evaluation.extractors import classifier, registry
+from get_jax.evaluation.extractors.train_digits_classifier import (
+  load_digit_images,
+)
 
 ROOM = pathlib.Path(evaluation.__file__).parent / "extractors"
 
 
 @pytest.fixture(scope="module")
 def real():
-  return digits()
+  return load_digit_images()
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +68,14 @@ def test_real_digits_score_best(extractor, reference, real):
 
 def test_unit_of_distance_and_padding(extractor, reference, real):
   np.testing.assert_allclose(
-    np.trace(reference.features.covariance), 200, rtol=0.01
+    np.trace(reference.statistics.covariance), 200, rtol=0.01
   )
   images, _ = real
   whole = extractor(images[:700])
   parts = list(
-    evaluation.extract(extractor, evaluation.batches(images[:700], 600))
+    evaluation.extract_features(
+      extractor, evaluation.batches(images[:700], 600)
+    )
   )
   assert [len(part.features) for part in parts] == [600, 100]
   for field in range(3):
@@ -86,12 +89,12 @@ def test_batches_divided_among_devices(extractor, reference, real):
   found = evaluation.summarize_images(
     extractor, evaluation.batches(images, 1001), devices=jax.devices()
   )
-  assert found.features.count == 1797
+  assert found.statistics.count == 1797
   np.testing.assert_allclose(
-    found.features.mean, reference.features.mean, rtol=1e-6, atol=1e-6
+    found.statistics.mean, reference.statistics.mean, rtol=1e-6, atol=1e-6
   )
   assert abs(
-    evaluation.frechet_distance(found.features, reference.features)
+    evaluation.frechet_distance(found.statistics, reference.statistics)
   ) < (1e-6)
 
 
@@ -106,7 +109,7 @@ def test_changed_weights_are_refused(tmp_path, monkeypatch):
   changed = tmp_path / "digits_v1.npz"
   changed.write_bytes((ROOM / "digits_v1.npz").read_bytes() + b" ")
   with pytest.raises(UsageError, match="frozen classifier was changed"):
-    evaluation.load_classifier(changed, sha256=extractors.DIGITS_SHA256)
+    evaluation.load_classifier(changed, sha256=registry.DIGITS_SHA256)
 
 
 def test_classifier_files(tmp_path, extractor):
@@ -119,7 +122,7 @@ def test_classifier_files(tmp_path, extractor):
   mine = evaluation.create_extractor("classifier", path=path)
   assert (mine.name, mine.dim) == ("mine-v1", 3)
   assert mine(images).logits.shape == (2, 5)
-  with pytest.raises(UsageError, match="no classifier file at"):
+  with pytest.raises(UsageError, match="classifier file .* does not exist"):
     evaluation.load_classifier(tmp_path / "nowhere.npz")
   np.savez(path, x=np.zeros(3))
   with pytest.raises(UsageError, match="is no classifier file"):
@@ -160,15 +163,15 @@ def test_any_callable_and_missing_parts(reference):
     "sfid": "needs spatial features",
     "inception_score": "an extractor that classifies",
     "class_accuracy": "an extractor that classifies",
-    "kid": "keep_rows=True",
-    "recall": "keep_rows=True",
+    "kid": "keep_features=True",
+    "recall": "keep_features=True",
     "lpips": "unknown score",
   }.items():
     with pytest.raises(UsageError, match=sentence):
       evaluation.compute_scores(found, found, [score])
   with pytest.raises(UsageError, match="needs reference statistics"):
     evaluation.compute_scores(found, None, ["fid"])
-  with pytest.raises(UsageError, match="made by extractor 'digits-v1'"):
+  with pytest.raises(UsageError, match="computed by extractor 'digits-v1'"):
     evaluation.compute_scores(found, reference, ["fid"])
 
 

@@ -69,7 +69,7 @@ def test_names_and_images(arrays):
   make = evaluation.create_extractor
   random = make("random-inception", seed=3, preprocessing="clean")
   assert random.name == "random3-inception-clean" and random.dim == 2048
-  assert random.digest != inception_weights.digest(arrays)
+  assert random.digest != inception_weights.weights_digest(arrays)
   for images, sentence in (
     (np.zeros((1, 8, 8, 2), np.uint8), "expected .* C = 1 or 3"),
     (np.zeros((1, 8, 8, 3), np.float32), "expected uint8"),

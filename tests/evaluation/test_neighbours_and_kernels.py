@@ -30,7 +30,7 @@ def test_tiles_equal_brute_force(monkeypatch, k):
   samples = reference[:50] * np.float32(1.0003) + rng.standard_normal(
     (50, 5)
   ).astype(np.float32)
-  samples[10:16] = samples[10]  # a collapsed mode: balls of radius nought
+  samples[10:16] = samples[10]  # a collapsed mode: balls of radius zero
   found = evaluation.precision_recall(samples, reference, k)
   np.testing.assert_allclose(found, brute_force(samples, reference, k))
 
@@ -68,7 +68,7 @@ def test_scores_together_and_bad_input():
     lambda x: x.reshape(len(x), -1)[:, :4] / 255, "corner", 4
   )
   sets = [
-    evaluation.summarize_images(corner, [x], keep_rows=True) for x in images
+    evaluation.summarize_images(corner, [x], keep_features=True) for x in images
   ]
   few = evaluation.Conventions(kid_subsets=4, kid_subset_size=20)
   scores = ["kid", "recall", "precision", "fid"]
@@ -83,7 +83,7 @@ def test_scores_together_and_bad_input():
     evaluation.precision_recall(np.zeros((9, 2)), np.zeros((3, 2)))
   with pytest.raises(UsageError, match="expected"):
     evaluation.precision_recall(np.zeros((9, 2)), np.zeros((9, 3)))
-  with pytest.raises(UsageError, match="samples hold NaN"):
+  with pytest.raises(UsageError, match="samples contain NaN"):
     evaluation.precision_recall(np.full((9, 2), np.nan), np.zeros((9, 2)))
   with pytest.raises(UsageError, match="expected"):
     evaluation.kernel_inception_distance(np.zeros((9, 2)), np.zeros((9, 3)))

@@ -18,7 +18,7 @@ def corner(dim=6, name="corner", digest="1"):
 
   def function(images):
     flat = np.asarray(images, np.float32).reshape(len(images), -1) / 255
-    return evaluation.Extracted(
+    return evaluation.ExtractorOutput(
       flat[:, :dim], flat[:, -3:], flat[:, 4:8].reshape(-1, 2, 2, 1)
     )
 
@@ -96,22 +96,23 @@ def test_bad_images_are_one_sentence(tmp_path, pictures):
   refused("b.png cannot be read as an image", "mixed")
 
 
-@pytest.mark.parametrize("keep_rows", [False, True])
-def test_written_statistics_come_back(tmp_path, pictures, keep_rows):
+@pytest.mark.parametrize("keep_features", [False, True])
+def test_written_statistics_come_back(tmp_path, pictures, keep_features):
   extractor = corner()
   summary = evaluation.summarize_images(
-    extractor, [pictures], keep_rows=keep_rows
+    extractor, [pictures], keep_features=keep_features
   )
   made = evaluation.Reference(summary, "pictures")
   path = tmp_path / "deep" / "stats.npz"
   evaluation.write_reference(path, made, pictures)
-  back = evaluation.read_reference(path, extractor, keep_rows)
+  back = evaluation.read_reference(path, extractor, keep_features)
   assert back.digest == made.digest and back.name == "pictures"
-  assert back.summary.features.count == 11
+  assert back.summary.statistics.count == 11
   np.testing.assert_array_equal(
-    back.summary.spatial.covariance, summary.spatial.covariance
+    back.summary.spatial_statistics.covariance,
+    summary.spatial_statistics.covariance,
   )
-  assert (back.summary.rows is None) == (not keep_rows)
+  assert (back.summary.features is None) == (not keep_features)
   with np.load(path) as file:  # what the other evaluators look for
     assert {"mu", "sigma", "mu_s", "sigma_s", "arr_0"} <= set(file.files)
     np.testing.assert_allclose(
@@ -119,19 +120,19 @@ def test_written_statistics_come_back(tmp_path, pictures, keep_rows):
     )
     assert file["mu"].dtype == np.float64
   assert not list(path.parent.glob(".*"))
-  with pytest.raises(UsageError, match="were made by extractor 'corner'"):
+  with pytest.raises(UsageError, match="were computed by extractor 'corner'"):
     evaluation.read_reference(path, corner(name="other"))
 
 
 def test_statistics_win_over_images(tmp_path, pictures):
   path = tmp_path / "batch.npz"
   np.savez(path, arr_0=pictures, mu=np.zeros(6), sigma=np.eye(6))
-  found = evaluation.read_reference(path, corner(), keep_rows=True)
-  np.testing.assert_array_equal(found.summary.features.covariance, np.eye(6))
-  assert found.summary.rows.shape == (11, 6)
+  found = evaluation.read_reference(path, corner(), keep_features=True)
+  np.testing.assert_array_equal(found.summary.statistics.covariance, np.eye(6))
+  assert found.summary.features.shape == (11, 6)
   np.savez(path, arr_0=pictures)
   found = evaluation.read_reference(path, corner())
-  assert found.summary.features.count == 11
+  assert found.summary.statistics.count == 11
 
 
 def test_bad_statistics_are_one_sentence(tmp_path):
@@ -141,10 +142,12 @@ def test_bad_statistics_are_one_sentence(tmp_path):
     if arrays:
       np.savez(path, **arrays)
     with pytest.raises(UsageError, match=sentence):
-      evaluation.read_reference(path, corner(), keep_rows="rows" in sentence)
+      evaluation.read_reference(
+        path, corner(), keep_features="rows" in sentence
+      )
 
-  refused("no reference statistics at")
-  refused(r"holds the keys \['m', 's'\], expected", m=1, s=2)
+  refused("reference statistics .* do not exist, expected an .npz")
+  refused(r"has the keys \['m', 's'\], expected", m=1, s=2)
   refused(
     r"shape \(5,\), expected \(6,\), the features of extractor 'corner'",
     mu=np.zeros(5),
@@ -166,9 +169,14 @@ def test_cache(tmp_path, pictures):
     starts.append(1)
     return [pictures]
 
-  def cached(fingerprint="a", extractor=None, keep_rows=False):
+  def cached(fingerprint="a", extractor=None, keep_features=False):
     return evaluation.cached_reference(
-      tmp_path, "my/data", fingerprint, extractor or corner(), images, keep_rows
+      tmp_path,
+      "my/data",
+      fingerprint,
+      extractor or corner(),
+      images,
+      keep_features,
     )
 
   first = cached()
@@ -177,7 +185,7 @@ def test_cache(tmp_path, pictures):
   assert again.name == "my/data"
   cached("b")
   cached(extractor=corner(digest="2"))
-  assert cached(keep_rows=True).summary.rows.shape == (11, 6)
+  assert cached(keep_features=True).summary.features.shape == (11, 6)
   assert len(starts) == 4 and len(list(tmp_path.iterdir())) == 4
 
 
@@ -191,7 +199,7 @@ def test_shards_survive_a_crash_and_grow(tmp_path, pictures):
   def make(shard, store):
     rows = store.indices(shard)
     batches = evaluation.batches(pictures[rows], 3)
-    found = evaluation.extract(extractor, batches)
+    found = evaluation.extract_features(extractor, batches)
     store.write(shard, found, labels[rows])
 
   first = shards(count=8)
@@ -202,14 +210,16 @@ def test_shards_survive_a_crash_and_grow(tmp_path, pictures):
   assert len(second) == 3 and second.missing() == [2]
   assert shards(identity={"seed": 2}).missing() == [0, 1, 2]
   make(2, second)
-  summary = second.summarize(extractor, keep_rows=True)
+  summary = second.summarize(extractor, keep_features=True)
   whole = evaluation.summarize_images(extractor, [pictures], labels, True)
-  np.testing.assert_array_equal(summary.rows, whole.rows)
+  np.testing.assert_array_equal(summary.features, whole.features)
   np.testing.assert_array_equal(summary.labels, labels)
   np.testing.assert_allclose(
-    summary.spatial.covariance, whole.spatial.covariance, atol=1e-14
+    summary.spatial_statistics.covariance,
+    whole.spatial_statistics.covariance,
+    atol=1e-14,
   )
-  with pytest.raises(ValueError, match="those of 4 samples, expected 3"):
+  with pytest.raises(ValueError, match="have 4 samples, expected 3"):
     second.write(2, [extractor(pictures[:4])])
   path = sorted(second.folder.glob("*.npz"))[1]
   path.write_bytes(path.read_bytes()[:100])
@@ -230,11 +240,13 @@ def test_presets_and_protocol(tmp_path, pictures, capsys):
   made = reference.Reference(
     evaluation.summarize_images(extractor, [pictures]), "pictures"
   )
-  protocol = evaluation.Protocol(
+  protocol = evaluation.EvaluationProtocol(
     samples=11, seed=3, sampler="Heun", steps=18, preset="edm"
-  ).measured_by(extractor, made)
+  ).with_evaluator(extractor, made)
   results = [
-    evaluation.Result({"fid[corner]": fid, "kid[corner]": 1}, protocol)
+    evaluation.EvaluationResult(
+      {"fid[corner]": fid, "kid[corner]": 1}, protocol
+    )
     for fid in (3.0, 2.0, 4.0)
   ]
   best = evaluation.lowest_fid(results)
@@ -270,5 +282,5 @@ def test_curve(tmp_path):
   content = json.loads(path.with_suffix(".json").read_text())
   assert [point["x"] for point in content["points"]] == [1, 3, 6]
   assert content["protocol"] == {"samples": 50}
-  with pytest.raises(UsageError, match="no scores to draw"):
+  with pytest.raises(UsageError, match="no scores to plot"):
     evaluation.plot_curve(tmp_path / "none", "step", [])

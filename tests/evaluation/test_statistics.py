@@ -12,7 +12,7 @@ from get_jax.evaluation import (
   class_accuracy,
   frechet_distance,
   inception_score,
-  merge_across_hosts,
+  merge_across_processes,
 )
 
 
@@ -32,7 +32,7 @@ def test_streaming_equals_two_passes(offset):
   for i, part in enumerate(np.split(x, [1, 7, 1000, 1001, 3000])):
     (running if i % 2 else other).update(part)
   running.merge(other)
-  found = running.finish()
+  found = running.compute()
   assert found.count == 5000
   centred = x - x.mean(0)
   np.testing.assert_allclose(found.mean, x.mean(0), rtol=1e-13)
@@ -47,7 +47,7 @@ def test_memory_does_not_grow_with_images():
   tracemalloc.start()
   for _ in range(200):
     running.update(rng.standard_normal((100, 256), dtype=np.float32))
-  running.finish()
+  running.compute()
   _, peak = tracemalloc.get_traced_memory()
   tracemalloc.stop()
   # Two matrices besides the running one, and a few copies of a batch.
@@ -74,8 +74,8 @@ def test_hosts_merge_without_rounding(monkeypatch):
   monkeypatch.setattr(
     "jax.experimental.multihost_utils.process_allgather", allgather
   )
-  merged = merge_across_hosts(hosts[1]).finish()
-  whole = GaussianStatistics.of(np.concatenate(parts))
+  merged = merge_across_processes(hosts[1]).compute()
+  whole = GaussianStatistics.from_features(np.concatenate(parts))
   assert merged.count == 46
   np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-15)
   np.testing.assert_allclose(merged.covariance, whole.covariance, rtol=1e-8)
@@ -89,7 +89,7 @@ def test_merging_nothing_changes_nothing():
   running.update(x)
   running.merge(RunningStatistics(3))
   np.testing.assert_allclose(
-    running.finish().covariance, np.cov(x, rowvar=False), rtol=1e-13
+    running.compute().covariance, np.cov(x, rowvar=False), rtol=1e-13
   )
 
 
@@ -99,7 +99,10 @@ def test_frechet_distance_is_exact(n, m):
   mix = rng.standard_normal((40, 40))
   a = rng.standard_normal((n, 40)) @ mix
   b = 1.2 * rng.standard_normal((m, 40)) @ mix + 0.3
-  x, y = GaussianStatistics.of(a), GaussianStatistics.of(b)
+  x, y = (
+    GaussianStatistics.from_features(a),
+    GaussianStatistics.from_features(b),
+  )
   wanted = frechet_from_rows(a, b)
   np.testing.assert_allclose(frechet_distance(x, y), wanted, rtol=1e-11)
   np.testing.assert_allclose(frechet_distance(y, x), wanted, rtol=1e-11)
@@ -129,7 +132,7 @@ def test_bad_input_is_one_sentence():
   running = RunningStatistics(3)
   running.update(np.ones((1, 3)))
   with pytest.raises(UsageError, match="at least 2 images, found 1"):
-    running.finish()
+    running.compute()
   with pytest.raises(UsageError, match="width 4, expected 3"):
     running.update(np.ones((2, 4)))
   with pytest.raises(UsageError, match="1 of the 2 images after image 1"):

@@ -22,7 +22,7 @@ def arrays(golden_dir):
   assert sum(x.size for x in found.values()) == meta["n_params"]
   sha256 = hashlib.sha256(b"".join(x.tobytes() for x in found.values()))
   assert meta["param_sha256"].startswith(sha256.hexdigest())
-  assert inception_weights.digest(found) == sha256.hexdigest()
+  assert inception_weights.weights_digest(found) == sha256.hexdigest()
   return found
 
 
@@ -80,12 +80,12 @@ def test_end_to_end(golden, extractors):
     evaluation.summarize_images(
       extractors["tf1"],
       evaluation.batches(case.arrays[f"in/{name}_images"], BATCH),
-      keep_rows=True,
+      keep_features=True,
     )
     for name in ("sample", "ref")
   ]
   mid = case.under("mid")
-  assert relative(sets[0].rows[:, ::16], mid["pool_sample_16"]) < 2e-5
+  assert relative(sets[0].features[:, ::16], mid["pool_sample_16"]) < 2e-5
   scores = evaluation.compute_scores(
     *sets, ("fid", "sfid", "inception_score", "precision", "recall")
   )

@@ -35,14 +35,14 @@ def close(found, wanted, rtol, atol=0.0):
 
 def test_frechet(case):
   x, out, mid = case.under("in"), case.under("out"), case.under("mid")
-  ref = GaussianStatistics.of(x["ref"])
-  sample = GaussianStatistics.of(x["sample"])
+  ref = GaussianStatistics.from_features(x["ref"])
+  sample = GaussianStatistics.from_features(x["sample"])
   close(ref.mean, mid["mu_ref"], 1e-7, 1e-9)
   close(sample.covariance, mid["sigma_sample"], 1e-9, 1e-9)
   close(frechet_distance(sample, ref), out["fid"], 1e-9, 1e-9)
   if "sfid" in out:
     flat = [
-      GaussianStatistics.of(x[k].reshape(len(x[k]), -1))
+      GaussianStatistics.from_features(x[k].reshape(len(x[k]), -1))
       for k in ("sample_spatial", "ref_spatial")
     ]
     close(frechet_distance(*flat), out["sfid"], 1e-9)
@@ -60,7 +60,7 @@ def test_frechet_of_edm(golden):
     wanted = case.arrays[f"out/fid_{pair}"]
     # d is singular; there the reference itself is off by some 1e-8.
     close(frechet_distance(x[pair[0]], x[pair[-1]]), wanted, 1e-7, 1e-9)
-  found = GaussianStatistics.of(case.arrays["in/features"])
+  found = GaussianStatistics.from_features(case.arrays["in/features"])
   close(found.mean, case.arrays["out/features_mu"], 1e-9, 1e-12)
   close(found.covariance, case.arrays["out/features_sigma"], 1e-9, 1e-12)
 

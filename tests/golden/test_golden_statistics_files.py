@@ -22,21 +22,23 @@ EXTRACTOR = evaluation.CallableExtractor(sixteen, "sixteen", 16)
 
 def test_adm_reference_batch(formats):
   path = formats / "adm_reference_batch.npz"
-  found = evaluation.read_reference(path, EXTRACTOR, keep_rows=True).summary
+  found = evaluation.read_reference(path, EXTRACTOR, keep_features=True).summary
   with np.load(path) as file:
-    np.testing.assert_array_equal(found.features.mean, file["mu"])
-    np.testing.assert_array_equal(found.features.covariance, file["sigma"])
-    np.testing.assert_array_equal(found.spatial.mean, file["mu_s"])
-    np.testing.assert_array_equal(found.spatial.covariance, file["sigma_s"])
-    np.testing.assert_array_equal(found.rows, sixteen(file["arr_0"]))
+    np.testing.assert_array_equal(found.statistics.mean, file["mu"])
+    np.testing.assert_array_equal(found.statistics.covariance, file["sigma"])
+    np.testing.assert_array_equal(found.spatial_statistics.mean, file["mu_s"])
+    np.testing.assert_array_equal(
+      found.spatial_statistics.covariance, file["sigma_s"]
+    )
+    np.testing.assert_array_equal(found.features, sixteen(file["arr_0"]))
 
 
 def test_mean_and_covariance_alone(formats):
   path = formats / "mu_sigma_stats.npz"
   found = evaluation.read_reference(path, EXTRACTOR).summary
-  assert found.spatial is None and found.features.count is None
+  assert found.spatial_statistics is None and found.statistics.count is None
   with pytest.raises(UsageError, match="precision, recall and KID need"):
-    evaluation.read_reference(path, EXTRACTOR, keep_rows=True)
+    evaluation.read_reference(path, EXTRACTOR, keep_features=True)
 
 
 @pytest.mark.parametrize("labelled", [False, True])

@@ -1,15 +1,16 @@
-"""A small convolutional classifier whose last layer but one measures images.
+"""A small convolutional classifier whose penultimate layer is the features.
 
-The digits extractor ships such a network; `experiments/` trains a wider one on
-CIFAR-10. Distances under two trainings differ by some 10 %, so a network is
-an extractor only once it is frozen: its file carries its name, and so does
-every score.
+The package contains such a network trained on digits; `experiments/` trains a
+wider one on CIFAR-10. Distances under two trainings differ by some 10 %, so a
+network is an extractor only once it is frozen: its file contains its name, and
+every score is named after it.
 """
 
 import functools
 import hashlib
 import io
 import json
+import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -20,18 +21,18 @@ from flax import linen as nn
 from flax import traverse_util
 
 from get_jax.errors import UsageError
-from get_jax.evaluation.images import check_uint8
+from get_jax.evaluation.quantization import check_uint8
 
 SPATIAL_CHANNELS = 7  # as many as sFID takes from Inception
 
 
-class Extracted(NamedTuple):
-  """What an extractor says of a batch of images.
+class ExtractorOutput(NamedTuple):
+  """What an extractor computes for a batch of images.
 
   Attributes:
     features: (B, D) float32.
-    logits: (B, K) float32, or None where the network classifies nothing.
-    spatial: (B, S) float32, a few channels of a layer that still has places,
+    logits: (B, K) float32, or None where the network is no classifier.
+    spatial: (B, S) float32, some channels of a layer with spatial dimensions,
       flattened; or None.
   """
 
@@ -41,11 +42,11 @@ class Extracted(NamedTuple):
 
 
 class Classifier(nn.Module):
-  """Stages of two 3x3 convolutions and a 2x2 mean, then two dense layers.
+  """Stages of two 3x3 convolutions and 2x2 mean pooling, then two dense layers.
 
   Attributes:
-    widths: Channels of each stage; each halves the image.
-    num_features: Width D of the dense layer that is the feature vector.
+    widths: Channels of each stage; each halves height and width.
+    num_features: Width D of the dense layer that outputs the feature vector.
     num_classes: Number K of classes.
     normalize: GroupNorm (groups of 16 channels) before each activation.
   """
@@ -56,14 +57,14 @@ class Classifier(nn.Module):
   normalize: bool = False
 
   @nn.compact
-  def __call__(self, images) -> Extracted:
-    """Classifies.
+  def __call__(self, images) -> ExtractorOutput:
+    """Computes features and logits.
 
     Args:
       images: (B, H, W, C) in 0..255, any number type.
 
     Returns:
-      `Extracted` with all three fields.
+      `ExtractorOutput` with all three fields.
     """
     highest = jax.lax.Precision.HIGHEST
     x = images.astype(np.float32) / 127.5 - 1
@@ -86,39 +87,60 @@ class Classifier(nn.Module):
     logits = nn.Dense(self.num_classes, precision=highest, name="logits")(
       features
     )
-    return Extracted(features, logits, spatial.reshape(len(x), -1))
+    return ExtractorOutput(features, logits, spatial.reshape(len(x), -1))
 
 
 class ClassifierExtractor:
   """A trained `Classifier` as a feature extractor.
 
+  Args:
+    name: Name of the extractor, part of the name of every score.
+    classifier: The module.
+    params: Its parameters.
+    image_shape: (H, W, C), the only image shape that it accepts.
+    digest: SHA-256 of the file that the parameters were read from.
+
   Attributes:
-    name: Name that goes into every score.
+    name: As given.
     dim: Number of features.
-    image_shape: (H, W, C), the only images it reads.
-    digest: sha256 of the file it came from.
-    preprocessing: What is done to the uint8 images.
+    image_shape: As given.
+    digest: As given.
+    preprocessing: Transformation of the uint8 images before the network.
   """
 
   preprocessing = "x / 127.5 - 1"
 
-  def __init__(self, name, classifier, params, image_shape, digest):
+  def __init__(
+    self,
+    name: str,
+    classifier: Classifier,
+    params: dict,
+    image_shape: tuple[int, int, int],
+    digest: str,
+  ):
     self.name = name
     self.dim = classifier.num_features
-    self.image_shape = tuple(image_shape)
+    self.image_shape = image_shape
     self.digest = digest
     self._apply = functools.partial(
       jax.jit(classifier.apply), {"params": params}
     )
 
-  def __call__(self, images) -> Extracted:
-    """Features of uint8 images (B, H, W, C) of the classifier's own size."""
-    *size, channels = self.image_shape
-    check_uint8(images, (channels,), tuple(size), self.name)
+  def __call__(self, images) -> ExtractorOutput:
+    """Computes the features of uint8 images (B, H, W, C) of `image_shape`."""
+    height, width, channels = self.image_shape
+    check_uint8(images, (channels,), (height, width), self.name)
     return self._apply(images)
 
 
-def save_classifier(path, name, classifier, params, image_shape, **facts):
+def save_classifier(
+  path: str | os.PathLike[str],
+  name: str,
+  classifier: Classifier,
+  params: dict,
+  image_shape: tuple[int, int, int],
+  **facts,
+) -> None:
   """Writes a trained classifier, its parameters as float16.
 
   Args:
@@ -126,8 +148,8 @@ def save_classifier(path, name, classifier, params, image_shape, **facts):
     name: Name of the extractor, such as "digits-v1".
     classifier: The module.
     params: Its parameters.
-    image_shape: (H, W, C) it was trained on.
-    **facts: What else the file should say, such as its accuracy.
+    image_shape: (H, W, C) of the training images.
+    **facts: Additional facts to store in the file, such as the accuracy.
   """
   about = {
     "name": name,
@@ -140,27 +162,30 @@ def save_classifier(path, name, classifier, params, image_shape, **facts):
     },
     **facts,
   }
-  arrays = {
+  arrays: dict[str, Any] = {
     key: np.asarray(value, np.float16)
     for key, value in traverse_util.flatten_dict(params, sep="/").items()
   }
   np.savez(path, about=np.array(json.dumps(about)), **arrays)
 
 
-def load_classifier(path, sha256: str | None = None) -> ClassifierExtractor:
-  """Reads what `save_classifier` wrote; nothing in the file is executed.
+def load_classifier(
+  path: str | os.PathLike[str], sha256: str | None = None
+) -> ClassifierExtractor:
+  """Loads a file of `save_classifier`, without executing anything in it.
 
   Args:
     path: The `.npz` file.
     sha256: Expected digest of the file; None accepts any.
 
   Raises:
-    UsageError: The file is missing, is of another kind, or has another digest.
+    UsageError: The file does not exist, is no classifier file, or has another
+      digest.
   """
   path = pathlib.Path(path)
   if not path.is_file():
     raise UsageError(
-      f"no classifier file at {path}, expected one written by "
+      f"classifier file {path} does not exist, expected one written by "
       "experiments/cifar10_classifier.py"
     )
   content = path.read_bytes()
@@ -168,7 +193,7 @@ def load_classifier(path, sha256: str | None = None) -> ClassifierExtractor:
   if sha256 is not None and digest != sha256:
     raise UsageError(
       f"{path} has sha256 {digest}, expected {sha256}: the frozen classifier "
-      "was changed, and distances under it would not compare"
+      "was changed, and its distances would not be comparable"
     )
   try:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
@@ -176,7 +201,7 @@ def load_classifier(path, sha256: str | None = None) -> ClassifierExtractor:
     about = json.loads(str(arrays.pop("about")))
     fields = dict(about["classifier"])
     classifier = Classifier(**fields | {"widths": tuple(fields["widths"])})
-    name, image_shape = about["name"], about["image_shape"]
+    name, image_shape = about["name"], tuple(about["image_shape"])
   except (ValueError, KeyError, OSError, TypeError) as error:
     raise UsageError(
       f"{path} is no classifier file ({error}), expected a .npz written by "

@@ -6,35 +6,37 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import optax
+from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
-from get_jax.evaluation.extractors.classifier import Classifier
-from get_jax.evaluation.summary import batches
+from get_jax.evaluation.extractors.classifier import Classifier, ExtractorOutput
+from get_jax.evaluation.features import batches
 
 
 def train_classifier(
   classifier: Classifier,
-  images: np.ndarray,
-  labels: np.ndarray,
+  images: UInt8[np.ndarray, "N H W C"],
+  labels: Int[np.ndarray, " N"],
   *,
   epochs: int,
   batch_size: int,
   learning_rate: float,
   weight_decay: float,
   seed: int,
-  augment: Callable | None = None,
+  augment: Callable[[np.ndarray, np.random.Generator], np.ndarray]
+  | None = None,
 ) -> dict:
-  """AdamW with a cosine schedule over whole epochs.
+  """Trains with AdamW and a cosine learning rate schedule over whole epochs.
 
   Args:
-    classifier: What to train.
+    classifier: The module to train.
     images: uint8 (N, H, W, C).
     labels: int32 (N,).
-    epochs: Passes over the images, each in a new order; what is left over
-      from whole batches waits for the next.
-    batch_size: Images in a step.
-    learning_rate: At the start; it falls to 0.
-    weight_decay: AdamW's.
+    epochs: Passes over the images, each in a new order; images that do not
+      fill a batch are left out of the epoch.
+    batch_size: Images per step.
+    learning_rate: Initial learning rate; it decays to 0.
+    weight_decay: Weight decay of AdamW.
     seed: Seed of weights, order and augmentation.
     augment: (images, numpy generator) -> images, on the host; or None.
 
@@ -45,18 +47,19 @@ def train_classifier(
   schedule = optax.cosine_decay_schedule(learning_rate, epochs * steps)
   optimizer = optax.adamw(schedule, weight_decay=weight_decay)
 
-  def loss_of(params, batch, targets):
-    logits = classifier.apply({"params": params}, batch).logits
+  def loss_fn(params, batch, targets):
+    output = classifier.apply({"params": params}, batch)
+    assert isinstance(output, ExtractorOutput)
     return optax.softmax_cross_entropy_with_integer_labels(
-      logits, targets
+      output.logits, targets
     ).mean()
 
   @functools.partial(jax.jit, donate_argnums=(0,))
   def step(state, batch, targets):
-    params, moments = state
-    loss, gradient = jax.value_and_grad(loss_of)(params, batch, targets)
-    updates, moments = optimizer.update(gradient, moments, params)
-    return (optax.apply_updates(params, updates), moments), loss
+    params, opt_state = state
+    loss, grads = jax.value_and_grad(loss_fn)(params, batch, targets)
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return (optax.apply_updates(params, updates), opt_state), loss
 
   init = jax.jit(classifier.init)
   params = init(jax.random.key(seed), images[:1])["params"]
@@ -65,26 +68,36 @@ def train_classifier(
   with tqdm(total=epochs * steps, unit="step") as bar:
     for _ in range(epochs):
       order = rng.permutation(len(images))[: steps * batch_size]
-      for rows in order.reshape(steps, batch_size):
-        batch = images[rows]
+      for indices in order.reshape(steps, batch_size):
+        batch = images[indices]
         batch = batch if augment is None else augment(batch, rng)
-        state, loss = step(state, batch, labels[rows])
+        state, loss = step(state, batch, labels[indices])
         bar.update()
       bar.set_postfix(loss=f"{loss:.4f}")
   return state[0]
 
 
-def as_stored(params: dict) -> dict:
-  """Parameters after the rounding to float16 that a file means."""
+def round_to_float16(params: dict) -> dict:
+  """Rounds float32 parameters to float16, the precision of a stored file."""
   return jax.tree.map(
     lambda x: np.asarray(np.asarray(x, np.float16), np.float32), params
   )
 
 
 def accuracy(
-  classifier: Classifier, params: dict, images: np.ndarray, labels: np.ndarray
+  classifier: Classifier,
+  params: dict,
+  images: UInt8[np.ndarray, "N H W C"],
+  labels: Int[np.ndarray, " N"],
 ) -> float:
-  """Share of images (N, H, W, C) uint8 put in their class (N,)."""
+  """Returns the fraction of correctly classified images.
+
+  Args:
+    classifier: The module.
+    params: Its parameters.
+    images: uint8 (N, H, W, C).
+    labels: (N,).
+  """
   apply = jax.jit(classifier.apply)
   logits = [
     np.asarray(apply({"params": params}, batch).logits)
@@ -94,16 +107,19 @@ def accuracy(
 
 
 def scale_features(
-  classifier: Classifier, params: dict, images: np.ndarray, distance: float
+  classifier: Classifier,
+  params: dict,
+  images: UInt8[np.ndarray, "N H W C"],
+  distance: float,
 ) -> dict:
-  """Sets the unit of distance, which training leaves open.
+  """Scales the features to a given distance, which training leaves arbitrary.
 
   Args:
-    classifier: The classifier.
+    classifier: The module.
     params: Its parameters.
     images: uint8 (N, H, W, C), real images.
-    distance: Root mean square distance between the features of two of them
-      afterwards.
+    distance: Root mean square distance between the features of two of the
+      images after scaling.
 
   Returns:
     Parameters that give the same logits.

@@ -1,10 +1,10 @@
-"""Inception-v3 as FID knows it: the network of 2015-12-05.
+"""Inception-v3 used by FID (TensorFlow graph of 2015-12-05).
 
-Szegedy et al. 2016, in the edition that Heusel et al. 2017 measured with: it
-differs from later ones in 1008 classes, in average pools that count real
-pixels only, and in a max pool in the last block. Batch normalisation (epsilon
-1e-3) is folded into the convolutions when weights are loaded. Names of modules
-are those of the public checkpoint.
+It is the network of Szegedy et al. 2016 in the version that Heusel et al. 2017
+used. It differs from later versions in three ways: it has 1008 classes, average
+pooling ignores the padding, and the last block has a max pool. Batch
+normalization (epsilon 1e-3) is folded into the convolutions when weights are
+loaded. Names of modules are those of the public checkpoint.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jaxtyping import Array
 
 NUM_FEATURES = 2048
 NUM_CLASSES = 1008
@@ -19,7 +20,7 @@ SPATIAL_CHANNELS = 7
 
 
 class Inception(nn.Module):
-  """Inception-v3; every convolution in float32 at highest precision."""
+  """Inception-v3; all convolutions in float32 at the highest precision."""
 
   @nn.compact
   def __call__(self, x) -> dict[str, Any]:
@@ -30,18 +31,18 @@ class Inception(nn.Module):
 
     Returns:
       pool: (B, 2048) features.
-      logits_unbiased: (B, 1008), `pool @ W`: what inception scores take.
+      logits_unbiased: (B, 1008), `pool @ W`, for inception scores.
       logits: (B, 1008), with the bias.
-      spatial: (B, 17, 17, 7), first channels of the 1x1 branch of Mixed_6d:
-        what sFID measures.
+      spatial: (B, 17, 17, 7), first channels of the 1x1 branch of Mixed_6d,
+        for sFID.
     """
     x = _Conv(32, (3, 3), 2, "VALID", name="Conv2d_1a_3x3")(x)
     x = _Conv(32, (3, 3), 1, "VALID", name="Conv2d_2a_3x3")(x)
     x = _Conv(64, (3, 3), name="Conv2d_2b_3x3")(x)
-    x = _halve(x)
+    x = _max_pool(x)
     x = _Conv(80, (1, 1), name="Conv2d_3b_1x1")(x)
     x = _Conv(192, (3, 3), 1, "VALID", name="Conv2d_4a_3x3")(x)
-    x = _halve(x)
+    x = _max_pool(x)
     x = _MixedA(32, name="Mixed_5b")(x)
     x = _MixedA(64, name="Mixed_5c")(x)
     x = _MixedA(64, name="Mixed_5d")(x)
@@ -66,7 +67,7 @@ class Inception(nn.Module):
 
 
 class _Linear(nn.Module):
-  """Gives product and bias apart."""
+  """Dense layer that returns the product and the bias separately."""
 
   features: int
 
@@ -80,13 +81,13 @@ class _Linear(nn.Module):
 
 
 class _Conv(nn.Module):
-  """Convolution (with its batch normalisation folded in) and ReLU."""
+  """Convolution (with batch normalization folded in) and ReLU."""
 
   features: int
   kernel_size: tuple[int, int]
   stride: int = 1
   padding: str = "SAME"
-  average: bool = False  # 3x3 mean between convolution and ReLU
+  average: bool = False  # 3x3 average pool between convolution and ReLU
 
   @nn.compact
   def __call__(self, x):
@@ -104,88 +105,109 @@ class _Conv(nn.Module):
     return nn.relu(x)
 
 
-def _halve(x):
+def _max_pool(x: Array) -> Array:
   return nn.max_pool(x, (3, 3), strides=(2, 2))
 
 
-def _join(*towers):
-  return jnp.concatenate(towers, axis=-1)
+def _concatenate(*branches: Array) -> Array:
+  return jnp.concatenate(branches, axis=-1)
 
 
-# A mean over pixels and a 1x1 convolution commute, so the average pools of
-# the pool branches come after their convolutions, where channels are fewer.
+def _branch(x: Array, name: str, *convolutions: tuple) -> Array:
+  """Applies convolutions, given by the arguments of `_Conv`, one by one.
+
+  They are named `name`_1, `name`_2 and so on, as in the checkpoint.
+  """
+  for i, arguments in enumerate(convolutions, start=1):
+    x = _Conv(*arguments, name=f"{name}_{i}")(x)
+  return x
+
+
+# Average pooling and a 1x1 convolution commute, so the average pools of the
+# pool branches follow their convolutions, where there are fewer channels.
 
 
 class _MixedA(nn.Module):
   pool_features: int
 
   @nn.compact
-  def __call__(self, x):
-    a = _Conv(64, (1, 1), name="branch1x1")(x)
-    b = _Conv(48, (1, 1), name="branch5x5_1")(x)
-    b = _Conv(64, (5, 5), name="branch5x5_2")(b)
-    c = _Conv(64, (1, 1), name="branch3x3dbl_1")(x)
-    c = _Conv(96, (3, 3), name="branch3x3dbl_2")(c)
-    c = _Conv(96, (3, 3), name="branch3x3dbl_3")(c)
-    d = _Conv(self.pool_features, (1, 1), average=True, name="branch_pool")(x)
-    return _join(a, b, c, d)
+  def __call__(self, x: Array) -> Array:
+    return _concatenate(
+      _Conv(64, (1, 1), name="branch1x1")(x),
+      _branch(x, "branch5x5", (48, (1, 1)), (64, (5, 5))),
+      _branch(x, "branch3x3dbl", (64, (1, 1)), (96, (3, 3)), (96, (3, 3))),
+      _Conv(self.pool_features, (1, 1), average=True, name="branch_pool")(x),
+    )
 
 
 class _MixedB(nn.Module):
   @nn.compact
-  def __call__(self, x):
-    a = _Conv(384, (3, 3), 2, "VALID", name="branch3x3")(x)
-    b = _Conv(64, (1, 1), name="branch3x3dbl_1")(x)
-    b = _Conv(96, (3, 3), name="branch3x3dbl_2")(b)
-    b = _Conv(96, (3, 3), 2, "VALID", name="branch3x3dbl_3")(b)
-    return _join(a, b, _halve(x))
+  def __call__(self, x: Array) -> Array:
+    return _concatenate(
+      _Conv(384, (3, 3), 2, "VALID", name="branch3x3")(x),
+      _branch(
+        x,
+        "branch3x3dbl",
+        (64, (1, 1)),
+        (96, (3, 3)),
+        (96, (3, 3), 2, "VALID"),
+      ),
+      _max_pool(x),
+    )
 
 
 class _MixedC(nn.Module):
   width: int
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Array) -> Array:
     c = self.width
-    a = _Conv(192, (1, 1), name="branch1x1")(x)
-    b = _Conv(c, (1, 1), name="branch7x7_1")(x)
-    b = _Conv(c, (1, 7), name="branch7x7_2")(b)
-    b = _Conv(192, (7, 1), name="branch7x7_3")(b)
-    d = _Conv(c, (1, 1), name="branch7x7dbl_1")(x)
-    d = _Conv(c, (7, 1), name="branch7x7dbl_2")(d)
-    d = _Conv(c, (1, 7), name="branch7x7dbl_3")(d)
-    d = _Conv(c, (7, 1), name="branch7x7dbl_4")(d)
-    d = _Conv(192, (1, 7), name="branch7x7dbl_5")(d)
-    e = _Conv(192, (1, 1), average=True, name="branch_pool")(x)
-    return _join(a, b, d, e)
+    return _concatenate(
+      _Conv(192, (1, 1), name="branch1x1")(x),
+      _branch(x, "branch7x7", (c, (1, 1)), (c, (1, 7)), (192, (7, 1))),
+      _branch(
+        x,
+        "branch7x7dbl",
+        (c, (1, 1)),
+        (c, (7, 1)),
+        (c, (1, 7)),
+        (c, (7, 1)),
+        (192, (1, 7)),
+      ),
+      _Conv(192, (1, 1), average=True, name="branch_pool")(x),
+    )
 
 
 class _MixedD(nn.Module):
   @nn.compact
-  def __call__(self, x):
-    a = _Conv(192, (1, 1), name="branch3x3_1")(x)
-    a = _Conv(320, (3, 3), 2, "VALID", name="branch3x3_2")(a)
-    b = _Conv(192, (1, 1), name="branch7x7x3_1")(x)
-    b = _Conv(192, (1, 7), name="branch7x7x3_2")(b)
-    b = _Conv(192, (7, 1), name="branch7x7x3_3")(b)
-    b = _Conv(192, (3, 3), 2, "VALID", name="branch7x7x3_4")(b)
-    return _join(a, b, _halve(x))
+  def __call__(self, x: Array) -> Array:
+    return _concatenate(
+      _branch(x, "branch3x3", (192, (1, 1)), (320, (3, 3), 2, "VALID")),
+      _branch(
+        x,
+        "branch7x7x3",
+        (192, (1, 1)),
+        (192, (1, 7)),
+        (192, (7, 1)),
+        (192, (3, 3), 2, "VALID"),
+      ),
+      _max_pool(x),
+    )
 
 
 class _MixedE(nn.Module):
   pool: str
 
   @nn.compact
-  def __call__(self, x):
+  def __call__(self, x: Array) -> Array:
     a = _Conv(320, (1, 1), name="branch1x1")(x)
     b = _Conv(384, (1, 1), name="branch3x3_1")(x)
-    b = _join(
+    b = _concatenate(
       _Conv(384, (1, 3), name="branch3x3_2a")(b),
       _Conv(384, (3, 1), name="branch3x3_2b")(b),
     )
-    c = _Conv(448, (1, 1), name="branch3x3dbl_1")(x)
-    c = _Conv(384, (3, 3), name="branch3x3dbl_2")(c)
-    c = _join(
+    c = _branch(x, "branch3x3dbl", (448, (1, 1)), (384, (3, 3)))
+    c = _concatenate(
       _Conv(384, (1, 3), name="branch3x3dbl_3a")(c),
       _Conv(384, (3, 1), name="branch3x3dbl_3b")(c),
     )
@@ -193,4 +215,4 @@ class _MixedE(nn.Module):
     if not average:
       x = nn.max_pool(x, (3, 3), padding="SAME")
     d = _Conv(192, (1, 1), average=average, name="branch_pool")(x)
-    return _join(a, b, c, d)
+    return _concatenate(a, b, c, d)

@@ -1,7 +1,7 @@
-"""Weights of FID's Inception-v3: from the public checkpoint's arrays.
+"""Converts the public checkpoint of FID's Inception-v3 to Flax parameters.
 
-The checkpoint is read elsewhere (`get_jax.interop`), without executing
-anything in it; here its arrays are checked, folded and given Flax's names.
+`get_jax.interop` reads the checkpoint without executing anything in it; this
+module checks its arrays, folds batch normalization and renames them.
 """
 
 import functools
@@ -27,38 +27,39 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def locate_inception_file(path: str | None = None) -> pathlib.Path:
-  """Finds the checkpoint.
+  """Returns the path of the checkpoint.
 
   Args:
-    path: Where it lies; None means `DEFAULT_PATH`.
+    path: Path of the checkpoint; None means `DEFAULT_PATH`.
 
   Raises:
-    UsageError: It is not there; the sentence says where to get it.
+    UsageError: The file does not exist; the message gives its URL.
   """
-  found = pathlib.Path(path or DEFAULT_PATH).expanduser()
-  if not found.is_file():
+  file = pathlib.Path(path or DEFAULT_PATH).expanduser()
+  if not file.is_file():
     raise UsageError(
-      f"the weights of FID's Inception-v3 are not at {found}: download {URL} "
-      "and put it there"
+      f"file {file} with the weights of FID's Inception-v3 does not exist: "
+      f"download {URL} and save it there"
     )
-  return found
+  return file
 
 
 @functools.cache
 def checkpoint_shapes() -> dict[str, tuple[int, ...]]:
-  """Names and shapes of the 472 arrays of the checkpoint, sorted by name."""
+  """Returns the shapes of the 472 arrays of the checkpoint, sorted by name."""
   inputs = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), np.float32)
   params = jax.eval_shape(Inception().init, jax.random.key(0), inputs)
   shapes = {}
   for path, leaf in jax.tree.leaves_with_path(params["params"]):
-    *block, _, kind = (entry.key for entry in path)
-    if block == [] and kind == "bias":
+    *block, _, parameter = (entry.key for entry in path)
+    if block == [] and parameter == "bias":
       shapes["fc.bias"] = leaf.shape
     elif block == []:
       shapes["fc.weight"] = leaf.shape[::-1]
-    elif kind == "kernel":
-      height, width, into, out = leaf.shape
-      shapes[".".join([*block, "conv.weight"])] = (out, into, height, width)
+    elif parameter == "kernel":
+      height, width, in_channels, out_channels = leaf.shape
+      name = ".".join([*block, "conv.weight"])
+      shapes[name] = (out_channels, in_channels, height, width)
     else:
       for name in _NORM:
         shapes[".".join([*block, "bn", name])] = leaf.shape
@@ -66,18 +67,18 @@ def checkpoint_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def inception_params(arrays: Mapping[str, np.ndarray]) -> dict:
-  """Folds batch normalisation and renames.
+  """Converts the checkpoint, with batch normalization folded.
 
   Args:
-    arrays: The checkpoint as arrays by name (PyTorch's layouts). Counters of
-      batches and the auxiliary classifier are ignored.
+    arrays: Arrays of the checkpoint by name (PyTorch's layouts). Batch
+      counters and the auxiliary classifier are ignored.
 
   Returns:
     Parameters of `Inception`, float32.
 
   Raises:
-    UsageError: The arrays belong to another network; torchvision's
-      ImageNet weights, of the same family, have a sentence of their own.
+    UsageError: The arrays belong to another network; torchvision's ImageNet
+      weights, of the same family, have a message of their own.
   """
   if not isinstance(arrays, Mapping):
     raise UsageError(
@@ -106,35 +107,35 @@ def inception_params(arrays: Mapping[str, np.ndarray]) -> dict:
       np.asarray(arrays[f"{block}.bn.{name}"], np.float64) for name in _NORM
     )
     scale = weight / np.sqrt(variance + _EPSILON)
-    place = params
+    subtree = params
     for name in block.split("."):
-      place = place.setdefault(name, {})
-    place["conv"] = {
+      subtree = subtree.setdefault(name, {})
+    subtree["conv"] = {
       "kernel": (kernel * scale).astype(np.float32),
       "bias": (bias - mean * scale).astype(np.float32),
     }
   return params
 
 
-def _check(arrays):
-  wanted = checkpoint_shapes()
-  rows = len(arrays["fc.weight"]) if "fc.weight" in arrays else None
-  if rows == 1000:
+def _check(arrays: Mapping[str, np.ndarray]) -> None:
+  expected = checkpoint_shapes()
+  classes = len(arrays["fc.weight"]) if "fc.weight" in arrays else None
+  if classes == 1000:
     raise UsageError(
       "these are torchvision's Inception-v3 weights (1000 classes), expected "
       f"those of FID's network (1008 classes), {FILE_NAME} from {URL}"
     )
-  missing = sorted(wanted.keys() - arrays.keys())
-  unknown = sorted(arrays.keys() - wanted.keys())
+  missing = sorted(expected.keys() - arrays.keys())
+  unknown = sorted(arrays.keys() - expected.keys())
   if missing or unknown:
     some = [f"no {key!r}" for key in missing[:2]]
     some += [f"an unknown {key!r}" for key in unknown[:2]]
     raise UsageError(
       f"the Inception weights have {len(missing)} keys missing and "
       f"{len(unknown)} unknown ({', '.join(some)}), expected the "
-      f"{len(wanted)} keys of {FILE_NAME}"
+      f"{len(expected)} keys of {FILE_NAME}"
     )
-  for key, shape in wanted.items():
+  for key, shape in expected.items():
     if np.shape(arrays[key]) != shape:
       raise UsageError(
         f"the Inception weights have {key!r} of shape {np.shape(arrays[key])}, "
@@ -143,10 +144,10 @@ def _check(arrays):
 
 
 def random_checkpoint(seed: int) -> dict[str, np.ndarray]:
-  """Arrays in the checkpoint's form, drawn at random.
+  """Returns random arrays with the names and shapes of the checkpoint.
 
-  For trying out programs where the real file is not at hand; distances under
-  it compare with nothing else.
+  They serve to try programs without the real file; distances under them are
+  comparable with nothing else.
 
   Args:
     seed: Seed; equal seeds give equal arrays.
@@ -169,9 +170,9 @@ def random_checkpoint(seed: int) -> dict[str, np.ndarray]:
   return arrays
 
 
-def digest(arrays: Mapping[str, np.ndarray]) -> str:
-  """sha256 of the float32 bytes of all arrays in the order of their names."""
-  found = hashlib.sha256()
+def weights_digest(arrays: Mapping[str, np.ndarray]) -> str:
+  """Returns the SHA-256 of the float32 bytes of all arrays, sorted by name."""
+  digest = hashlib.sha256()
   for key in checkpoint_shapes():
-    found.update(np.ascontiguousarray(arrays[key], np.float32).tobytes())
-  return found.hexdigest()
+    digest.update(np.ascontiguousarray(arrays[key], np.float32).tobytes())
+  return digest.hexdigest()

@@ -1,8 +1,8 @@
-"""From uint8 images to Inception's 299x299 input, in three published ways.
+"""Resizes uint8 images to Inception's 299x299 input in three published ways.
 
 A resize is linear and separable, so each is two matrices made on the host in
-float64: rows times image times columns. They move FID by more than the
-decimals that papers print; a result names the one it was made with.
+float64, applied to rows and columns. The choice changes FID by more than the
+decimals that papers print, so every result states it.
 
 | name | resize | values | used by |
 | --- | --- | --- | --- |
@@ -14,6 +14,7 @@ decimals that papers print; a result names the one it was made with.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float32, UInt8
 
 from get_jax.errors import UsageError
 
@@ -21,19 +22,21 @@ SIZE = 299
 PREPROCESSINGS = ("tf1", "pytorch_fid", "clean")
 
 
-def preprocess(images, name: str, size: int = SIZE):
-  """Resizes and normalises.
+def preprocess(
+  images: UInt8[Array, "B H W C"], name: str, size: int = SIZE
+) -> Float32[Array, "B size size C"]:
+  """Resizes and normalizes images.
 
   Args:
     images: uint8 (B, H, W, C).
     name: One of `PREPROCESSINGS`.
-    size: Side of the result.
+    size: Height and width of the result.
 
   Returns:
     (B, size, size, C) float32, about [-1, 1].
 
   Raises:
-    UsageError: An unknown name.
+    UsageError: The name is unknown.
   """
   if name not in PREPROCESSINGS:
     raise UsageError(
@@ -50,8 +53,10 @@ def preprocess(images, name: str, size: int = SIZE):
   return x / 127.5 - 1 if name == "pytorch_fid" else (x - 128) / 128
 
 
-def resize_matrix(length: int, size: int, name: str) -> np.ndarray:
-  """Weights of the source pixels for each pixel of the result.
+def resize_matrix(
+  length: int, size: int, name: str
+) -> Float32[np.ndarray, "size length"]:
+  """Returns the weights of the source pixels for each pixel of the result.
 
   Args:
     length: Pixels along an axis of the source.
@@ -63,8 +68,8 @@ def resize_matrix(length: int, size: int, name: str) -> np.ndarray:
   """
   scale = length / size
   if name == "clean":
-    # As Pillow: the kernel is stretched when the image shrinks, and cut (and
-    # renormalised) at the border.
+    # As in Pillow: the kernel is stretched when the image shrinks, and
+    # truncated and renormalized at the border.
     stretch = max(scale, 1.0)
     centre = (np.arange(size)[:, None] + 0.5) * scale
     weights = _cubic((np.arange(length) + 0.5 - centre) / stretch)
@@ -75,7 +80,7 @@ def resize_matrix(length: int, size: int, name: str) -> np.ndarray:
   return np.maximum(1 - distance, 0).astype(np.float32)
 
 
-def _cubic(x):
+def _cubic(x: np.ndarray) -> np.ndarray:
   """Keys' cubic kernel with a = -1/2."""
   x = np.abs(x)
   near = (1.5 * x - 2.5) * x**2 + 1

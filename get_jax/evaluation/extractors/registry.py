@@ -1,18 +1,22 @@
-"""Feature extractors by name: what a score is measured with.
+"""Creates feature extractors by name.
 
-An extractor turns uint8 images into features, and every score carries its
-name ("fid[digits-v1]"): the same images score differently under another one.
-A name is never replaced by another that happens to be at hand.
+An extractor computes features of uint8 images, and every score is named after
+its extractor ("fid[digits-v1]"): the same images have other scores under
+another extractor. An extractor that is not available is an error; it is never
+substituted by another.
 """
 
 import pathlib
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
 
 from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.classifier import (
   ClassifierExtractor,
-  Extracted,
+  ExtractorOutput,
   load_classifier,
 )
 from get_jax.evaluation.extractors.inception_extractor import (
@@ -26,14 +30,14 @@ DIGITS_SHA256 = (
 
 
 class FeatureExtractor(Protocol):
-  """What the scores need to know of an extractor.
+  """Interface of an extractor.
 
   Attributes:
-    name: Goes into the name of every score.
+    name: Name of the extractor, part of the name of every score.
     dim: Number of features D.
-    digest: Hash of its weights, or "" where it has none; part of the key
-      under which reference statistics are kept.
-    preprocessing: What it does to the uint8 images before the network.
+    digest: Hash of the weights, or "" where there is none; part of the key of
+      cached reference statistics.
+    preprocessing: Transformation of the uint8 images before the network.
   """
 
   name: str
@@ -41,43 +45,53 @@ class FeatureExtractor(Protocol):
   digest: str
   preprocessing: str
 
-  def __call__(self, images) -> Extracted:
-    """Extracts.
+  def __call__(self, images) -> ExtractorOutput:
+    """Computes features.
 
     Args:
       images: uint8 (B, H, W, C), on the host or (sharded) on devices.
 
     Returns:
-      `Extracted(features, logits, spatial)`; the last two may be None.
+      `ExtractorOutput(features, logits, spatial)`; the last two may be None.
     """
 
 
 class CallableExtractor:
-  """Any function of uint8 images as an extractor.
+  """Wraps a function of uint8 images as an extractor.
 
   Args:
-    function: uint8 (B, H, W, C) -> features (B, D), or an `Extracted`.
-    name: Name that goes into every score.
+    function: uint8 (B, H, W, C) -> features (B, D), or an `ExtractorOutput`.
+    name: Name of the extractor, part of the name of every score.
     dim: Number of features D.
-    digest: Tells versions of `function` apart, if it has any.
+    digest: Distinguishes versions of `function`, if there are any.
   """
 
   preprocessing = "as the function does"
 
-  def __init__(self, function: Callable, name: str, dim: int, digest: str = ""):
+  def __init__(
+    self,
+    function: Callable[[Any], ExtractorOutput | np.ndarray | jax.Array],
+    name: str,
+    dim: int,
+    digest: str = "",
+  ):
     self.name, self.dim, self.digest = name, dim, digest
     self._function = function
 
-  def __call__(self, images) -> Extracted:
-    """Features of uint8 images (B, H, W, C)."""
-    found = self._function(images)
-    return found if isinstance(found, Extracted) else Extracted(found)
+  def __call__(self, images) -> ExtractorOutput:
+    """Computes the features of uint8 images (B, H, W, C)."""
+    output = self._function(images)
+    if isinstance(output, ExtractorOutput):
+      return output
+    return ExtractorOutput(output)
 
 
 def digits_extractor() -> ClassifierExtractor:
-  """The frozen digits classifier: 8x8 grey images, 64 features, 10 logits.
+  """Loads the frozen digits classifier.
 
-  Its weights lie beside this file; `train_digits_classifier.py` made them.
+  It reads 8x8 grey images and computes 64 features and 10 logits. Its weights
+  are in `digits_v1.npz` in this package, written by
+  `train_digits_classifier.py`.
 
   Raises:
     UsageError: The weights are not the frozen ones.
@@ -86,7 +100,7 @@ def digits_extractor() -> ClassifierExtractor:
   return load_classifier(path, sha256=DIGITS_SHA256)
 
 
-_EXTRACTORS = {
+_EXTRACTORS: Mapping[str, Callable[..., FeatureExtractor]] = {
   "digits-v1": digits_extractor,
   "classifier": load_classifier,
   "inception": inception_extractor,
@@ -94,17 +108,17 @@ _EXTRACTORS = {
 }
 
 
-def create_extractor(name: str, **options) -> FeatureExtractor:
-  """Makes an extractor by name.
+def create_extractor(name: str, **options: Any) -> FeatureExtractor:
+  """Creates an extractor by name.
 
   Args:
-    name: "digits-v1" (no options), "classifier" (`path` of a file that
-      `save_classifier` wrote), "inception" (`read`, `path`, `preprocessing`) or
+    name: "digits-v1" (no options), "classifier" (`path` of a file written by
+      `save_classifier`), "inception" (`read`, `path`, `preprocessing`) or
       "random-inception" (`seed`, `preprocessing`).
     **options: Options of that extractor.
 
   Raises:
-    UsageError: An unknown name, or a file that cannot be used.
+    UsageError: The name is unknown, or a file cannot be used.
   """
   if name not in _EXTRACTORS:
     raise UsageError(

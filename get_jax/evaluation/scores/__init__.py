@@ -1,1 +1,9 @@
-"""Scores of sample quality, one module each."""
+"""Scores of sample quality, and their computation by name (`registry`)."""
+
+__all__ = [
+  "classifier_scores",
+  "frechet",
+  "kid",
+  "precision_recall",
+  "registry",
+]

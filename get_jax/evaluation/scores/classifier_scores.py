@@ -1,15 +1,18 @@
-"""Scores that need a classifier: inception score and class accuracy."""
+"""Scores computed from class logits: inception score and class accuracy."""
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import scipy.special
+from jaxtyping import Float, Int
 
 from get_jax.errors import UsageError
 
-# The published conventions. ADM's never shuffles: images sorted by class need
-# a shuffle before. GET's evaluator takes ten splits in the given order.
-CONVENTIONS = {
+# The published conventions, as arguments of `inception_score`. ADM's evaluator
+# never shuffles: images sorted by class must be shuffled before. GET's takes
+# ten splits in the given order.
+INCEPTION_SCORE_CONVENTIONS: Mapping[str, dict[str, int]] = {
   "adm": {"split_size": 5000},
   "torch_fidelity": {"splits": 10, "shuffle_seed": 2020},
   "get": {"splits": 10},
@@ -17,22 +20,23 @@ CONVENTIONS = {
 
 
 def inception_score(
-  logits,
+  logits: Float[np.ndarray, "N K"],
   *,
   splits: int = 1,
   split_size: int | None = None,
   shuffle_seed: int | None = None,
 ) -> tuple[float, float]:
-  """`exp(mean KL(p(y|x) || p(y)))` (Salimans et al. 2016), over splits.
+  """Computes `exp(mean KL(p(y|x) || p(y)))` (Salimans et al. 2016) over splits.
 
   The logarithms are those of a stable log-softmax in float64, so a confident
   classifier does not yield NaN as it does in ADM's code.
 
   Args:
-    logits: (N, K) unnormalised log-probabilities.
-    splits: Number of runs of nearly equal length that are scored apart.
-    split_size: Length of the runs instead of their number; the last may be
-      shorter and weighs the same (ADM).
+    logits: (N, K) unnormalized log-probabilities.
+    splits: Number of consecutive parts of nearly equal length that are scored
+      separately.
+    split_size: Length of the parts instead of their number; the last may be
+      shorter and has the same weight (ADM).
     shuffle_seed: Seed of `numpy.random.RandomState` for a permutation before
       splitting; None keeps the order.
 
@@ -44,7 +48,9 @@ def inception_score(
   """
   logits = np.asarray(logits, np.float64)
   if not np.isfinite(logits).all():
-    raise UsageError("logits hold NaN or infinite values, expected finite ones")
+    raise UsageError(
+      "logits contain NaN or infinite values, expected finite ones"
+    )
   count = len(logits)
   if shuffle_seed is not None:
     logits = logits[np.random.RandomState(shuffle_seed).permutation(count)]
@@ -66,19 +72,24 @@ def inception_score(
   return float(np.mean(scores)), float(np.std(scores))
 
 
-def class_accuracy(logits, labels) -> float:
-  """Share of images that the classifier takes for the class asked for.
+def class_accuracy(
+  logits: Float[np.ndarray, "N K"], labels: Int[np.ndarray, " N"]
+) -> float:
+  """Returns the fraction of images classified as the requested class.
 
   Args:
     logits: (N, K).
-    labels: (N,) integers, the class each image was generated for.
+    labels: (N,) integers, the requested class of each image.
 
   Returns:
     A number in [0, 1].
+
+  Raises:
+    UsageError: The numbers of logits and labels differ.
   """
   if len(logits) != len(labels):
     raise UsageError(
       f"class accuracy got {len(labels)} labels for {len(logits)} images, "
-      "expected one each"
+      "expected one per image"
     )
   return float(np.mean(np.argmax(logits, axis=1) == np.asarray(labels)))

@@ -2,12 +2,12 @@
 
     |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2)
 
-The last term is usually computed with a matrix square root of S1 S2, which is
-neither symmetric nor, with fewer images than features, regular: published
-codes then add a ridge or drop imaginary parts. For any factors S = L L^T it is
-also the nuclear norm (the sum of the singular values) of L1^T L2, which is
-real and loses no digits: nothing is squared and no root is taken of a number
-that rounding made.
+The trace in the last term is usually computed with a matrix square root of
+S1 S2, which is not symmetric and, with fewer images than features, singular:
+published codes then add a ridge or drop imaginary parts. For any factors
+S = L L^T it equals the nuclear norm (the sum of the singular values) of
+L1^T L2, which is real and loses no precision: nothing is squared, and no root
+of a rounding error is taken.
 """
 
 import numpy as np
@@ -18,18 +18,18 @@ from get_jax.evaluation.statistics import GaussianStatistics
 
 
 def frechet_distance(a: GaussianStatistics, b: GaussianStatistics) -> float:
-  """Frechet distance of two sets from their statistics.
+  """Computes the Frechet distance of two sets from their statistics.
 
-  FID with Inception's features and sFID with its spatial ones. It is biased
-  in the number of images: compare at equal counts only.
+  It is FID for Inception's features and sFID for its spatial ones. It is
+  biased in the number of images: compare at equal counts only.
 
   Args:
     a: Statistics of one set.
-    b: Statistics of the other; the order does not matter.
+    b: Statistics of the other set; the distance is symmetric.
 
   Returns:
-    The squared distance; 0 for identical statistics, up to rounding (it may
-    come out as a tiny negative number).
+    The squared distance; 0 for identical statistics, up to rounding (it can be
+    a tiny negative number).
 
   Raises:
     UsageError: The two differ in the number of features.
@@ -45,17 +45,18 @@ def frechet_distance(a: GaussianStatistics, b: GaussianStatistics) -> float:
   return float(difference @ difference + traces - 2 * _nuclear_norm(cross))
 
 
-def _nuclear_norm(matrix) -> float:
+def _nuclear_norm(matrix: np.ndarray) -> float:
   if 0 in matrix.shape:
     return 0.0
   return float(scipy.linalg.svdvals(matrix).sum())
 
 
-def _factor(covariance) -> np.ndarray:
-  """L (D, rank) with L L^T = covariance: Cholesky with complete pivoting.
+def _factor(covariance: np.ndarray) -> np.ndarray:
+  """Returns L (D, rank) with L L^T = covariance.
 
-  It stops where the remainder is rounding error, so a singular covariance
-  yields a thin factor instead of square roots of noise.
+  It is a Cholesky decomposition with complete pivoting that stops where the
+  remainder is rounding error, so a singular covariance yields a thin factor
+  instead of square roots of noise.
   """
   noise = len(covariance) * np.finfo(np.float64).eps
   factor, pivot, rank, _ = scipy.linalg.lapack.dpstrf(

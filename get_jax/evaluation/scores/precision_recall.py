@@ -1,81 +1,93 @@
 """Improved precision and recall (Kynkaanniemi et al. 2019).
 
-A set's manifold is the union of balls round its points, each reaching to the
-k-th neighbour. Precision is the share of samples inside the real manifold,
-recall the share of real images inside the samples'. Distances are made tile by
-tile, so memory does not grow with the number of pairs.
+The manifold of a set is the union of balls around its points; the radius of a
+ball is the distance to the k-th nearest neighbour. Precision is the fraction
+of samples inside the manifold of the real images, recall the fraction of real
+images inside that of the samples. Distances are computed tile by tile, so
+memory does not grow with the number of pairs.
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Float32
 
 from get_jax.errors import UsageError
 
-# ADM decides the number format block by block, for blocks of this side.
+# ADM chooses the number format for each block of distances of this size.
 _ADM_TILE = 10_000
 _TILE = 4096
-# Squared distances below this share of the squared norms are rounding: the
-# two rows are equal.
+# Squared distances below this fraction of the squared norms are rounding
+# errors: the two rows are equal.
 _ROUNDING = 2.0**-20
 
 
 def precision_recall(
-  samples, reference, neighbours: int = 3, half_precision: bool = False
+  samples: Float[np.ndarray, "N D"],
+  reference: Float[np.ndarray, "M D"],
+  neighbours: int = 3,
+  half_precision: bool = False,
 ) -> tuple[float, float]:
-  """Precision and recall of samples against real images.
+  """Computes precision and recall of samples against real images.
 
   Args:
     samples: (N, D) features of the samples.
     reference: (M, D) features of real images (ADM: 10,000).
     neighbours: k; every set needs more than k rows.
-    half_precision: Distances in float16 wherever a block of 10,000 x 10,000
-      stays finite in it, as ADM's evaluator takes them. It moves the values
-      by some 0.002, and by much more where features are large.
+    half_precision: Compute distances in float16 wherever a block of
+      10,000 x 10,000 stays finite in it, as ADM's evaluator does. It changes
+      the values by some 0.002, and by much more where features are large.
 
   Returns:
-    Precision and recall, shares in [0, 1].
+    Precision and recall, fractions in [0, 1].
 
   Raises:
-    UsageError: Too few rows, differing widths, NaN or infinite features.
+    UsageError: Too few rows, different numbers of features, NaN or infinite
+      features.
   """
   samples, reference = (np.asarray(x, np.float32) for x in (samples, reference))
   _check(samples, reference, neighbours)
   if not half_precision:
-    # Distances do not mind a shift, and cancel less without the mean.
+    # A shift does not change distances; without the mean, less cancels.
     centre = reference.mean(axis=0, dtype=np.float64).astype(np.float32)
     samples, reference = samples - centre, reference - centre
   size = _ADM_TILE if half_precision else _TILE
-  samples, reference = _tiles(samples, size), _tiles(reference, size)
-  sample_radii = _radii(samples, neighbours, half_precision)
-  reference_radii = _radii(reference, neighbours, half_precision)
+  sample_tiles, reference_tiles = _tiles(samples, size), _tiles(reference, size)
+  sample_radii = _radii(sample_tiles, neighbours, half_precision)
+  reference_radii = _radii(reference_tiles, neighbours, half_precision)
 
-  real = np.zeros(0, bool)
-  covered = [False] * len(reference)
-  for rows, row_radii in zip(samples, sample_radii, strict=True):
-    inside = False
+  real = []  # per tile of samples: whether each is in the real manifold
+  covered = [np.zeros(len(tile), bool) for tile in reference_tiles]
+  for rows, row_radii in zip(sample_tiles, sample_radii, strict=True):
+    inside = np.zeros(len(rows), bool)
     for i, (columns, column_radii) in enumerate(
-      zip(reference, reference_radii, strict=True)
+      zip(reference_tiles, reference_radii, strict=True)
     ):
-      in_real, in_fake = _inside(
+      rows_inside, columns_inside = _inside(
         rows, columns, row_radii, column_radii, half_precision
       )
-      inside = inside | np.asarray(in_real)
-      covered[i] = covered[i] | np.asarray(in_fake)
-    real = np.concatenate([real, inside])
-  return float(real.mean()), float(np.concatenate(covered).mean())
+      inside = inside | np.asarray(rows_inside)
+      covered[i] = covered[i] | np.asarray(columns_inside)
+    real.append(inside)
+  return (
+    float(np.concatenate(real).mean()),
+    float(np.concatenate(covered).mean()),
+  )
 
 
 def squared_radii(
-  rows, neighbours: int = 3, half_precision: bool = False
-) -> np.ndarray:
-  """Squared distance of every row to its k-th neighbour, itself not counted.
+  rows: Float[np.ndarray, "N D"],
+  neighbours: int = 3,
+  half_precision: bool = False,
+) -> Float32[np.ndarray, " N"]:
+  """Returns the squared distance of every row to its k-th neighbour.
 
   Args:
     rows: (N, D) features.
-    neighbours: k < N.
+    neighbours: k < N; a row is no neighbour of itself.
     half_precision: As in `precision_recall`.
 
   Returns:
@@ -89,50 +101,61 @@ def squared_radii(
   return np.concatenate(_radii(tiles, neighbours, half_precision))
 
 
-def _check(samples, reference, neighbours):
+def _check(samples: np.ndarray, reference: np.ndarray, neighbours: int) -> None:
   if samples.shape[1:] != reference.shape[1:] or samples.ndim != 2:
     raise UsageError(
       f"precision and recall got features of shapes {samples.shape} and "
       f"{reference.shape}, expected (N, D) and (M, D)"
     )
-  for rows, whose in ((samples, "samples"), (reference, "reference")):
+  for rows, name in ((samples, "samples"), (reference, "reference")):
     if len(rows) <= neighbours:
       raise UsageError(
         f"precision and recall with {neighbours} neighbours need at least "
-        f"{neighbours + 1} images, found {len(rows)} in the {whose}"
+        f"{neighbours + 1} images, found {len(rows)} in the {name}"
       )
     if not np.isfinite(rows).all():
       raise UsageError(
-        f"features of the {whose} hold NaN or infinite values, expected "
+        f"features of the {name} contain NaN or infinite values, expected "
         "finite ones"
       )
 
 
-def _tiles(rows, size):
+def _tiles(rows: np.ndarray, size: int) -> list[Array]:
   return [jnp.asarray(rows[i : i + size]) for i in range(0, len(rows), size)]
 
 
-def _radii(tiles, neighbours, half):
-  return [
-    functools.reduce(
-      lambda best, columns, rows=rows: _nearest(
-        best, rows, columns, neighbours + 1, half
-      ),
-      tiles,
-      jnp.full((len(rows), neighbours + 1), jnp.inf),
-    )[:, -1]
-    for rows in tiles
-  ]
+def _radii(tiles: Sequence[Array], neighbours: int, half: bool) -> list[Array]:
+  radii = []
+  for rows in tiles:
+    # Every row is its own nearest row, hence one more than the neighbours.
+    nearest = jnp.full((len(rows), neighbours + 1), jnp.inf)
+    for columns in tiles:
+      nearest = _nearest(nearest, rows, columns, neighbours + 1, half)
+    radii.append(nearest[:, -1])
+  return radii
 
 
 @functools.partial(jax.jit, static_argnames=("count", "half"))
-def _nearest(best, rows, columns, count, half):
-  found = jnp.concatenate([best, _distances(rows, columns, half)], axis=1)
-  return -jax.lax.top_k(-found, count)[0]
+def _nearest(
+  nearest: Float[Array, "B k"],
+  rows: Float[Array, "B D"],
+  columns: Float[Array, "C D"],
+  count: int,
+  half: bool,
+) -> Float[Array, "B k"]:
+  distances = _distances(rows, columns, half)
+  candidates = jnp.concatenate([nearest, distances], axis=1)
+  return -jax.lax.top_k(-candidates, count)[0]
 
 
 @functools.partial(jax.jit, static_argnames="half")
-def _inside(rows, columns, row_radii, column_radii, half):
+def _inside(
+  rows: Float[Array, "B D"],
+  columns: Float[Array, "C D"],
+  row_radii: Float[Array, " B"],
+  column_radii: Float[Array, " C"],
+  half: bool,
+) -> tuple[Bool[Array, " B"], Bool[Array, " C"]]:
   distances = _distances(rows, columns, half)
   return (
     jnp.any(distances <= column_radii, axis=1),
@@ -140,8 +163,10 @@ def _inside(rows, columns, row_radii, column_radii, half):
   )
 
 
-def _distances(rows, columns, half):
-  """Squared distances (B, C) in float32."""
+def _distances(
+  rows: Float[Array, "B D"], columns: Float[Array, "C D"], half: bool
+) -> Float32[Array, "B C"]:
+  """Returns squared distances in float32."""
   exact = _expand(rows, columns)
   if not half:
     scale = jnp.sum(rows**2, 1)[:, None] + jnp.sum(columns**2, 1)
@@ -150,7 +175,8 @@ def _distances(rows, columns, half):
   return jnp.where(jnp.isfinite(coarse).all(), coarse, exact)
 
 
-def _expand(rows, columns):
+def _expand(rows: Array, columns: Array) -> Array:
+  """Computes |x|^2 - 2 x.y + |y|^2 for every row x and column y."""
   norms = jnp.sum(rows**2, 1)[:, None], jnp.sum(columns**2, 1)
   products = jnp.matmul(rows, columns.T, precision=jax.lax.Precision.HIGHEST)
   return jnp.maximum(norms[0] - 2 * products + norms[1], 0)

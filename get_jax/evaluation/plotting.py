@@ -1,89 +1,97 @@
-"""Quality against something: a picture and a JSON from one call."""
+"""Plots of scores against a setting, with their data as JSON."""
 
 import json
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
+import matplotlib.axes
 import matplotlib.figure
 
 from get_jax.errors import UsageError
 
 
 def plot_curve(
-  path,
+  path: str | os.PathLike[str],
   x_name: str,
   points: Sequence[tuple[float, Mapping[str, float]]],
   protocol: Mapping | None = None,
   baselines: Mapping[str, Mapping[str, float]] | None = None,
   log_x: bool = False,
 ) -> pathlib.Path:
-  """Draws scores against training step, evaluations, guidance or the like.
+  """Plots scores against training step, evaluations, guidance or the like.
 
   Args:
-    path: The picture; its data go to the same name with `.json`.
-    x_name: What varies, such as "training step".
+    path: The image file; the data are written to the same name with `.json`.
+    x_name: Name of the x axis, such as "training step".
     points: (x, scores by name) in any order; a score may be missing from
-      some. Names that end in "_std[...]" are drawn as error bars.
+      some. Names that end in "_std[...]" become error bars.
     protocol: What all points have in common, for the JSON.
-    baselines: Scores that do not vary, by whose they are ("teacher").
+    baselines: Constant scores, by the name of their origin ("teacher").
     log_x: Logarithmic x axis.
 
   Returns:
-    The picture's path.
+    Path of the image file.
 
   Raises:
-    UsageError: No points.
+    UsageError: There are no points.
   """
   path = pathlib.Path(path).with_suffix(".png")
   points = sorted(((x, dict(scores)) for x, scores in points), key=_x)
   names = list(dict.fromkeys(name for _, scores in points for name in scores))
   names = [name for name in names if "_std[" not in name]
   if not names:
-    raise UsageError(f"no scores to draw against {x_name}, expected some")
+    raise UsageError(f"no scores to plot against {x_name}, expected some")
   path.parent.mkdir(parents=True, exist_ok=True)
+  baselines = {k: dict(v) for k, v in (baselines or {}).items()}
   content = {
     "x": x_name,
     "points": [{"x": x, "scores": scores} for x, scores in points],
-    "baselines": {k: dict(v) for k, v in (baselines or {}).items()},
+    "baselines": baselines,
     "protocol": dict(protocol or {}),
   }
   path.with_suffix(".json").write_text(json.dumps(content, indent=2), "utf-8")
-  # A figure of its own: pyplot would keep global state and want a display.
+  # Not pyplot, which keeps global state and needs a display.
   figure = matplotlib.figure.Figure(
     figsize=(4 * len(names), 3.2), layout="constrained"
   )
   for axes, name in zip(
     figure.subplots(1, len(names), squeeze=False)[0], names, strict=True
   ):
-    _draw(axes, name, points, content["baselines"])
+    _plot_score(axes, name, points, baselines)
     axes.set(xlabel=x_name, title=name)
     if log_x:
       axes.set_xscale("log")
       axes.set_xticks([x for x, _ in points], [f"{x:g}" for x, _ in points])
       axes.minorticks_off()
-    if content["baselines"]:
+    if baselines:
       axes.legend()
   figure.savefig(path, dpi=120)
   return path
 
 
-def _x(point):
+def _x(point: tuple[float, Mapping[str, float]]) -> float:
   return point[0]
 
 
-def _draw(axes, name, points, baselines):
-  here = [(x, scores) for x, scores in points if name in scores]
-  spread = name.replace("[", "_std[")
+def _plot_score(
+  axes: matplotlib.axes.Axes,
+  name: str,
+  points: Sequence[tuple[float, Mapping[str, float]]],
+  baselines: Mapping[str, Mapping[str, float]],
+) -> None:
+  points = [(x, scores) for x, scores in points if name in scores]
+  std = name.replace("[", "_std[")
   axes.errorbar(
-    [x for x, _ in here],
-    [scores[name] for _, scores in here],
-    [scores[spread] for _, scores in here]
-    if all(spread in scores for _, scores in here)
+    [x for x, _ in points],
+    [scores[name] for _, scores in points],
+    [scores[std] for _, scores in points]
+    if all(std in scores for _, scores in points)
     else None,
     marker="o",
     capsize=2,
     label=name,
   )
-  for i, (whose, scores) in enumerate(baselines.items()):
+  for i, (label, scores) in enumerate(baselines.items()):
     if name in scores:
-      axes.axhline(scores[name], linestyle="--", color=f"C{i + 1}", label=whose)
+      axes.axhline(scores[name], linestyle="--", color=f"C{i + 1}", label=label)
