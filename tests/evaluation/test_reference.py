@@ -1,14 +1,12 @@
-"""Images and statistics made elsewhere, the cache, and feature shards."""
+"""Reference statistics from files, their cache, and feature shards."""
 
 import json
-import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from get_jax import evaluation
-from get_jax.data import open_images
 from get_jax.errors import UsageError
 from get_jax.evaluation import feature_shards, reference
 
@@ -28,72 +26,6 @@ def corner(dim=6, name="corner", digest="1"):
 @pytest.fixture(scope="module")
 def pictures():
   return np.random.default_rng(0).integers(0, 256, (11, 5, 4, 3), np.uint8)
-
-
-@pytest.fixture
-def made_elsewhere(pictures, tmp_path):
-  """The same images as an npz, a folder and a zip."""
-  np.savez(tmp_path / "samples.npz", arr_0=pictures, arr_1=np.arange(11))
-  with zipfile.ZipFile(tmp_path / "samples.zip", "w") as archive:
-    for i, image in enumerate(pictures):
-      file = tmp_path / "folder" / f"{i % 3}" / f"{i:02d}.png"
-      file.parent.mkdir(parents=True, exist_ok=True)
-      Image.fromarray(image).save(file)
-      archive.write(file, f"{i:02d}.png")
-    archive.writestr("dataset.json", "{}")
-  return tmp_path
-
-
-@pytest.mark.parametrize("name", ["samples.npz", "samples.zip", "folder"])
-def test_images_made_elsewhere(made_elsewhere, pictures, name):
-  images = open_images(made_elsewhere / name)
-  assert images.count == 11 and images.name == name
-  order = np.argsort(np.arange(11) % 3, kind="stable")
-  wanted = pictures[order] if name == "folder" else pictures
-  parts = list(images.batches(4))
-  assert [len(part) for part in parts] == [4, 4, 3]
-  np.testing.assert_array_equal(np.concatenate(parts), wanted)
-  if name == "folder":
-    some = open_images(made_elsewhere / name, within="1")
-    assert some.names == ("1/01.png", "1/04.png", "1/07.png", "1/10.png")
-    assert some.name == "folder/1"
-    (found,) = some.batches(9)
-    np.testing.assert_array_equal(found, pictures[1::3])
-  whole = open_images(made_elsewhere / "samples.npz")
-  assert (images.digest() == whole.digest()) == (name != "folder")
-  if name == "samples.npz":
-    np.testing.assert_array_equal(images.labels, np.arange(11))
-
-
-def test_grey_images(tmp_path):
-  Image.fromarray(np.full((3, 2), 7, np.uint8)).save(tmp_path / "a.png")
-  (grey,) = open_images(tmp_path, channels=1).batches(8)
-  assert grey.shape == (1, 3, 2, 1)
-  (colour,) = open_images(tmp_path).batches(8)
-  np.testing.assert_array_equal(colour, np.full((1, 3, 2, 3), 7))
-
-
-def test_bad_images_are_one_sentence(tmp_path, pictures):
-  def refused(sentence, name, **options):
-    with pytest.raises(UsageError, match=sentence):
-      list(open_images(tmp_path / name, **options).batches(4))
-
-  refused("expected an .npz, a .zip or a folder", "nowhere")
-  (tmp_path / "junk.npz").write_bytes(b"junk")
-  refused("is neither a folder nor", "junk.npz")
-  np.savez(tmp_path / "keys.npz", images=pictures)
-  refused(r"holds the keys \['images'\], expected 'arr_0'", "keys.npz")
-  np.savez(tmp_path / "type.npz", arr_0=pictures / 255)
-  refused("'arr_0' of .* is float64", "type.npz")
-  (tmp_path / "empty").mkdir()
-  refused("contains no image files; expected some of", "empty")
-  (tmp_path / "mixed").mkdir()
-  Image.fromarray(pictures[0]).save(tmp_path / "mixed" / "a.png")
-  refused("of mode RGB, expected grey", "mixed", channels=1)
-  Image.fromarray(pictures[0, :3]).save(tmp_path / "mixed" / "b.png")
-  refused("b.png is 3x4 pixels, expected 5x4 like a.png", "mixed")
-  (tmp_path / "mixed" / "b.png").write_bytes(b"junk")
-  refused("b.png cannot be read as an image", "mixed")
 
 
 @pytest.mark.parametrize("keep_features", [False, True])
