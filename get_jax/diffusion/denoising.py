@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.diffusion.process import Process, expand
+from get_jax.diffusion.typing import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Denoising:
 
   apply: Callable
   process: Process
-  null: int | jax.Array | None = None
+  null: int | Array | None = None
   label_dropout: float = 0.0
   augment: Callable | None = None
 
