@@ -1,9 +1,9 @@
-"""Trains, samples and measures image generators built on transformers.
+"""Trains, samples and evaluates image generators built on transformers.
 
 python main.py --config=configs/get_digits.py --workdir=runs/get_digits
 """
 
-from get_jax.cli.command_line import run
+from get_jax.cli.main import run
 
 if __name__ == "__main__":
-  run(__doc__)
+  run(__doc__ or "")

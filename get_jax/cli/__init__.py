@@ -1,1 +1,3 @@
-"""The command line: flags, launching, exit codes."""
+"""The command line: flags, config files, joining processes, exit codes."""
+
+__all__ = ["config_file", "exit", "flags", "launch", "main"]

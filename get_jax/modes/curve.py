@@ -1,5 +1,6 @@
 """--mode=curve: quality against the training step or any other setting."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -41,7 +42,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
       f"curve.at is empty; expected the values of {over} to measure at"
     )
   evaluator = build_evaluator(config)
-  points: list[tuple[Any, dict[str, float]]] = []
+  points: list[tuple[Any, Mapping[str, float]]] = []
   protocol: dict[str, Any] = {}
   for value in values:
     step = value if over == "step" else None

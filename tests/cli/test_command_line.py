@@ -1,4 +1,4 @@
-"""What a user sees when the command line is wrong, and when it is right."""
+"""Output of main.py for wrong and for right command lines."""
 
 import json
 import os
@@ -11,7 +11,7 @@ DIGITS = "--config=configs/dit_digits.py"
 
 
 def refused(*args):
-  """The one sentence of a refusal."""
+  """Runs main.py, which must refuse; returns its one-line message."""
   done = run_main(*args)
   assert done.returncode == 2, done.stdout + done.stderr
   assert "Traceback" not in done.stderr

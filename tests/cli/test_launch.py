@@ -1,4 +1,4 @@
-"""Who belongs to a run: flags, Slurm, and folders that are not shared."""
+"""Joining processes: flags, Slurm, and folders that are not shared."""
 
 import pytest
 
@@ -51,14 +51,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("sentence", REFUSED)
-def test_flags_that_do_not_go_together_are_refused(sentence, tmp_path):
+def test_contradictory_flags_are_refused(sentence, tmp_path):
   with pytest.raises(UsageError) as refused:
-    with launch.joined(*REFUSED[sentence], 900.0, str(tmp_path)):
-      raise AssertionError("it was let in")
+    with launch.join_processes(*REFUSED[sentence], 900.0, str(tmp_path)):
+      raise AssertionError("the flags were accepted")
   assert str(refused.value) == sentence
 
 
-def test_slurm_is_asked_for_the_size_of_the_run(monkeypatch):
+def test_slurm_gives_the_number_of_processes(monkeypatch):
   assert launch._cluster_size() == 1
   for name, value in SLURM.items():
     monkeypatch.setenv(name, value)
@@ -76,7 +76,9 @@ def test_one_process_needs_no_coordinator(monkeypatch, num_processes, tmp_path):
     for name, value in SLURM.items():
       monkeypatch.setenv(name, value)
   entered = False
-  with launch.joined("train", None, num_processes, None, 900.0, str(tmp_path)):
+  with launch.join_processes(
+    "train", None, num_processes, None, 900.0, str(tmp_path)
+  ):
     entered = True
   assert entered
 

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from get_jax.cli import launch
+from get_jax.cli.exit import exit_on_error
+from get_jax.cli.launch import join_processes
 from get_jax.data import Pipeline, create_source
 from get_jax.modes import evaluate, pairs, sample, train
 from get_jax.modes import latents as latents_mode
@@ -95,7 +96,8 @@ def main(process, count, port, jobs):
     print(sentence, file=sys.stderr)
     sys.exit(2)
 
-  with launch.ending(refuse), launch.joined("train", *flags, 900.0, jobs[0][1]):
+  joined = join_processes("train", *flags, 900.0, jobs[0][1])
+  with exit_on_error(refuse), joined:
     assert jax.device_count() == 2 * int(count)
     for name, *given in jobs:
       globals()[name](*given)

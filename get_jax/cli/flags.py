@@ -1,0 +1,141 @@
+"""Defines the flags of main.py."""
+
+from typing import Any
+
+from absl import flags
+from ml_collections import config_flags
+
+from get_jax.errors import UsageError
+from get_jax.modes import MODES
+
+CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  None,
+  "The experiment, e.g. configs/get_digits.py. Append :smoke for a small trial "
+  "run on synthetic data. Any key can be overridden, as in "
+  "--config.batch_size=64. A section with a name accepts all settings of what "
+  "it names, as in --config.model.depth=6.",
+  lock_config=False,
+  accept_new_attributes=True,
+)
+WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Folder of the run. A run that is in it is resumed."
+)
+MODE = flags.DEFINE_enum(
+  "mode",
+  "train",
+  MODES,
+  "train: trains, or resumes the run in the workdir. sample: generates images. "
+  "evaluate: computes scores. curve: computes scores against the training step "
+  "or any other setting. latents: encodes a data set for training in latent "
+  "space. pairs: generates the teacher's noise/image pairs. convert: imports "
+  "an official checkpoint or exports the parameters. summary: counts "
+  "parameters and operations. compile: compiles a step for hardware you do not "
+  "have and reports its memory, collectives and time, see --topology. summary "
+  "and compile need neither data nor workdir.",
+)
+PROFILE = flags.DEFINE_string(
+  "profile",
+  None,
+  "With --mode=train: first and last step to trace into <workdir>/profile, "
+  "such as 100:105.",
+)
+CHECKPOINT = flags.DEFINE_string(
+  "checkpoint",
+  None,
+  "With --mode=convert: the official file to import (.pt, .pth, .safetensors "
+  "or EDM's .pkl). Nothing in it is executed.",
+)
+EXPORT = flags.DEFINE_string(
+  "export",
+  None,
+  "With --mode=convert: the .safetensors file to write the averaged "
+  "parameters to, under their official names.",
+)
+TOPOLOGY = flags.DEFINE_string(
+  "topology",
+  None,
+  "With --mode=compile: the hardware, as chip and grid: v5e:4x4, v5p:8x8x8, "
+  "v6e:16x16, tpu7x:4x4x4. For GPUs the number of hosts and the GPUs per host: "
+  "h200:1x8.",
+)
+NUM_SLICES = flags.DEFINE_integer(
+  "num_slices",
+  None,
+  "With --mode=compile: number of slices of that grid; 1 by default.",
+)
+STEP = flags.DEFINE_enum(
+  "step",
+  None,
+  ("train", "sample"),
+  "With --mode=compile: compiles the training step (default) or the sampling "
+  "of a batch.",
+)
+SEARCH = flags.DEFINE_boolean(
+  "search",
+  None,
+  "With --mode=compile: searches for the largest batch per device, for each "
+  "remat policy and mesh.",
+)
+COORDINATOR = flags.DEFINE_string(
+  "coordinator",
+  None,
+  "Address HOST:PORT of process 0, for a run of several processes; with "
+  "--num_processes and --process_id. Cloud TPU and Slurm need none of the "
+  "three.",
+)
+NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes",
+  None,
+  "Number of processes of the run. With 1, this process runs alone, even on a "
+  "cluster.",
+  lower_bound=1,
+)
+PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "Index of this process, from 0.", lower_bound=0
+)
+STUCK_AFTER = flags.DEFINE_float(
+  "stuck_after",
+  900.0,
+  "Seconds without progress after which a process that others wait for counts "
+  "as stuck. All processes then exit and print where it is.",
+  lower_bound=1.0,
+)
+
+MODES_WITHOUT_WORKDIR = ("summary", "compile")
+MODE_FLAGS = {
+  "train": (PROFILE,),
+  "convert": (CHECKPOINT, EXPORT),
+  "compile": (TOPOLOGY, NUM_SLICES, STEP, SEARCH),
+}
+
+
+def help_text() -> str:
+  """Returns the description of all flags defined here."""
+  return flags.FLAGS.module_help(__name__)
+
+
+def workdir() -> str | None:
+  """Returns --workdir.
+
+  Raises:
+    UsageError: it is missing and the mode needs it.
+  """
+  if WORKDIR.value is None and MODE.value not in MODES_WITHOUT_WORKDIR:
+    raise UsageError("--workdir is missing; expected a folder for the run")
+  return WORKDIR.value
+
+
+def mode_options() -> dict[str, Any]:
+  """Returns the given flags that belong to the mode, by name.
+
+  Raises:
+    UsageError: a given flag belongs to another mode.
+  """
+  options: dict[str, Any] = {}
+  for mode, mode_flags in MODE_FLAGS.items():
+    given = {f.name: f.value for f in mode_flags if f.value is not None}
+    if given and MODE.value != mode:
+      raise UsageError(f"--{next(iter(given))} needs --mode={mode}")
+    options |= given
+  return options
