@@ -118,7 +118,7 @@ class Guidance:
     self,
     net: Callable,
     y: jax.Array | None,
-    null: jax.Array | int | None,
+    null: Array | int | None,
     sigma_of: Callable | None = None,
   ) -> Network:
     """Returns the guided network with bound conditioning.
