@@ -1,10 +1,11 @@
-"""Adaptive cost: quality against the tolerance of the equilibrium solver.
+"""Measures quality and cost against the tolerance of the equilibrium solver.
 
-  python -m experiments.digits_adaptive --workdir=runs/get_digits
+    python -m experiments.digits_adaptive --workdir=runs/get_digits
 
-Each sample stops when its own relative residual falls below the tolerance.
-Prints the mean number of evaluations of the layer and the scores, and leaves
-samples/adaptive.png and results/adaptive.json in the workdir.
+Each sample stops when its own relative residual falls below the tolerance. The
+script prints the mean number of evaluations of the equilibrium layer and the
+scores, and writes `samples/adaptive.png` and `results/adaptive.json` in the
+workdir.
 """
 
 import logging
@@ -21,61 +22,86 @@ from configs import get_digits
 from get_jax.builders.evaluator import EXTRACTION_BATCH_SIZE, build_evaluator
 from get_jax.builders.model import build_model, image_shape
 from get_jax.diffusion.noise import EQUILIBRIUM, INITIAL, SampleNoise
-from get_jax.equilibrium import Anderson, Simple
-from get_jax.evaluation import batches, plot_curve, summarize_images, to_uint8
-from get_jax.evaluation.protocol import Protocol
+from get_jax.equilibrium import Anderson, Simple, Solution
+from get_jax.evaluation import (
+  EvaluationProtocol,
+  batches,
+  plot_curve,
+  summarize_images,
+  to_uint8,
+)
 from get_jax.generation.conditioning import sample_labels
+from get_jax.models.get import GET
 from get_jax.training.checkpoints import load_params
 from get_jax.training.rng import named_key
 from get_jax.training.workdir import write_results
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "A run of get_digits.")
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "A run of configs/get_digits.py.", required=True
+)
 TOLERANCES = (3e-1, 1e-1, 3e-2, 1e-2, 3e-3)
-LIMIT = 48  # evaluations at most
+MAX_EVALUATIONS = 48
 SOLVERS = {"plain": Simple, "Anderson": Anderson}
 
 
-def draw(model, params, key, count, size):
-  """Images, labels and evaluations of samples 0 .. count - 1."""
+def generate(
+  model: GET, params: dict, key: jax.Array, count: int, batch_size: int
+) -> tuple[np.ndarray, ...]:
+  """Generates samples 0 .. count - 1.
+
+  Returns:
+    Images (N, H, W, C), labels (N,), evaluations of the layer (N,) and whether
+    the solver converged (N,).
+  """
 
   @jax.jit
   def solve(params, indices):
-    noise = SampleNoise.of(key, indices)
+    noise = SampleNoise.create(key, indices)
     labels = sample_labels(noise, model.num_classes)
     images, solution = model.apply(
       {"params": params},
       noise(INITIAL, image_shape(model)),
       labels,
       noise(EQUILIBRIUM, model.state_shape) * 0,
-      LIMIT,
+      MAX_EVALUATIONS,
       method="solve",
     )
+    assert isinstance(solution, Solution)
     return images, labels, solution.steps, solution.converged
 
   parts = [
-    solve(params, np.arange(start, start + size))
-    for start in range(0, count, size)
+    solve(params, np.arange(start, start + batch_size))
+    for start in range(0, count, batch_size)
   ]
-  return (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
+  return tuple(
+    np.concatenate(part)[:count] for part in zip(*parts, strict=True)
+  )
 
 
 def main(_):
-  """Measures at every tolerance."""
+  """Evaluates samples at every tolerance."""
   logging.getLogger().setLevel(logging.WARNING)
   config = get_digits.get_config()
   params = load_params(_WORKDIR.value)
   evaluator = build_evaluator(config)
-  plain = build_model(config)
+  base_model = build_model(config)
+  assert isinstance(base_model, GET)
   key = named_key(config.evaluation.seed, "sample")
   table = Table(
-    "solver", "relative tolerance", "mean evaluations", "converged",
-    title=f"GET, {evaluator.count} digits, at most {LIMIT} evaluations",
-  )  # fmt: skip
-  rows, names = [], None
+    "solver",
+    "relative tolerance",
+    "mean evaluations",
+    "converged",
+    title=f"GET, {evaluator.count} digits, at most {MAX_EVALUATIONS} "
+    "evaluations",
+  )
+  rows, points, names = [], [], None
   for name, solver in SOLVERS.items():
     for tolerance in TOLERANCES:
-      model = plain.clone(solver=solver(tolerance=tolerance, relative=True))
-      images, labels, steps, converged = draw(
+      model = base_model.clone(
+        solver=solver(tolerance=tolerance, relative=True)
+      )
+      images, labels, steps, converged = generate(
         model, params, key, evaluator.count, config.sampling.batch_size
       )
       summary = summarize_images(
@@ -83,20 +109,26 @@ def main(_):
         batches(to_uint8(images), EXTRACTION_BATCH_SIZE),
         labels,
       )
-      protocol = Protocol(evaluator.count, config.evaluation.seed, sampler=name)
-      scores = evaluator.result(summary, protocol).scores
+      protocol = EvaluationProtocol(
+        evaluator.count, config.evaluation.seed, sampler=name
+      )
+      scores = evaluator.evaluate(summary, protocol).scores
       if names is None:
         names = [score for score in scores if "_std[" not in score]
         for score in names:
           table.add_column(escape(score), justify="right")
-      row = {
-        "solver": name,
-        "tolerance": tolerance,
-        "mean_evaluations": float(steps.mean()),
-        "converged": float(converged.mean()),
-        "scores": dict(scores),
-      }
-      rows.append(row)
+      mean_evaluations = float(steps.mean())
+      rows.append(
+        {
+          "solver": name,
+          "tolerance": tolerance,
+          "mean_evaluations": mean_evaluations,
+          "converged": float(converged.mean()),
+          "scores": dict(scores),
+        }
+      )
+      if name == "plain":
+        points.append((mean_evaluations, scores))
       table.add_row(
         name,
         f"{tolerance:g}",
@@ -108,15 +140,10 @@ def main(_):
   plot_curve(
     f"{_WORKDIR.value}/samples/adaptive.png",
     "mean evaluations",
-    [
-      (row["mean_evaluations"], row["scores"])
-      for row in rows
-      if row["solver"] == "plain"
-    ],
+    points,
   )
   write_results(pathlib.Path(_WORKDIR.value), "adaptive", rows)
 
 
 if __name__ == "__main__":
-  flags.mark_flag_as_required("workdir")
   app.run(main)

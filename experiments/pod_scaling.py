@@ -1,12 +1,12 @@
-r"""DiT-XL/2 on pods of 16 to 4,096 chips: memory, collectives, efficiency.
+"""Scaling of DiT-XL/2 to 16 to 4,096 chips: memory, collectives, efficiency.
 
     python experiments/pod_scaling.py
 
-Compiles a step of training for every pod, one after the other, with
---mode=compile; no accelerator is needed, libtpu is (`pip install -e ".[tpu]"`).
-What is compiled is kept in runs/pod_scaling, so that an interrupted command
-goes on; remove the folder to compile anew. The table goes to
-docs/performance.md, between the lines that name this script.
+Compiles a training step for each pod with --mode=compile. It needs no
+accelerator, but libtpu (`pip install -e ".[tpu]"`). Results are kept in
+runs/pod_scaling, so that an interrupted command resumes; remove the folder to
+compile again. The table is written to docs/performance.md, between the comments
+that name this script.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 
 from tqdm import tqdm
 
@@ -37,15 +38,15 @@ REDUCED = ("all-reduce", "reduce-scatter")
 
 @dataclasses.dataclass(frozen=True)
 class Pod:
-  """A pod and what it trains on.
+  """A pod and the batch and mesh of its training step.
 
   Attributes:
-    topology: of a slice.
-    chips: in all slices.
-    batch: images.
-    devices: of JAX.
-    fsdp: the axis that the state is split over.
-    slices: how many.
+    topology: Topology of a slice, such as "v5e:4x4".
+    chips: Number of chips in all slices.
+    batch: Number of images per step.
+    devices: Number of JAX devices.
+    fsdp: Size of the mesh axis over which the state is sharded.
+    slices: Number of slices.
   """
 
   topology: str
@@ -57,7 +58,7 @@ class Pod:
 
   @property
   def folder(self) -> pathlib.Path:
-    """Where its figures are."""
+    """Workdir of its compile results."""
     name = self.topology.replace(":", "_")
     return RUNS / f"{name}_{self.slices}x_{self.batch}_fsdp{self.fsdp}"
 
@@ -76,12 +77,12 @@ PODS = (
 
 
 def main() -> None:
-  """Compiles what is not compiled yet and writes the table."""
+  """Compiles the missing pods and writes the table."""
   rows = []
   with tqdm(PODS, desc="compiling", unit="pod") as bar:
     for pod in bar:
       bar.set_postfix_str(pod.topology)
-      rows.append(row(pod, figures(pod)))
+      rows.append(format_row(pod, compile_report(pod)))
   table = HEADER + "\n".join(rows)
   print(table)
   text = PAGE.read_text("utf-8")
@@ -89,12 +90,12 @@ def main() -> None:
     f"<!-- {edge}: experiments/pod_scaling.py -->" for edge in ("from", "to")
   )
   pattern = f"{re.escape(start)}.*{re.escape(end)}"
-  made = f"{start}\n\n{table}\n\n{end}"
-  PAGE.write_text(re.sub(pattern, lambda _: made, text, flags=re.S), "utf-8")
+  section = f"{start}\n\n{table}\n\n{end}"
+  PAGE.write_text(re.sub(pattern, lambda _: section, text, flags=re.S), "utf-8")
 
 
-def figures(pod: Pod) -> dict:
-  """What --mode=compile says of a pod."""
+def compile_report(pod: Pod) -> dict:
+  """Returns the report of --mode=compile, which runs if there is none yet."""
   path = pod.folder / "results" / "compile.json"
   if not path.exists():
     settings = {
@@ -121,39 +122,52 @@ def figures(pod: Pod) -> dict:
   return json.loads(path.read_text("utf-8"))
 
 
-def row(pod: Pod, found: dict) -> str:
-  """A line of the table."""
+def format_row(pod: Pod, report: dict) -> str:
+  """Returns the table row of a pod.
+
+  Args:
+    pod: The pod.
+    report: Content of `results/compile.json`.
+  """
   name = pod.topology + (f", {pod.slices} slices" if pod.slices > 1 else "")
   mesh = f"{pod.devices // pod.fsdp} x {pod.fsdp}"
-  if not found["fits"]:
-    memory = f"does not fit ({found['available'] / 2**30:.2f})"
+  if not report["fits"]:
+    memory = f"does not fit ({report['available'] / 2**30:.2f})"
     return (
       " | ".join(
         (f"| {name}", f"{pod.chips:,}", f"{pod.batch:,}", mesh, memory)
       )
       + " |" * 8
     )
-  sent = found["collectives"]
-  gathered = _gib(sent, ["all-gather"])
-  reduced = _gib(sent, REDUCED)
-  slices = {kind for kind in sent if kind.endswith(BETWEEN_SLICES)}
-  between = _gib(sent, slices)
-  other = _gib(sent, set(sent) - slices - {"all-gather", *REDUCED})
-  line = found["roofline"]
-  alone = max(line["compute"], line["memory"])
-  slow, fast = alone + line["sending"], max(alone, line["sending"])
+  collectives = report["collectives"]
+  gathered = _format_gib(collectives, ["all-gather"])
+  reduced = _format_gib(collectives, REDUCED)
+  between_slices = {
+    kind for kind in collectives if kind.endswith(BETWEEN_SLICES)
+  }
+  between = _format_gib(collectives, between_slices)
+  other = _format_gib(
+    collectives, set(collectives) - between_slices - {"all-gather", *REDUCED}
+  )
+  roofline = report["roofline"]
+  # Communication either follows computation or overlaps with it.
+  computation = max(roofline["compute"], roofline["memory"])
+  slow = computation + roofline["sending"]
+  fast = max(computation, roofline["sending"])
   return (
     f"| {name} | {pod.chips:,} | {pod.batch:,} | {mesh} "
-    f"| {found['needed'] / 2**30:.1f} of {found['available'] / 2**30:.1f} "
+    f"| {report['needed'] / 2**30:.1f} of {report['available'] / 2**30:.1f} "
     f"| {gathered} | {reduced} | {between} | {other} "
     f"| {fast * 1e3:.0f} to {slow * 1e3:.0f} "
-    f"| {alone / slow:.0%} to {alone / fast:.0%} "
+    f"| {computation / slow:.0%} to {computation / fast:.0%} "
     f"| {pod.batch / slow:,.0f} to {pod.batch / fast:,.0f} |"
   )
 
 
-def _gib(sent: dict, kinds) -> str:
-  size = sum(sent[kind]["bytes"] for kind in kinds if kind in sent)
+def _format_gib(collectives: Mapping[str, dict], kinds: Iterable[str]) -> str:
+  size = sum(
+    collectives[kind]["bytes"] for kind in kinds if kind in collectives
+  )
   return f"{size / 2**30:.2f}"
 
 

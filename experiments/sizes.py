@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from get_jax.models import create_model
-from get_jax.models.counting import measure
+from get_jax.models.counting import model_size
 from get_jax.models.parameters import abstract_params
 
 PAPERS = ("diffit", "dit", "get", "uvit")
@@ -64,7 +64,7 @@ def render(table: SizeTable) -> Table:
     rendered.add_column(name, justify="right")
   for row in table.rows:
     model = create_model(row.model, **row.fields)
-    size = measure(model)
+    size = model_size(model)
     params = size.params + table.position_table * size.position_table
     extra = row.extra_macs
     if callable(extra):

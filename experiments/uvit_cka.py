@@ -1,4 +1,4 @@
-r"""U-ViT's Figure 2 of the appendix: how alike its blocks' outputs are.
+r"""Computes the similarity of U-ViT's blocks (Figure 2 of its appendix).
 
     for skip in concat add none; do
       python main.py --config=configs/uvit_s2_cifar10.py \
@@ -6,12 +6,13 @@ r"""U-ViT's Figure 2 of the appendix: how alike its blocks' outputs are.
     done
     python experiments/uvit_cka.py runs/uvit_concat runs/uvit_add runs/uvit_none
 
-Prints, for each run, the linear CKA (Kornblith et al. 2019) between the tokens
-behind every two blocks, with images of the training data noised to t = 0.5,
-and draws them side by side. The paper says of 13 blocks: "concat" leaves
-neighbours unlike; with "add" blocks 0-3 and 6-11 are alike, with "none" blocks
-0-5 and 6-11. It does not say how tokens or images were pooled; here all tokens
-of an image are one vector, and all images one batch.
+For each run the script prints the linear CKA (Kornblith et al. 2019) between
+the output tokens of every pair of blocks, for training images noised to
+t = 0.5, and plots the matrices side by side. The paper reports for 13 blocks:
+with "concat" neighbouring blocks are dissimilar; with "add" blocks 0-3 and 6-11
+are similar, with "none" blocks 0-5 and 6-11. It does not say how tokens or
+images were pooled; here all tokens of an image form one vector, and all images
+one batch.
 """
 
 import argparse
@@ -21,8 +22,10 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Float64, Int
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
+from numpy.typing import ArrayLike
 
 from get_jax.builders.data import build_source
 from get_jax.builders.model import build_model
@@ -33,27 +36,28 @@ from get_jax.models.uvit import UViT
 from get_jax.training.checkpoints import load_params
 
 
-def gram(features: jax.Array) -> jax.Array:
-  """Products of all pairs of samples, about their mean.
+def gram(features: Float[Array, "n ..."]) -> Float[Array, "n n"]:
+  """Computes the Gram matrix of centred features.
 
   Args:
-    features: (n, ...), everything behind the first axis being one vector.
+    features: (n, ...) features of n samples; all axes but the first are
+      flattened.
 
   Returns:
-    (n, n).
+    (n, n) inner products.
   """
   flat = features.reshape(len(features), -1)
   flat = flat - flat.mean(axis=0)
   return jnp.matmul(flat, flat.T, precision="highest")
 
 
-def cka(grams: np.ndarray, unbiased: bool = False) -> np.ndarray:
-  """Linear CKA of every two sets of features of the same samples.
+def cka(grams: ArrayLike, unbiased: bool = False) -> Float64[np.ndarray, "L L"]:
+  """Computes the linear CKA of every pair of features of the same samples.
 
   Args:
-    grams: (L, n, n), of `gram`.
-    unbiased: takes the unbiased estimator of HSIC (Song et al. 2012), which
-      does not grow with the width of the features; it needs n > 3.
+    grams: (L, n, n) Gram matrices, as `gram` returns them.
+    unbiased: Use the unbiased estimator of HSIC (Song et al. 2012), which does
+      not grow with the width of the features; it needs n > 3.
 
   Returns:
     (L, L) float64, ones on the diagonal.
@@ -73,28 +77,38 @@ def cka(grams: np.ndarray, unbiased: bool = False) -> np.ndarray:
   return hsic / np.outer(norms, norms)
 
 
-def block_grams(model: UViT, params, x, t, y=None) -> jax.Array:
-  """`gram` of the tokens behind each block, (depth + 1, n, n)."""
+def block_grams(
+  model: UViT,
+  params: dict,
+  x: Float[Array, "n H W C"],
+  t: Float[Array, " n"],
+  y: Int[Array, " n"] | Int[np.ndarray, " n"] | None = None,
+) -> Float[Array, "L n n"]:
+  """Returns Gram matrices of each block's output, (depth + 1, n, n)."""
 
   @jax.jit
   def run(params, x, t, y):
     states = model.apply({"params": params}, x, t, y, method="hidden_states")
+    assert isinstance(states, jax.Array)
     return jax.vmap(gram)(states)
 
   return run(params, x, t, y)
 
 
-def analyse(workdir: str, images: int, t: float, unbiased: bool) -> np.ndarray:
-  """CKA between the blocks of a trained run.
+def cka_of_run(
+  workdir: str, images: int, t: float, unbiased: bool
+) -> Float64[np.ndarray, "L L"]:
+  """Computes the CKA between the blocks of a trained run.
 
   Args:
-    workdir: folder of the run.
-    images: how many images of its training data to take.
-    t: continuous time in (0, 1] to which they are noised.
-    unbiased: see `cka`.
+    workdir: Workdir of the run.
+    images: Number of images of its training data to use.
+    t: Continuous time in (0, 1] of the noise added to them.
+    unbiased: As in `cka`.
 
   Raises:
-    UsageError: the folder holds no run, or not of a U-ViT.
+    UsageError: The workdir has no run, or the run is not of a U-ViT with a
+      process in continuous time.
   """
   path = pathlib.Path(workdir) / "config.json"
   if not path.is_file():
@@ -102,11 +116,13 @@ def analyse(workdir: str, images: int, t: float, unbiased: bool) -> np.ndarray:
   config = ConfigDict(json.loads(path.read_text("utf-8")))
   model, process = build_model(config), build_process(config)
   if not isinstance(model, UViT):
-    raise UsageError(f"{workdir} is of {config.model.name}; expected a U-ViT")
+    raise UsageError(
+      f"{workdir} has the model {config.model.name}; expected a U-ViT"
+    )
   if not isinstance(process, VariancePreserving):
     raise UsageError(
       f"{workdir} has the process {config.process.name}; expected one with a "
-      "continuous time, as vp"
+      "continuous time, such as vp"
     )
   batch = build_source(config).read(np.arange(images))
   noise = np.random.default_rng(0).standard_normal(batch["image"].shape)
@@ -122,23 +138,23 @@ def analyse(workdir: str, images: int, t: float, unbiased: bool) -> np.ndarray:
   return cka(grams, unbiased)
 
 
-def draw(matrices: dict[str, np.ndarray], path: str) -> None:
-  """Saves heat maps side by side."""
+def plot(matrices: dict[str, np.ndarray], path: str) -> None:
+  """Plots the matrices as heat maps, side by side, and saves the figure."""
   figure = Figure(figsize=(4 * len(matrices), 4), layout="constrained")
   axes = figure.subplots(1, len(matrices), squeeze=False)[0]
   for axis, (name, matrix) in zip(axes, matrices.items(), strict=True):
-    shown = axis.imshow(matrix, vmin=0, vmax=1, origin="lower")
+    image = axis.imshow(matrix, vmin=0, vmax=1, origin="lower")
     axis.set(title=name, xlabel="block", ylabel="block")
-  figure.colorbar(shown, ax=axes, label="linear CKA")
+  figure.colorbar(image, ax=axes, label="linear CKA")
   figure.savefig(path)
 
 
 def main() -> None:
-  """See the module."""
+  """Parses flags, computes the CKA of each run, and plots it."""
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("workdir", nargs="+", help="folder of a trained run")
+  parser.add_argument("workdir", nargs="+", help="workdir of a trained run")
   parser.add_argument("--images", type=int, default=256)
   parser.add_argument("--time", type=float, default=0.5)
   parser.add_argument("--unbiased", action="store_true")
@@ -147,15 +163,15 @@ def main() -> None:
   matrices = {}
   for workdir in args.workdir:
     try:
-      matrix = analyse(workdir, args.images, args.time, args.unbiased)
+      matrix = cka_of_run(workdir, args.images, args.time, args.unbiased)
     except UsageError as error:
       parser.error(str(error))
     matrices[workdir] = matrix
     print(f"{workdir}, {args.images} images, t = {args.time}")
     print(np.array2string(matrix, precision=2, max_line_width=120))
     print(f"neighbours: {np.diag(matrix, 1).mean():.3f} on average\n")
-  draw(matrices, args.figure)
-  print(f"drawn in {args.figure}")
+  plot(matrices, args.figure)
+  print(f"figure saved to {args.figure}")
 
 
 if __name__ == "__main__":
