@@ -5,7 +5,6 @@ scores and protocol together and always prints both.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.reference import Reference
+from get_jax.storage import write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,11 +120,7 @@ class EvaluationResult:
 
   def write(self, path: str | os.PathLike[str]) -> None:
     """Writes `to_json()` to a file, atomically."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(self.to_json(), indent=2), "utf-8")
-    os.replace(temporary, path)
+    write_json(pathlib.Path(path), self.to_json())
 
 
 def lowest_fid(results: Sequence[EvaluationResult]) -> EvaluationResult:
