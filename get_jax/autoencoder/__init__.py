@@ -1,7 +1,9 @@
-"""The latent space: the KL-autoencoder of Stable Diffusion and its kin."""
+"""KL-autoencoders of latent diffusion, such as that of Stable Diffusion."""
 
-from get_jax.autoencoder.autoencoder import AutoencoderKL as AutoencoderKL
 from get_jax.autoencoder.autoencoder import (
-  create_autoencoder as create_autoencoder,
+  AutoencoderKL,
+  create_autoencoder,
+  decode_in_parts,
 )
-from get_jax.autoencoder.autoencoder import decode_in_parts as decode_in_parts
+
+__all__ = ["AutoencoderKL", "create_autoencoder", "decode_in_parts"]

@@ -1,33 +1,34 @@
-"""The KL-autoencoder of Stable Diffusion: 8 times smaller latents."""
+"""The KL-autoencoder of Stable Diffusion, with latents 8 times smaller."""
 
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from get_jax.autoencoder.network import Decoder, Encoder
 from get_jax.errors import UsageError
 
 
 class AutoencoderKL(nn.Module):
-  """Images to the moments of a Gaussian over latents, and latents to images.
+  """Encodes images to moments of a Gaussian over latents; decodes latents.
 
   Call `model.apply({"params": params}, x, method="encode")`, and likewise
-  "decode". Fields bear the names of the published `config.json` files, so that
-  one can be passed as it is.
+  "decode". The fields have the names of the published `config.json` files, so
+  the values of such a file can be passed directly.
 
   Attributes:
-    block_out_channels: widths of the levels, finest first.
-    layers_per_block: residual blocks a level; the decoder has one more.
-    in_channels: of the images, given and returned.
-    latent_channels: C of the latents.
-    norm_num_groups: of the group norms.
-    use_quant_conv: whether a 1x1 convolution follows the encoder.
-    use_post_quant_conv: whether one precedes the decoder.
-    scaling_factor: what latents are multiplied by to have unit variance.
-    shift_factor: what is subtracted from them before.
-    dtype: type of the products; None is float32. Decoders overflow float16.
+    block_out_channels: Channels of the levels, finest first.
+    layers_per_block: Residual blocks per level; the decoder has one more.
+    in_channels: Channels of the images, encoded and decoded.
+    latent_channels: Channels C of the latents.
+    norm_num_groups: Groups of the group norms.
+    use_quant_conv: Whether a 1x1 convolution follows the encoder.
+    use_post_quant_conv: Whether a 1x1 convolution precedes the decoder.
+    scaling_factor: Factor that gives the latents unit variance.
+    shift_factor: Value subtracted from the latents before scaling.
+    dtype: Dtype of the products; None is float32. Decoders overflow in float16.
   """
 
   block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
@@ -42,8 +43,8 @@ class AutoencoderKL(nn.Module):
   dtype: Any = None
 
   def setup(self):
-    """Makes both halves."""
-    common = dict(
+    """Creates encoder and decoder."""
+    common: dict[str, Any] = dict(
       widths=self.block_out_channels,
       layers=self.layers_per_block,
       groups=self.norm_num_groups,
@@ -62,64 +63,64 @@ class AutoencoderKL(nn.Module):
 
   @property
   def downsample(self) -> int:
-    """How many times smaller the sides of a latent are."""
+    """Returns the factor by which the sides of a latent are smaller."""
     return 2 ** (len(self.block_out_channels) - 1)
 
-  def inputs(self, batch: int):
-    """Shapes of the arguments of `__call__`."""
+  def inputs(self, batch: int) -> tuple[jax.ShapeDtypeStruct]:
+    """Returns shapes and dtypes of the arguments of `__call__`."""
     side = 4 * self.downsample
     shape = (batch, side, side, self.in_channels)
     return (jax.ShapeDtypeStruct(shape, jnp.float32),)
 
-  def encode(self, x: jax.Array) -> jax.Array:
-    """Images (B, H, W, 3) in [-1, 1] to moments (B, h, w, 2C): mean, logvar.
+  def encode(self, x: Float[Array, "B H W 3"]) -> Float[Array, "B h w C2"]:
+    """Encodes images in [-1, 1] to moments: mean and log-variance, C2 = 2C.
 
-    See `get_jax.autoencoder.posterior` for drawing latents from them.
+    `get_jax.autoencoder.posterior` samples latents from them.
     """
     moments = self.encoder(x)
     if self.use_quant_conv:
       moments = self.quant_conv(moments)
     return moments.astype(jnp.float32)
 
-  def decode(self, z: jax.Array) -> jax.Array:
-    """Unscaled latents (B, h, w, C) to images, about [-1, 1], not clipped."""
+  def decode(self, z: Float[Array, "B h w C"]) -> Float[Array, "B H W 3"]:
+    """Decodes unscaled latents to images, about [-1, 1], not clipped."""
     if self.use_post_quant_conv:
       z = self.post_quant_conv(z)
     return self.decoder(z).astype(jnp.float32)
 
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """Images to their reconstructions from the posterior's mean."""
+  def __call__(self, x: Float[Array, "B H W 3"]) -> Float[Array, "B H W 3"]:
+    """Reconstructs images from the mean of the posterior."""
     return self.decode(self.encode(x)[..., : self.latent_channels])
 
   def scale(self, z: jax.Array) -> jax.Array:
-    """Latents as the encoder gives them to those that are learnt."""
+    """Scales latents of the encoder to those that diffusion models use."""
     return (z - self.shift_factor) * self.scaling_factor
 
   def unscale(self, z: jax.Array) -> jax.Array:
-    """The inverse of `scale`."""
+    """Inverts `scale`."""
     return z / self.scaling_factor + self.shift_factor
 
 
-_SIXTEEN = dict(
+_CHANNELS_16: dict[str, Any] = dict(
   latent_channels=16, use_quant_conv=False, use_post_quant_conv=False
 )
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
   "SD": {},  # 1.x and 2.x, sd-vae-ft-ema, sd-vae-ft-mse
   "SDXL": dict(scaling_factor=0.13025),
-  "SD3": dict(**_SIXTEEN, scaling_factor=1.5305, shift_factor=0.0609),
-  "FLUX.1": dict(**_SIXTEEN, scaling_factor=0.3611, shift_factor=0.1159),
+  "SD3": dict(**_CHANNELS_16, scaling_factor=1.5305, shift_factor=0.0609),
+  "FLUX.1": dict(**_CHANNELS_16, scaling_factor=0.3611, shift_factor=0.1159),
 }
 
 
-def create_autoencoder(name: str = "SD", **fields) -> AutoencoderKL:
-  """An autoencoder by name: "SD", "SDXL", "SD3" or "FLUX.1".
+def create_autoencoder(name: str = "SD", **fields: Any) -> AutoencoderKL:
+  """Creates an autoencoder by name: "SD", "SDXL", "SD3" or "FLUX.1".
 
   Args:
-    name: of the settings.
-    fields: of `AutoencoderKL`, in place of theirs.
+    name: Name of the settings.
+    **fields: Fields of `AutoencoderKL` that override those of the settings.
 
   Raises:
-    UsageError: there is no such name or field.
+    UsageError: The name or a field is unknown.
   """
   if name not in SETTINGS:
     known = ", ".join(SETTINGS)
@@ -131,19 +132,19 @@ def create_autoencoder(name: str = "SD", **fields) -> AutoencoderKL:
 
 
 def decode_in_parts(
-  model: AutoencoderKL, params: dict, z: jax.Array, part: int
-) -> jax.Array:
-  """`decode(unscale(z))` with the memory of `part` images; for use in jit.
+  model: AutoencoderKL, params: dict, z: Float[Array, "B h w C"], part: int
+) -> Float[Array, "B H W 3"]:
+  """Computes `decode(unscale(z))` in parts of the batch, to limit memory.
 
-  Decoding 512 pixels keeps about 1 GB an image alive. Parts of a batch leave
-  the result as it is, which tiles of an image would not: the group norms look
-  at all of it.
+  For use in jit. Decoding to 512 pixels needs about 1 GB per image. Parts of a
+  batch do not change the result; tiles of an image would, because the group
+  norms depend on the whole image.
 
   Args:
-    model: the autoencoder.
-    params: its parameters.
-    z: scaled latents (B, h, w, C).
-    part: images decoded at once.
+    model: The autoencoder.
+    params: Its parameters.
+    z: Scaled latents.
+    part: Number of images decoded at a time.
   """
 
   def decode(z):

@@ -1,25 +1,27 @@
-"""Halves of the KL-autoencoder: residual levels round an attention.
+"""Encoder and decoder of the KL-autoencoder.
 
-Rombach et al. 2022, appendix G; the variant of Stable Diffusion, which has
-attention in the middle alone and no timestep.
+Rombach et al., High-Resolution Image Synthesis with Latent Diffusion Models,
+2022, appendix G. This is the variant of Stable Diffusion: it has attention only
+in the middle and no timestep.
 """
 
 from typing import Any
 
 import flax.linen as nn
 import jax
+from jaxtyping import Array, Float
 
-EPSILON = 1e-6  # of every group norm
+EPSILON = 1e-6  # Of all group norms.
 
 
 class ResnetBlock(nn.Module):
-  """Two normalised 3x3 convolutions with a shortcut.
+  """Residual block: twice group norm, SiLU and 3x3 convolution.
 
   Attributes:
-    features: channels of the result; the shortcut is a 1x1 convolution where
-      the input has another number.
-    groups: of the group norms.
-    dtype: type of the products; None is float32.
+    features: Channels of the result. If the input has another number, the
+      shortcut is a 1x1 convolution.
+    groups: Groups of the group norms.
+    dtype: Dtype of the products; None is float32.
   """
 
   features: int
@@ -27,8 +29,8 @@ class ResnetBlock(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, H, W, C) to (B, H, W, features)."""
+  def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W F"]:
+    """Applies the block; F is `features`."""
     h = x
     for number in (1, 2):
       h = _norm(self, f"norm{number}")(h)
@@ -42,34 +44,39 @@ class ResnetBlock(nn.Module):
 
 
 class Attention(nn.Module):
-  """Attention over all positions with one head of the full width."""
+  """Self-attention over all positions with one head of the full width.
+
+  Attributes:
+    groups: Groups of the group norm.
+    dtype: Dtype of the products; None is float32.
+  """
 
   groups: int
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, H, W, C) to the same shape."""
+  def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
+    """Applies the layer."""
     batch, height, width, channels = x.shape
     tokens = _norm(self, "norm")(x).reshape(batch, height * width, channels)
     q, k, v = (
       nn.Dense(channels, dtype=self.dtype, name=name)(tokens)[:, :, None]
       for name in ("q", "k", "v")
     )
-    mixed = jax.nn.dot_product_attention(q, k, v)[:, :, 0]
-    mixed = nn.Dense(channels, dtype=self.dtype, name="out")(mixed)
-    return x + mixed.reshape(x.shape)
+    out = jax.nn.dot_product_attention(q, k, v)[:, :, 0]
+    out = nn.Dense(channels, dtype=self.dtype, name="out")(out)
+    return x + out.reshape(x.shape)
 
 
-class Encoder(nn.Module):
-  """Images to 2^(levels - 1) times smaller features.
+class NetworkBase(nn.Module):
+  """Fields of encoder and decoder.
 
   Attributes:
-    widths: channels of the levels, finest first.
-    layers: residual blocks a level.
-    features: channels of the result.
-    groups: of the group norms.
-    dtype: type of the products; None is float32.
+    widths: Channels of the levels, finest first.
+    layers: Residual blocks per level of the encoder; the decoder has one more.
+    features: Channels of the result.
+    groups: Groups of the group norms.
+    dtype: Dtype of the products; None is float32.
   """
 
   widths: tuple[int, ...]
@@ -78,15 +85,25 @@ class Encoder(nn.Module):
   groups: int
   dtype: Any = None
 
+
+class Encoder(NetworkBase):
+  """Maps images to features with sides 2^(levels - 1) times smaller.
+
+  For the fields see `NetworkBase`.
+  """
+
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, H, W, C) to (B, h, w, features); odd rows and columns are cut."""
+  def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w F"]:
+    """Encodes images; rows and columns beyond a multiple of the factor are cut.
+
+    F is `features`.
+    """
     x = _conv(self, self.widths[0], "conv_in")(x)
     for level, width in enumerate(self.widths):
       for layer in range(self.layers):
         x = _block(self, width, f"level_{level}_block_{layer}")(x)
       if level < len(self.widths) - 1:
-        # One row and column below and to the right, for odd sizes too.
+        # Pads one row below and one column to the right, also for odd sizes.
         x = nn.Conv(
           width,
           (3, 3),
@@ -98,21 +115,15 @@ class Encoder(nn.Module):
     return _head(self, _middle(self, x))
 
 
-class Decoder(nn.Module):
-  """Latents to images; attributes as `Encoder`, one more block a level.
+class Decoder(NetworkBase):
+  """Maps latents to images; for the fields see `NetworkBase`.
 
-  Level 0 is the coarsest, of the last width.
+  Level 0 is the coarsest and has the last of the widths.
   """
 
-  widths: tuple[int, ...]
-  layers: int
-  features: int
-  groups: int
-  dtype: Any = None
-
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, h, w, C) to (B, H, W, features)."""
+  def __call__(self, x: Float[Array, "B h w C"]) -> Float[Array, "B H W F"]:
+    """Decodes latents; F is `features`."""
     x = _middle(self, _conv(self, self.widths[-1], "conv_in")(x))
     for level, width in enumerate(reversed(self.widths)):
       for layer in range(self.layers + 1):
@@ -123,7 +134,8 @@ class Decoder(nn.Module):
     return _head(self, x)
 
 
-# Called from the compact methods, so what they make belongs to the module.
+# These functions are called from compact methods: the submodules that they
+# create belong to the calling module.
 
 
 def _norm(module, name):

@@ -1,4 +1,4 @@
-"""Exact parameter counts and multiply-adds, without data or accelerator."""
+"""Exact counts of parameters and multiply-adds, without data or accelerator."""
 
 import dataclasses
 import math
@@ -13,15 +13,16 @@ from get_jax.models.parameters import abstract_params
 
 
 @dataclasses.dataclass(frozen=True)
-class Size:
-  """How large a network is.
+class ModelSize:
+  """Parameter count and cost of a network.
 
   Attributes:
-    params: trained parameters.
-    position_table: entries of fixed tables: of positions, which the DiT paper
-      leaves out of its counts and the GET paper includes, and of frequencies.
-    macs: multiply-adds of one forward pass of one sample: what the papers
-      call flops.
+    params: Number of trained parameters.
+    position_table: Number of entries of fixed tables: positions, which the DiT
+      paper excludes from its counts and the GET paper includes, and
+      frequencies.
+    macs: Multiply-adds of one forward pass of one sample, which the papers call
+      flops.
   """
 
   params: int
@@ -29,16 +30,16 @@ class Size:
   macs: int
 
 
-def measure(model: nn.Module, **call: Any) -> Size:
+def model_size(model: nn.Module, **call: Any) -> ModelSize:
   """Counts parameters and multiply-adds of a network.
 
   Args:
-    model: a network of `create_model`.
-    **call: further arguments of its call, as `iterations` of GET.
+    model: A network of `create_model`.
+    **call: Further arguments of its call, such as `iterations` of GET.
   """
   params = abstract_params(model)
-  # A kernel of one device would hide its products from the count.
-  options = {"attention": "xla", "scan": True}
+  # The products inside a fused attention kernel cannot be counted.
+  options: dict[str, Any] = {"attention": "xla", "scan": True}
   fields = {f.name for f in dataclasses.fields(model)}
   plain = model.clone(**{k: v for k, v in options.items() if k in fields})
 
@@ -46,34 +47,34 @@ def measure(model: nn.Module, **call: Any) -> Size:
     return plain.apply({"params": params}, *inputs, **call)
 
   macs = multiply_adds(forward, params, *model.inputs(1))
-  return Size(*count_parameters(params), macs)
+  return ModelSize(*count_parameters(params), macs)
 
 
-def count_parameters(params) -> tuple[int, int]:
-  """Entries of a tree outside and inside fixed tables.
+def count_parameters(params: Any) -> tuple[int, int]:
+  """Returns the number of entries that are trained and that are fixed.
 
-  These are position tables and the frequencies of a Fourier embedding, which
-  are kept with the parameters and not trained.
+  Fixed are position tables and the frequencies of a Fourier embedding, which
+  are stored with the parameters and not trained.
   """
-  outside = inside = 0
+  trained = fixed = 0
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     if getattr(path[-1], "key", None) in ("pos_table", "freqs"):
-      inside += leaf.size
+      fixed += leaf.size
     else:
-      outside += leaf.size
-  return outside, inside
+      trained += leaf.size
+  return trained, fixed
 
 
-def multiply_adds(fn: Callable, *args: Any) -> int:
-  """Multiply-adds in matrix products and convolutions of a function.
+def multiply_adds(fn: Callable[..., Any], *args: Any) -> int:
+  """Counts multiply-adds in matrix products and convolutions of a function.
 
   Args:
-    fn: any traceable function.
-    *args: its arguments, arrays or shapes.
+    fn: Any traceable function.
+    *args: Its arguments, arrays or shapes.
 
   Raises:
-    NotImplementedError: products inside a loop whose number of turns is
-      decided at run time, or in branches that cost differently.
+    NotImplementedError: There are products inside a loop whose length is known
+      only at run time, in branches of different cost, or in a Pallas kernel.
   """
   return _count(jax.make_jaxpr(fn)(*args).jaxpr)
 
@@ -87,14 +88,14 @@ def _count_equation(equation) -> int:
   match equation.primitive.name:
     case "dot_general":
       (contracted, _), _ = params["dimension_numbers"]
-      left = equation.invars[0].aval.shape
-      each = math.prod(left[axis] for axis in contracted)
-      return each * equation.outvars[0].aval.size
+      lhs = equation.invars[0].aval.shape
+      macs_per_output = math.prod(lhs[axis] for axis in contracted)
+      return macs_per_output * equation.outvars[0].aval.size
     case "conv_general_dilated":
       _, inputs, *window = params["dimension_numbers"].rhs_spec
       kernel = equation.invars[1].aval.shape
-      each = math.prod(kernel[axis] for axis in (inputs, *window))
-      return each * equation.outvars[0].aval.size
+      macs_per_output = math.prod(kernel[axis] for axis in (inputs, *window))
+      return macs_per_output * equation.outvars[0].aval.size
     case "scan":
       return params["length"] * _count(params["jaxpr"].jaxpr)
     case "cond":
@@ -105,7 +106,7 @@ def _count_equation(equation) -> int:
     case "while":
       if any(map(_count, _inner(params))):
         raise NotImplementedError(
-          "products inside a loop whose length is decided at run time"
+          "products inside a loop whose length is known only at run time"
         )
       return 0
     case "pallas_call":
@@ -114,7 +115,7 @@ def _count_equation(equation) -> int:
 
 
 def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
-  """The programs inside an equation: calls, remat, custom derivatives."""
+  """Yields the jaxprs in an equation: calls, remat, custom derivatives."""
   for value in params.values():
     for item in value if isinstance(value, tuple | list) else (value,):
       if isinstance(item, ClosedJaxpr):

@@ -1,13 +1,14 @@
 """Latent DiffiT: diffusion vision transformers (Hatamizadeh et al., 2024).
 
-DiT's skeleton with time-dependent self-attention instead of adaptive norms:
-the sum of time and label moves queries, keys and values, and nothing else
-knows of it. Attention is global, in one window with a learned bias for each
-offset, which ties parameters to one grid of tokens.
+The architecture is DiT with time-dependent self-attention (TMSA) instead of
+adaptive norms: the sum of time and label embeddings shifts queries, keys and
+values, and enters nowhere else. Attention is global, that is in one window,
+with a learned bias for each relative offset, so the parameters belong to one
+grid of tokens.
 
 The published models, their parameter counts (561M in Table 9) and the released
 checkpoints have 28 blocks. The paper's text (appendix H.2) and the default of
-the released constructor say 30, which would be 601M.
+the released constructor state 30, which would be 601M.
 """
 
 import flax.linen as nn
@@ -17,24 +18,25 @@ from get_jax.nn.patches import patch_grid
 from get_jax.nn.tmsa import DiffiTBlock
 
 _PUBLISHED = dict(patch_size=2, **SIZES["XL"])
-_TEXT = {**_PUBLISHED, "depth": 30}
+_PAPER_TEXT = {**_PUBLISHED, "depth": 30}
 VARIANTS = {
   "DiffiT-256": dict(image_size=256, **_PUBLISHED),
   "DiffiT-512": dict(image_size=512, **_PUBLISHED),
-  "DiffiT-256-depth30": dict(image_size=256, **_TEXT),
-  "DiffiT-512-depth30": dict(image_size=512, **_TEXT),
+  "DiffiT-256-depth30": dict(image_size=256, **_PAPER_TEXT),
+  "DiffiT-512-depth30": dict(image_size=512, **_PAPER_TEXT),
 }
 
 
 class DiffiT(DiT):
-  """A denoiser: DiT whose blocks are DiffiT's.
+  """Denoiser: DiT with the blocks of DiffiT; for the other fields see `DiT`.
 
-  Published samples were guided on three of the four channels, at 256 pixels
-  with the scale of `get_jax.diffusion.Guidance(schedule="power_cosine")`.
+  The published samples used guidance on three of the four channels, at 256
+  pixels with the scale of
+  `get_jax.diffusion.Guidance(schedule="power_cosine")`.
 
   Attributes:
-    time: how time and label reach the blocks, see `get_jax.nn.tmsa.TIMES`;
-      the published models have "mixed".
+    time: How time and label enter the blocks, see `get_jax.nn.tmsa.TIMES`; the
+      published models use "mixed".
   """
 
   block: str = "TMSA"

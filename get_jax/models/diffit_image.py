@@ -1,37 +1,38 @@
-"""Image-space DiffiT: a U of convolutions and transformer blocks in windows.
+"""Image-space DiffiT: a U-Net of convolutions and window transformer blocks.
 
 Hatamizadeh et al., "DiffiT: Diffusion Vision Transformers for Image
-Generation", section 3.2.2. Nobody has published code, so this is built from
-the text; the set-up around it is EDM's (the paper "strictly followed" its
-training), whose DDPM++ widths and numbers of blocks the tables repeat. Where
-the paper leaves a choice:
+Generation", section 3.2.2. No code has been published, so the network follows
+the text. The rest of the set-up is EDM's, whose training the paper "strictly
+followed"; the paper's tables have the widths and numbers of blocks of EDM's
+DDPM++. Where the paper leaves a choice:
 
- 1. Blocks per stage: appendix H.1 says 4 in every stage, I.1 says 1, 2, 2, 2
-    (FFHQ) and 2, 2, 2 (CIFAR-10), which are EDM's channel multipliers digit
-    for digit. H.1 is the default; I.1's reading has names of its own.
- 2. Widths at 32 pixels: 128, 256, 256. The tables show 64 pixels only, but
-    only the first transition is to change the width, "for all networks".
- 3. "16x16x128" behind the second downsampler of Table S.2 is a misprint for
+ 1. Blocks per stage: appendix H.1 states 4 in every stage, I.1 states 1, 2, 2,
+    2 (FFHQ) and 2, 2, 2 (CIFAR-10), which are exactly EDM's channel
+    multipliers. H.1 is the default; the variants of I.1 have their own names.
+ 2. Widths at 32 pixels: 128, 256, 256. The tables show only 64 pixels, but only
+    the first transition changes the width, "for all networks".
+ 3. "16x16x128" after the second downsampler of Table S.2 is a misprint for
     256: resampling keeps the channels.
- 4. A 1x1 convolution matches the channels where a stage begins, since
+ 4. A 1x1 convolution matches the channels at the start of a stage, since
     equation 10 needs equal shapes.
- 5. Skips join the last output of each encoder stage to the upsampled map by
-    concatenation, or by addition behind the match.
- 6. The lowest stage is passed once; the decoder has none at its resolution.
- 7. Down: 3x3 convolution of stride 2. Up: nearest neighbour, 3x3 convolution.
-    Or, with "similar" results, bilinear interpolation without parameters.
+ 5. Skips join the last output of each encoder stage to the upsampled map, by
+    concatenation, or by addition after the matching convolution.
+ 6. The lowest stage is applied once; the decoder has none at its resolution.
+ 7. Downsampling: 3x3 convolution with stride 2. Upsampling: nearest neighbour,
+    then 3x3 convolution. Alternatively, with "similar" results, bilinear
+    interpolation without parameters.
  8. Heads are 32 wide, as in Swin.
  9. Group norms have up to 32 groups and epsilon 1e-6 (EDM); the transformer
-    block is the one of the released latent model.
-10. The head is group norm and 3x3 convolution, without an activation between
-    (Figure 4), and starts at zero.
-11. The time token is 512 wide, made of 128 sinusoids of c_noise (256 of the
-    Fourier kind) by two linear layers with SiLU between; it enters through
+    block is that of the released latent model.
+10. The head is group norm and 3x3 convolution without an activation between
+    (Figure 4), initialised with zeros.
+11. The time token is 512 wide, computed from 128 sinusoids of c_noise (256 of
+    the Fourier kind) by two linear layers with SiLU between; it enters through
     attention alone.
 12. No position embedding, no shifted windows, no factor on the sums.
-13. A map smaller than the window is one window; one that is no multiple of it
-    is refused.
-14. Dropout (EDM's .13 and .05) stands before the convolution of the block.
+13. A map smaller than the window is one window; a map that is not a multiple of
+    the window raises an error.
+14. Dropout (EDM's .13 and .05) comes before the convolution of the block.
 """
 
 from typing import Any
@@ -39,16 +40,21 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from get_jax.errors import UsageError
-from get_jax.nn import windows
+from get_jax.models.base import Denoiser
 from get_jax.nn.block_stack import apply_blocks
 from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import XAVIER, ZEROS, Linear
 from get_jax.nn.noise_embedding import FourierEmbed, noise_sinusoid
-from get_jax.nn.patches import as_pair
 from get_jax.nn.tmsa import TIMES, DiffiTBlock
 from get_jax.nn.unet_block import group_norm
+from get_jax.nn.windows import (
+  window_and_grid,
+  window_merge,
+  window_partition,
+)
 
 _CIFAR10 = dict(image_size=32, widths=(128, 256, 256), window=4, dropout=0.13)
 _FFHQ = dict(image_size=64, widths=(128, 256, 256, 256), window=8, dropout=0.05)
@@ -58,7 +64,8 @@ VARIANTS = {
   "DiffiT-FFHQ-64": dict(depths=(4, 4, 4, 4), **_FFHQ),
   "DiffiT-FFHQ-64-I.1": dict(depths=(1, 2, 2, 2), **_FFHQ),
 }
-# Besides those of a block: the time scaled and added as a stage begins.
+# "stage": the time is scaled and added at the start of a stage, and does not
+# enter the blocks.
 STAGE_TIMES = (*TIMES[:-1], "stage")
 EPSILON = 1e-6
 
@@ -67,13 +74,13 @@ class ResBlock(nn.Module):
   """x + DiffiTBlock(conv(swish(norm(x))), time), in windows.
 
   Attributes:
-    window: side of a window.
-    head_dim: width of an attention head.
-    mlp_ratio: hidden width of the perceptron over C.
-    time: how the time enters, see `get_jax.nn.tmsa.TIMES`.
-    dropout: probability before the convolution.
-    attention: see `get_jax.nn.attention.attend`.
-    dtype: type of the products.
+    window: Side of a window.
+    head_dim: Width of an attention head.
+    mlp_ratio: Hidden width of the MLP divided by C.
+    time: How the time enters, see `get_jax.nn.tmsa.TIMES`.
+    dropout: Dropout probability before the convolution.
+    attention: Attention implementation, see `get_jax.nn.attention.attend`.
+    dtype: Dtype of the products; None is float32.
   """
 
   window: int
@@ -86,20 +93,23 @@ class ResBlock(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, time: jax.Array, key: jax.Array | None = None
-  ) -> jax.Array:
-    """Runs the block.
+    self,
+    x: Float[Array, "B H W C"],
+    time: Float[Array, "B E"],
+    key: jax.Array | None = None,
+  ) -> Float[Array, "B H W C"]:
+    """Applies the block.
 
     Args:
-      x: (B, H, W, C).
-      time: (B, E).
-      key: PRNG key of the dropout; None drops nothing.
+      x: Feature map.
+      time: Time token.
+      key: PRNG key of the dropout; None for no dropout.
 
     Returns:
-      (B, H, W, C).
+      Feature map of the same shape.
     """
     _, height, width, channels = x.shape
-    window, grid = windows.window_of(height, width, self.window)
+    window, grid = window_and_grid(height, width, self.window)
     h = nn.silu(group_norm("norm", x, EPSILON))
     if key is not None:
       h = nn.Dropout(self.dropout, deterministic=False, name="drop")(h, rng=key)
@@ -113,21 +123,22 @@ class ResBlock(nn.Module):
       self.dtype,
       name="block",
     )
-    tokens = block(windows.split(h.astype(x.dtype), window), time)
-    return x + windows.join(tokens, window, grid)
+    tokens = block(window_partition(h.astype(x.dtype), window), time)
+    return x + window_merge(tokens, window, grid)
 
 
 class Stage(nn.Module):
-  """The blocks of one resolution, on the way down or up.
+  """Blocks of one resolution, in the encoder or the decoder.
 
   Attributes:
-    features: channels C of the stage.
-    depth: blocks.
-    time: see `STAGE_TIMES`.
-    skip: "concat" or "add": how the skip, if there is one, is joined.
-    block: fields of `ResBlock` without `time`.
-    scan: trace one block and loop over it.
-    remat: see `get_jax.nn.block_stack.rematerialize`.
+    features: Channels C of the stage.
+    depth: Number of blocks.
+    time: How the time enters, see `STAGE_TIMES`.
+    skip: How a skip is joined: "concat" or "add".
+    block: Fields of `ResBlock` without `time`.
+    scan: Whether to trace one block and loop over it.
+    remat: Rematerialisation of blocks, see
+      `get_jax.nn.block_stack.rematerialize`.
   """
 
   features: int
@@ -141,12 +152,23 @@ class Stage(nn.Module):
   @nn.compact
   def __call__(
     self,
-    x: jax.Array,
-    time: jax.Array,
-    skip: jax.Array | None = None,
+    x: Float[Array, "B H W C_in"],
+    time: Float[Array, "B E"],
+    skip: Float[Array, "B H W C"] | None = None,
     train: bool = False,
-  ) -> jax.Array:
-    """(B, H, W, any) to (B, H, W, C), with a skip (B, H, W, C) if decoding."""
+  ) -> Float[Array, "B H W C"]:
+    """Applies the stage.
+
+    Args:
+      x: Feature map with any number of channels.
+      time: Time token.
+      skip: Output of the encoder stage of the same resolution; None in the
+        encoder.
+      train: Whether to apply dropout.
+
+    Returns:
+      Feature map with C channels.
+    """
     dtype = self.block["dtype"]
     if skip is not None and self.skip == "concat":
       x = jnp.concatenate([x, skip], axis=-1)
@@ -156,9 +178,9 @@ class Stage(nn.Module):
     if skip is not None and self.skip == "add":
       x = x + skip
     if self.time == "stage":
-      told = Linear(self.features, dtype=dtype, name="time")(time)
+      projection = Linear(self.features, dtype=dtype, name="time")(time)
       scale = self.param("time_scale", nn.initializers.ones_init(), ())
-      x = x + scale * told[:, None, None]
+      x = x + scale * projection[:, None, None]
     time_in_block = "none" if self.time == "stage" else self.time
     blocks = [
       ResBlock(time=time_in_block, name=f"blocks_{i}", **self.block)
@@ -167,44 +189,39 @@ class Stage(nn.Module):
     keys = None
     if train and self.block["dropout"]:
       keys = jax.random.split(self.make_rng("dropout"), self.depth)
-    run = dict(scan=self.scan, remat=self.remat)
-    return apply_blocks(blocks, x, time, each=keys, **run)
+    return apply_blocks(
+      blocks, x, time, per_block=keys, scan=self.scan, remat=self.remat
+    )
 
 
-class ImageDiffiT(nn.Module):
-  """A denoiser for pixels, the F of EDM's preconditioning.
+class ImageDiffiT(Denoiser):
+  """Denoiser for pixels: the F of EDM's preconditioning.
+
+  The embedding of the class is added to the time token; the paper's networks
+  are unconditional. For the other fields see `get_jax.models.base`.
 
   Attributes:
-    input_size: height and width of the image; one number if equal.
-    in_channels: channels of the image.
-    widths: channels of each stage, highest resolution first.
-    depths: blocks of each stage; the lowest is passed once, the others on the
-      way down and on the way up.
-    window: side of the windows within which there is attention.
-    head_dim: width of an attention head.
-    mlp_ratio: hidden width of the perceptrons over the channels.
-    time: how the time enters, see `STAGE_TIMES`: "mixed" (TMSA), "separate"
+    widths: Channels of each stage, highest resolution first.
+    depths: Number of blocks of each stage. The lowest stage is applied once,
+      the others in the encoder and in the decoder.
+    window: Side of the windows within which tokens attend to each other.
+    head_dim: Width of an attention head.
+    mlp_ratio: Hidden width of the MLPs divided by the channels.
+    time: How the time enters, see `STAGE_TIMES`: "mixed" (TMSA), "separate"
       (Table 7), "position-bias" or "mlp" (Table 6), "stage" (Table 4 C).
-    decoder_time: the same for the decoder; None is as the encoder. With
-      "stage" here and "mixed" there it is Table 4 D.
-    time_features: width of the time token (Table 3).
+    decoder_time: The same for the decoder; None is the value of `time`. "stage"
+      here with "mixed" for `time` is Table 4 D.
+    time_features: Width of the time token (Table 3).
     time_embedding: "positional" or "fourier" (Table 8).
-    time_frequencies: sinusoids of "positional", half of those of "fourier".
-    skip: "concat" or "add".
+    time_frequencies: Number of sinusoids of "positional"; "fourier" has twice
+      as many.
+    skip: How skips are joined: "concat" or "add".
     resample: "conv" or "bilinear".
-    num_classes: classes of the condition, which is added to the time token;
-      0, as in the paper, makes the network unconditional.
-    null_class: whether label `num_classes` stands for "no class".
-    augment_dim: length of the labels of EDM's augmentation; 0 for none.
-    dropout: probability inside the blocks.
-    dtype: type of the products; None is float32.
-    attention: implementation, see `get_jax.nn.attention.attend`.
-    scan: trace one block of each stage and loop over it.
-    remat: see `get_jax.nn.block_stack.rematerialize`.
+    augment_dim: Length of EDM's augmentation labels; 0 for none.
+    dropout: Dropout probability in the blocks.
+    scan: Whether to trace one block of each stage and loop over it.
   """
 
-  input_size: int | tuple[int, int] = 32
-  in_channels: int = 3
   widths: tuple[int, ...] = (128, 256, 256)
   depths: tuple[int, ...] = (4, 4, 4)
   window: int = 4
@@ -217,48 +234,45 @@ class ImageDiffiT(nn.Module):
   time_frequencies: int = 128
   skip: str = "concat"
   resample: str = "conv"
-  num_classes: int = 0
-  null_class: bool = False
   augment_dim: int = 9
   dropout: float = 0.0
-  dtype: Any = None
-  attention: str = "auto"
   scan: bool = False
-  remat: str = "none"
 
   @nn.compact
   def __call__(
     self,
-    x: jax.Array,
-    t: jax.Array,
-    y: jax.Array | None = None,
+    x: Float[Array, "B H W C"],
+    t: Float[Array, " B"],
+    y: Int[Array, " B"] | None = None,
     train: bool = False,
-    augment_labels: jax.Array | None = None,
-  ) -> jax.Array:
-    """The raw output F.
+    augment_labels: Float[Array, "B A"] | None = None,
+  ) -> Float[Array, "B H W C"]:
+    """Computes the raw output F.
 
     Args:
-      x: (B, H, W, C) scaled input.
-      t: (B,) noise labels c_noise, ln(sigma) / 4.
-      y: (B,) labels, `num_classes` for the null class; None if unconditional.
-      train: whether to drop out; needs the "dropout" key then.
-      augment_labels: (B, augment_dim); None is not augmented.
+      x: Scaled input.
+      t: Noise labels c_noise, ln(sigma) / 4.
+      y: Labels, `num_classes` for the null class; None if unconditional.
+      train: Whether to apply dropout, which needs the "dropout" key.
+      augment_labels: Augmentation labels, A = `augment_dim`; None for images
+        that are not augmented.
 
     Returns:
-      (B, H, W, C) float32.
+      F in float32.
 
     Raises:
-      UsageError: fields that do not fit each other or the input.
+      UsageError: A field has an invalid value, or fields do not fit together or
+        the input.
     """
     self._check(x)
     time = self._time_token(t, y, augment_labels)
     stages = len(self.widths)
 
-    def stage(name, i, x, how, skip=None):
+    def stage(name, i, x, stage_time, skip=None):
       return Stage(
         self.widths[i],
         self.depths[i],
-        how,
+        stage_time,
         self.skip,
         self._block_fields(),
         self.scan,
@@ -280,16 +294,8 @@ class ImageDiffiT(nn.Module):
     x = group_norm("head_norm", x, EPSILON)
     return conv3x3("head", self.in_channels, kernel_init=ZEROS)(x)
 
-  def inputs(self, batch_size: int) -> tuple[jax.ShapeDtypeStruct | None, ...]:
-    """Shapes and types of the call's arguments."""
-    size = (batch_size, *as_pair(self.input_size), self.in_channels)
-    x = jax.ShapeDtypeStruct(size, jnp.float32)
-    t = jax.ShapeDtypeStruct((batch_size,), jnp.float32)
-    y = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
-    return x, t, (y if self.num_classes else None)
-
   def _time_token(self, t, y, augment_labels):
-    """Noise level, augmentation and class as one vector, (B, E) float32."""
+    """Returns the embedding of noise level, augmentation and class (B, E)."""
     width = self.time_frequencies
     if self.time_embedding == "fourier":
       width *= 2
@@ -326,7 +332,7 @@ class ImageDiffiT(nn.Module):
     conv = conv3x3(f"upsample_{i}", x.shape[-1], self.dtype)
     return conv(x).astype(x.dtype)
 
-  def _block_fields(self):
+  def _block_fields(self) -> dict[str, Any]:
     return dict(
       window=self.window,
       head_dim=self.head_dim,
@@ -336,7 +342,7 @@ class ImageDiffiT(nn.Module):
       dtype=self.dtype,
     )
 
-  def _check(self, x):
+  def _check(self, x: jax.Array) -> None:
     decoder_time = self.decoder_time or self.time
     for field, value, choices in (
       ("time", self.time, STAGE_TIMES),
@@ -351,8 +357,8 @@ class ImageDiffiT(nn.Module):
         )
     if len(self.depths) != len(self.widths):
       raise UsageError(
-        f"widths are {self.widths} and depths are {self.depths}; expected as "
-        "many of both"
+        f"widths are {self.widths} and depths are {self.depths}; expected the "
+        "same number of both"
       )
     if any(width % self.head_dim for width in self.widths):
       raise UsageError(
@@ -375,7 +381,7 @@ def conv3x3(
   strides: int = 1,
   kernel_init: nn.initializers.Initializer = XAVIER,
 ) -> nn.Conv:
-  """A 3x3 convolution over a map with a border of zeros."""
+  """Returns a 3x3 convolution with zero padding."""
   return nn.Conv(
     features,
     (3, 3),

@@ -1,26 +1,27 @@
 """DiT: diffusion transformers (Peebles and Xie, 2023).
 
-Sizes and block designs are those of the paper. The official code has only
-adaLN-Zero; the layout of the other three follows from the paper's parameter
-counts and Gflops (which are multiply-adds). All norms are without scale and
-shift of their own, as in the official code; the paper's rounded counts allow
+Sizes and block designs are those of the paper. The official code contains only
+adaLN-Zero; the layout of the other three designs follows from the paper's
+parameter counts and Gflops (which are multiply-adds). No norm has a learned
+scale or shift, as in the official code; the paper's rounded counts allow
 either.
 """
 
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Real
 
 from get_jax.errors import UsageError
+from get_jax.models.base import Denoiser, PatchTransformer
 from get_jax.nn.adaln import AdaLNBlock, FinalLayer
 from get_jax.nn.attention import SelfAttention, attend
 from get_jax.nn.block_stack import apply_blocks
 from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import XAVIER, ZEROS, Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
-from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
+from get_jax.nn.patches import patch_grid, patchify, unpatchify
 from get_jax.nn.position_embedding import PositionTable
 from get_jax.nn.timestep_embedding import TimestepEmbed
 from get_jax.nn.tmsa import DiffiTBlock
@@ -41,15 +42,23 @@ BLOCKS = ("adaLN-Zero", "adaLN", "in-context", "cross-attention", "TMSA")
 
 
 class CrossAttention(nn.Module):
-  """Image tokens look at the few tokens of the condition."""
+  """Cross-attention from image tokens to the conditioning tokens.
+
+  Attributes:
+    num_heads: Number of attention heads.
+    attention: Attention implementation, see `get_jax.nn.attention.attend`.
+    dtype: Dtype of the matrix products; None is float32.
+  """
 
   num_heads: int
   attention: str = "auto"
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
-    """(B, N, D) queries and (B, M, D) context to (B, N, D)."""
+  def __call__(
+    self, x: Float[Array, "B N D"], context: Float[Array, "B M D"]
+  ) -> Float[Array, "B N D"]:
+    """Applies attention with queries from `x` and keys from `context`."""
     dim = x.shape[-1]
 
     def project(features, name):
@@ -65,7 +74,14 @@ class CrossAttention(nn.Module):
 
 
 class CrossAttentionBlock(nn.Module):
-  """Self-attention, cross-attention to the condition, perceptron."""
+  """Self-attention, cross-attention to the conditioning, MLP.
+
+  Attributes:
+    num_heads: Number of attention heads.
+    mlp_ratio: Hidden width of the MLP divided by the token width D.
+    attention: Attention implementation, see `get_jax.nn.attention.attend`.
+    dtype: Dtype of the matrix products; None is float32.
+  """
 
   num_heads: int
   mlp_ratio: float
@@ -73,9 +89,11 @@ class CrossAttentionBlock(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, context: jax.Array) -> jax.Array:
-    """(B, N, D) tokens and (B, M, D) context to (B, N, D)."""
-    common = dict(attention=self.attention, dtype=self.dtype)
+  def __call__(
+    self, x: Float[Array, "B N D"], context: Float[Array, "B M D"]
+  ) -> Float[Array, "B N D"]:
+    """Applies the block to tokens `x` with conditioning tokens `context`."""
+    common: dict[str, Any] = dict(attention=self.attention, dtype=self.dtype)
     attn = SelfAttention(self.num_heads, name="attn", **common)
     cross = CrossAttention(self.num_heads, name="cross", **common)
     mlp = Mlp(
@@ -89,68 +107,52 @@ class CrossAttentionBlock(nn.Module):
     return x + mlp(layer_norm("norm2", affine=False)(x))
 
 
-class DiT(nn.Module):
-  """A denoiser: transformer over the patches of a latent or an image.
+class DiT(PatchTransformer, Denoiser):
+  """Denoiser: transformer over the patches of a latent or an image.
+
+  For the other fields see `get_jax.models.base`.
 
   Attributes:
-    input_size: height and width of what the network sees; one number if equal.
-    patch_size: side of a patch.
-    in_channels: channels of the input.
-    hidden_size: width D of the tokens.
-    depth: number of blocks.
-    num_heads: attention heads.
-    mlp_ratio: hidden width of the perceptrons over D.
-    block: how the condition enters: "adaLN-Zero", "adaLN", "in-context" (time
-      and label as further tokens), "cross-attention" (to these two tokens) or
-      "TMSA" (DiffiT's; it makes DiT-XL/2 the latent DiffiT).
-    num_classes: classes of the condition; 0 makes the network unconditional.
-    null_class: whether label `num_classes` stands for "no class".
-    learn_sigma: twice the output channels, the second half for the variance.
-    dtype: type of the matrix products; None is float32.
-    attention: implementation, see `get_jax.nn.attention.attend`.
-    scan: trace one block and loop over it.
-    remat: see `get_jax.nn.block_stack.rematerialize`.
+    depth: Number of blocks.
+    block: How the conditioning enters: "adaLN-Zero", "adaLN", "in-context"
+      (time and label as additional tokens), "cross-attention" (to these two
+      tokens) or "TMSA" (DiffiT's; with it DiT-XL/2 is the latent DiffiT).
+    learn_sigma: Whether the output has twice the channels, the second half for
+      the variance.
   """
 
-  input_size: int | tuple[int, int] = 32
-  patch_size: int = 2
   in_channels: int = 4
   hidden_size: int = 1152
   depth: int = 28
   num_heads: int = 16
-  mlp_ratio: float = 4.0
   block: str = "adaLN-Zero"
   num_classes: int = 1000
   null_class: bool = True
   learn_sigma: bool = True
-  dtype: Any = None
-  attention: str = "auto"
-  scan: bool = False
-  remat: str = "none"
 
   @nn.compact
   def __call__(
     self,
-    x: jax.Array,
-    t: jax.Array,
-    y: jax.Array | None = None,
+    x: Float[Array, "B H W C"],
+    t: Real[Array, " B"],
+    y: Int[Array, " B"] | None = None,
     train: bool = False,
-  ) -> jax.Array:
-    """Predicts noise, and variances where `learn_sigma`.
+  ) -> Float[Array, "B H W C2"]:
+    """Predicts noise, and variances with `learn_sigma`.
 
     Args:
-      x: (B, H, W, C) noisy input.
-      t: (B,) times as the diffusion process counts them, 0 to 999 for the
-        published models.
-      y: (B,) labels, `num_classes` for the null class; None if unconditional.
-      train: without effect; every denoiser takes it.
+      x: Noisy input.
+      t: Times of the diffusion process, 0 to 999 for the published models.
+      y: Labels, `num_classes` for the null class; None if unconditional.
+      train: Unused; every denoiser accepts it.
 
     Returns:
-      (B, H, W, C) float32, or 2C channels with `learn_sigma`: first the
-      noise, then the interpolation weights of the variance.
+      The predicted noise in float32. With `learn_sigma` there are 2C channels:
+      the noise, then the interpolation weights of the variance.
 
     Raises:
-      UsageError: fields that do not fit each other, or labels missing.
+      UsageError: A field has an invalid value, fields do not fit together, or
+        labels are missing.
     """
     del train
     grid = patch_grid(self.input_size, self.patch_size)
@@ -165,21 +167,21 @@ class DiT(nn.Module):
       )
       embeddings.append(label_embed(y))
 
-    run = dict(scan=self.scan, remat=self.remat)
+    options: dict[str, Any] = dict(scan=self.scan, remat=self.remat)
     blocks = [self._block(f"blocks_{i}") for i in range(self.depth)]
-    condition = None
+    conditioning = None
     if self.block in ("adaLN-Zero", "adaLN"):
-      condition = nn.silu(sum(embeddings))
-      tokens = apply_blocks(blocks, tokens, condition, **run)
+      conditioning = nn.silu(sum(embeddings))
+      tokens = apply_blocks(blocks, tokens, conditioning, **options)
     elif self.block == "TMSA":
-      tokens = apply_blocks(blocks, tokens, sum(embeddings), **run)
+      tokens = apply_blocks(blocks, tokens, sum(embeddings), **options)
     elif self.block == "in-context":
       count = tokens.shape[1]
       tokens = jnp.concatenate([tokens, jnp.stack(embeddings, 1)], axis=1)
-      tokens = apply_blocks(blocks, tokens, **run)[:, :count]
+      tokens = apply_blocks(blocks, tokens, **options)[:, :count]
     else:
       context = jnp.stack(embeddings, axis=1)
-      tokens = apply_blocks(blocks, tokens, context, **run)
+      tokens = apply_blocks(blocks, tokens, context, **options)
 
     channels = self.in_channels * (1 + self.learn_sigma)
     final = FinalLayer(
@@ -189,18 +191,10 @@ class DiT(nn.Module):
       dtype=self.dtype,
       name="final_layer",
     )
-    return unpatchify(final(tokens, condition), grid, self.patch_size)
-
-  def inputs(self, batch_size: int) -> tuple[jax.ShapeDtypeStruct | None, ...]:
-    """Shapes and types of the call's arguments."""
-    size = (batch_size, *as_pair(self.input_size), self.in_channels)
-    x = jax.ShapeDtypeStruct(size, jnp.float32)
-    t = jax.ShapeDtypeStruct((batch_size,), jnp.float32)
-    y = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
-    return x, t, (y if self.num_classes else None)
+    return unpatchify(final(tokens, conditioning), grid, self.patch_size)
 
   def _block(self, name: str) -> nn.Module:
-    common = dict(
+    common: dict[str, Any] = dict(
       num_heads=self.num_heads,
       mlp_ratio=self.mlp_ratio,
       attention=self.attention,

@@ -1,17 +1,28 @@
-"""The parameters of a network: their shapes, and fresh ones."""
+"""Shapes and initialisation of a network's parameters."""
+
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 
-def abstract_params(model: nn.Module):
-  """The parameter tree as shapes and types; nothing is allocated."""
+def abstract_params(model: nn.Module) -> Any:
+  """Returns the parameter tree as shapes and dtypes, without allocation.
+
+  Args:
+    model: A module with a method `inputs`, such as those of `create_model`.
+  """
   key = jax.eval_shape(lambda: jax.random.key(0))
   return jax.eval_shape(model.init, key, *model.inputs(1))["params"]
 
 
-def init_params(model: nn.Module, key: jax.Array):
-  """Fresh parameters, float32, a function of the PRNG key alone."""
+def init_params(model: nn.Module, key: jax.Array) -> Any:
+  """Initialises the parameters in float32.
+
+  Args:
+    model: A module with a method `inputs`, such as those of `create_model`.
+    key: PRNG key; the parameters are a function of it alone.
+  """
   inputs = jax.tree.map(jnp.zeros_like, model.inputs(1))
   return jax.jit(model.init)(key, *inputs)["params"]

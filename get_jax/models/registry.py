@@ -1,30 +1,31 @@
-"""Every network by the name that its paper gives it."""
+"""Registry of networks by the names that their papers give them."""
 
 import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
 from get_jax.models import diffit, diffit_image, dit, get, unet, uvit, vit
+from get_jax.models.base import ImageModel
 from get_jax.nn.patches import as_pair
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-  """A module class, its published variants and what they are used on.
+  """A module class, its published variants and the images they apply to.
 
   Attributes:
-    module: the class; its `input_size` is set from image size and downsample.
-    variants: fields by name; `image_size` and `downsample` may be among them.
-    image_size: pixels of an image, where neither variant nor caller says.
-    downsample: pixels of an image per unit of the network's input.
+    module: The class. Its `input_size` is computed from image size and
+      downsample.
+    variants: Fields by name, which may include `image_size` and `downsample`.
+    image_size: Image size in pixels if neither variant nor caller gives one.
+    downsample: Pixels of an image per unit of the network's input.
   """
 
-  module: type[nn.Module]
+  module: type[ImageModel]
   variants: Mapping[str, Mapping[str, Any]]
   image_size: int
   downsample: int = 1
@@ -45,40 +46,39 @@ FAMILIES = {
   "DhariwalUNet": Family(unet.DhariwalUNet, unet.ADM_VARIANTS, image_size=64),
 }
 
-
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 def names() -> list[str]:
-  """All published variants."""
+  """Returns the names of all published variants."""
   return [name for family in FAMILIES.values() for name in family.variants]
 
 
-def create_model(name: str, **fields: Any) -> nn.Module:
-  """The network of that name.
+def create_model(name: str, **fields: Any) -> ImageModel:
+  """Creates a network by name.
 
   Args:
-    name: a variant ("DiT-XL/2"), or a bare family ("DiT") whose fields are all
-      given here.
-    **fields: any field of the module; also `image_size` (a number, or height
-      and width) and `downsample` (8 for latents of the usual autoencoder),
-      which make `input_size`.
+    name: A variant ("DiT-XL/2"), or a family ("DiT"), which starts from the
+      defaults of the module.
+    **fields: Fields of the module that override those of the variant; also
+      `image_size` (a number, or height and width) and `downsample` (8 for
+      latents of Stable Diffusion's autoencoder), which determine `input_size`.
 
   Returns:
     A flax.linen module without parameters.
 
   Raises:
-    UsageError: unknown name, field or type of the products, or an image size
-      that `downsample` does not divide.
+    UsageError: The name, a field or the dtype is unknown, or `downsample` does
+      not divide the image size.
   """
   family, variant = _find(name)
   fields = {**variant, **fields}
-  known = {f.name for f in dataclasses.fields(family.module)}
-  known = sorted(known - {"parent", "name"} | {"image_size", "downsample"})
+  own = {f.name for f in dataclasses.fields(family.module)}
+  known = sorted(own - {"parent", "name"} | {"image_size", "downsample"})
   for field in fields:
     if field not in known:
       raise UsageError(
-        f"{name} has no field {field!r}{_close(field, known)}; "
+        f"{name} has no field {field!r}{_did_you_mean(field, known)}; "
         f"expected one of: {', '.join(known)}"
       )
   _check_dtype(fields.get("dtype"))
@@ -113,13 +113,13 @@ def _find(name: str) -> tuple[Family, Mapping[str, Any]]:
       return family, {}
     if name in family.variants:
       return family, family.variants[name]
-  every = [*FAMILIES, *names()]
+  known = [*FAMILIES, *names()]
   raise UsageError(
-    f"there is no model {name!r}{_close(name, every)}; "
-    f"expected one of: {', '.join(every)}"
+    f"model {name!r} does not exist{_did_you_mean(name, known)}; "
+    f"expected one of: {', '.join(known)}"
   )
 
 
-def _close(word: str, words: list[str]) -> str:
+def _did_you_mean(word: str, words: list[str]) -> str:
   close = difflib.get_close_matches(word, words, n=1, cutoff=0.7)
   return f" (did you mean {close[0]!r}?)" if close else ""

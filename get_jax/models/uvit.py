@@ -1,8 +1,8 @@
 """U-ViT: transformers with long skip connections (Bao et al., 2023).
 
-Time, condition and patches are all tokens; the first half of the blocks hands
-its outputs to the second. Layout and sizes follow the official code, which
-made the published numbers.
+Time, conditioning and patches are all tokens. The outputs of the first half of
+the blocks are long skip connections to the second half. Layout and sizes follow
+the official code, which produced the published numbers.
 """
 
 from typing import Any
@@ -10,16 +10,18 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Real
 
 from get_jax.errors import UsageError
-from get_jax.nn.block_stack import apply_blocks
+from get_jax.models.base import Denoiser, PatchTransformer
+from get_jax.nn.block_stack import apply_blocks, apply_blocks_with_states
 from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import Linear
-from get_jax.nn.patches import as_pair, patch_grid, patchify, unpatchify
+from get_jax.nn.patches import patch_grid, patchify, unpatchify
 from get_jax.nn.timestep_embedding import TimestepEmbed, timestep_sinusoid
-from get_jax.nn.transformer_block import Block, layer_norm
+from get_jax.nn.transformer_block import Block, BlockBase, layer_norm
 
-# The papers' "layers" (13, 17, 17, 21, 29) count the middle block too.
+# The papers' "layers" (13, 17, 17, 21, 29) include the middle block.
 SIZES = {
   "S": dict(hidden_size=512, depth=12, num_heads=8),
   "S-deep": dict(hidden_size=512, depth=16, num_heads=8),
@@ -34,15 +36,23 @@ _CLASSES_OR_NONE = dict(num_classes=1000, null_class=True)
 _TEXT = dict(context_tokens=77, context_features=768)
 
 
-def _variant(size: str, patch_size: int, image_size: int, *fields, conv=True):
-  variant = dict(patch_size=patch_size, image_size=image_size, conv=conv)
-  for more in (SIZES[size], *fields):
-    variant |= more
+def _variant(
+  size: str,
+  patch_size: int,
+  image_size: int,
+  *fields: dict[str, Any],
+  conv: bool = True,
+) -> dict[str, Any]:
+  variant: dict[str, Any] = dict(
+    patch_size=patch_size, image_size=image_size, conv=conv
+  )
+  for group in (SIZES[size], *fields):
+    variant |= group
   return variant
 
 
-# The ten published networks. Two of the paper's names stand for two networks
-# each; the data set tells them apart.
+# The ten published networks. Two of the paper's names denote two networks each,
+# which differ in the data set.
 VARIANTS = {
   "U-ViT-S/2": _variant("S", 2, 32, _PIXELS),  # CIFAR-10
   "U-ViT-S/4": _variant("S", 4, 64, _PIXELS),  # CelebA
@@ -61,9 +71,9 @@ EPSILON = 1e-5
 
 
 def fan_in_uniform(fan_in: int) -> nn.initializers.Initializer:
-  """Uniform up to 1/sqrt(fan_in) on either side of zero.
+  """Returns a uniform initialiser on [-1/sqrt(fan_in), 1/sqrt(fan_in)].
 
-  PyTorch's default, which the official code leaves its convolutions.
+  This is PyTorch's default, which the official code uses for its convolutions.
   """
   bound = fan_in**-0.5
 
@@ -73,20 +83,25 @@ def fan_in_uniform(fan_in: int) -> nn.initializers.Initializer:
   return init
 
 
-class SkipBlock(Block):
-  """A transformer block whose input is joined with a long skip.
+class SkipBlock(BlockBase):
+  """Transformer block with a long skip connection.
+
+  For the other fields see `get_jax.nn.transformer_block.BlockBase`.
 
   Attributes:
-    skip: "concat" (of tokens and skip, then a linear layer) or "add".
+    skip: How tokens and skip are joined: "concat" (concatenation, then a linear
+      layer) or "add".
   """
 
   skip: str = "concat"
 
   @nn.compact
-  def __call__(self, x: jax.Array, skip: jax.Array) -> jax.Array:
-    """(B, N, D) tokens and (B, N, D) tokens of an earlier block to the same."""
+  def __call__(
+    self, x: Float[Array, "B N D"], skip: Float[Array, "B N D"]
+  ) -> Float[Array, "B N D"]:
+    """Applies the block to tokens `x` and the output of an earlier block."""
     if self.skip == "add":
-      return super().__call__(x + skip)
+      return self.transform(x + skip)
     join = Linear(
       x.shape[-1],
       kernel_init=self.kernel_init,
@@ -94,90 +109,73 @@ class SkipBlock(Block):
       name="skip_linear",
     )
     joined = join(jnp.concatenate([x, skip], axis=-1))
-    return super().__call__(joined.astype(x.dtype))
+    return self.transform(joined.astype(x.dtype))
 
 
-class UViT(nn.Module):
-  """A denoiser: transformer over tokens of time, condition and patches.
+class UViT(PatchTransformer, Denoiser):
+  """Denoiser: transformer over tokens of time, conditioning and patches.
+
+  For the other fields see `get_jax.models.base`.
 
   Attributes:
-    input_size: height and width of what the network sees; one number if equal.
-    patch_size: side of a patch.
-    in_channels: channels of the input.
-    hidden_size: width D of the tokens.
-    depth: number of blocks besides the middle one, even.
-    num_heads: attention heads.
-    mlp_ratio: hidden width of the perceptrons over D.
-    qkv_bias: whether the projection to queries, keys and values has a bias.
-    num_classes: classes of the condition; 0 for none.
-    null_class: whether label `num_classes` stands for "no class".
-    context_tokens: tokens of text in the condition; 0 for none.
-    context_features: width of these tokens.
-    mlp_time_embed: a perceptron between the time's sinusoid and its token.
-    skip: how the second half of the blocks takes the outputs of the first:
+    depth: Number of blocks besides the middle one, even.
+    qkv_bias: Whether the projection to queries, keys and values has a bias.
+    context_tokens: Number of text tokens in the conditioning; 0 for none.
+    context_features: Width of these tokens.
+    mlp_time_embed: Whether there is an MLP between the sinusoid of the time and
+      its token.
+    skip: How the second half of the blocks uses the outputs of the first half:
       "concat", "add" or "none".
-    conv: a final 3x3 convolution over the image.
-    dtype: type of the matrix products; None is float32.
-    attention: implementation, see `get_jax.nn.attention.attend`.
-    scan: trace one block of each half and loop over it.
-    remat: see `get_jax.nn.block_stack.rematerialize`.
+    conv: Whether a 3x3 convolution over the image is the last layer.
   """
 
-  input_size: int | tuple[int, int] = 32
-  patch_size: int = 2
-  in_channels: int = 3
   hidden_size: int = 512
   depth: int = 12
   num_heads: int = 8
-  mlp_ratio: float = 4.0
   qkv_bias: bool = False
-  num_classes: int = 0
-  null_class: bool = False
   context_tokens: int = 0
   context_features: int = 768
   mlp_time_embed: bool = False
   skip: str = "concat"
   conv: bool = True
-  dtype: Any = None
-  attention: str = "auto"
-  scan: bool = False
-  remat: str = "none"
 
   def __call__(
     self,
-    x: jax.Array,
-    t: jax.Array,
-    y: jax.Array | None = None,
+    x: Float[Array, "B H W C"],
+    t: Real[Array, " B"],
+    y: Int[Array, " B"] | Float[Array, "B L E"] | None = None,
     train: bool = False,
-  ) -> jax.Array:
+  ) -> Float[Array, "B H W C"]:
     """Predicts noise.
 
     Args:
-      x: (B, H, W, C) noisy input.
-      t: (B,) times as the diffusion process tells the network: 999 t of the
-        continuous process, 1 to 1000 of the discrete one.
-      y: the condition: (B,) labels, `num_classes` for the null class; or
-        (B, context_tokens, context_features) text; None if unconditional.
-      train: without effect; every denoiser takes it.
+      x: Noisy input.
+      t: Times in the scale of the diffusion process: 999 t for the continuous
+        process, 1 to 1000 for the discrete one.
+      y: Conditioning: labels, `num_classes` for the null class; or text with
+        L = `context_tokens` and E = `context_features`; None if unconditional.
+      train: Unused; every denoiser accepts it.
 
     Returns:
-      (B, H, W, C) float32.
+      The predicted noise in float32.
 
     Raises:
-      UsageError: fields that do not fit each other, or a condition missing.
+      UsageError: A field has an invalid value, fields do not fit together, or
+        the conditioning is missing.
     """
     del train
     return self._run(x, t, y)[0]
 
   def hidden_states(
-    self, x: jax.Array, t: jax.Array, y: jax.Array | None = None
-  ) -> jax.Array:
-    """Tokens after each block, (depth + 1, B, N, D) with all N tokens.
+    self,
+    x: Float[Array, "B H W C"],
+    t: Real[Array, " B"],
+    y: Int[Array, " B"] | Float[Array, "B L E"] | None = None,
+  ) -> Float[Array, "blocks B N D"]:
+    """Returns the tokens after each of the depth + 1 blocks.
 
-    Args:
-      x: as all arguments, see `__call__`.
-      t: see there.
-      y: see there.
+    N includes the tokens of time and conditioning. For the arguments see
+    `__call__`.
     """
     return jnp.stack(self._run(x, t, y)[1])
 
@@ -185,7 +183,6 @@ class UViT(nn.Module):
   def _run(self, x, t, y):
     self._check()
     grid = patch_grid(self.input_size, self.patch_size)
-    dense = dict(kernel_init=NORMAL, dtype=self.dtype)
     fan_in = self.patch_size**2 * self.in_channels
     patches = Linear(
       self.hidden_size,
@@ -194,28 +191,28 @@ class UViT(nn.Module):
       dtype=self.dtype,
       name="patch_embed",
     )(patchify(x, self.patch_size))
-    extras = self._time_and_condition(t, y, dense)
+    extras = self._time_and_conditioning(t, y)
     tokens = jnp.concatenate([*extras, patches], axis=1)
     positions = self.param("pos_embed", NORMAL, tokens.shape[1:])
     tokens = tokens + positions
 
-    run = dict(scan=self.scan, remat=self.remat)
+    options: dict[str, Any] = dict(scan=self.scan, remat=self.remat)
     half = range(self.depth // 2)
     in_blocks = [self._block(f"in_blocks_{i}") for i in half]
-    tokens, before = apply_blocks(in_blocks, tokens, collect=True, **run)
-    middle = tokens = apply_blocks([self._block("mid_block")], tokens, **run)
-    skipping = self.skip != "none"
-    out_blocks = [self._block(f"out_blocks_{i}", skipping) for i in half]
-    tokens, after = apply_blocks(
+    tokens, in_states = apply_blocks_with_states(in_blocks, tokens, **options)
+    tokens = apply_blocks([self._block("mid_block")], tokens, **options)
+    middle = tokens
+    has_skips = self.skip != "none"
+    out_blocks = [self._block(f"out_blocks_{i}", has_skips) for i in half]
+    tokens, out_states = apply_blocks_with_states(
       out_blocks,
       tokens,
-      each=before[::-1] if skipping else None,
-      collect=True,
-      **run,
+      per_block=in_states[::-1] if has_skips else None,
+      **options,
     )
     count = grid[0] * grid[1]
     tokens = layer_norm("norm", epsilon=EPSILON)(tokens[:, -count:])
-    # The two last layers stay in float32: they make the network's output.
+    # The last two layers are float32: they produce the network's output.
     patches = Linear(fan_in, kernel_init=NORMAL, name="decoder")(tokens)
     out = unpatchify(patches, grid, self.patch_size)
     if self.conv:
@@ -227,26 +224,22 @@ class UViT(nn.Module):
         bias_init=fan_in_uniform(fan_in),
         name="conv",
       )(out)
-    return out, [*before, middle, *after]
+    return out, [*in_states, middle, *out_states]
 
-  def inputs(self, batch_size: int) -> tuple[jax.ShapeDtypeStruct | None, ...]:
-    """Shapes and types of the call's arguments."""
-    size = (batch_size, *as_pair(self.input_size), self.in_channels)
-    x = jax.ShapeDtypeStruct(size, jnp.float32)
-    t = jax.ShapeDtypeStruct((batch_size,), jnp.float32)
-    y = None
-    if self.num_classes:
-      y = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
-    elif self.context_tokens:
-      size = (batch_size, self.context_tokens, self.context_features)
-      y = jax.ShapeDtypeStruct(size, jnp.float32)
-    return x, t, y
+  def abstract_conditioning(
+    self, batch_size: int
+  ) -> jax.ShapeDtypeStruct | None:
+    """Returns shape and dtype of labels or text; None if unconditional."""
+    if self.context_tokens and not self.num_classes:
+      shape = (batch_size, self.context_tokens, self.context_features)
+      return jax.ShapeDtypeStruct(shape, jnp.float32)
+    return super().abstract_conditioning(batch_size)
 
   def _check(self) -> None:
     if self.depth % 2 or self.depth < 2:
       raise UsageError(
         f"depth is {self.depth}; expected an even number, half of the blocks "
-        "before the middle one and half behind it"
+        "before the middle block and half after it"
       )
     if self.skip not in SKIPS:
       raise UsageError(
@@ -258,8 +251,10 @@ class UViT(nn.Module):
         f"{self.context_tokens}; expected one of them to be 0"
       )
 
-  def _time_and_condition(self, t, y, dense) -> list[jax.Array]:
-    """The tokens before the patches: label and time, or time and text."""
+  def _time_and_conditioning(
+    self, t: jax.Array, y: jax.Array | None
+  ) -> list[jax.Array]:
+    """Returns the first tokens: label and time, or time and text, or time."""
     if self.mlp_time_embed:
       embed = TimestepEmbed(
         self.hidden_size,
@@ -275,7 +270,7 @@ class UViT(nn.Module):
         self.num_classes,
         self.hidden_size,
         self.null_class,
-        # Fifty times larger than all else, as in the official code.
+        # Fifty times the scale of the other layers, as in the official code.
         embedding_init=nn.initializers.normal(1.0),
         name="label_embed",
       )
@@ -283,17 +278,22 @@ class UViT(nn.Module):
     if self.context_tokens:
       shape = (self.context_tokens, self.context_features)
       if y is None or y.shape[1:] != shape:
-        found = "nothing" if y is None else f"an array of shape {y.shape}"
+        given = "nothing" if y is None else f"an array of shape {y.shape}"
         raise UsageError(
-          f"the network's condition is text but it got {found}; expected "
+          f"the network is conditioned on text but got {given}; expected "
           f"shape (batch, {shape[0]}, {shape[1]})"
         )
-      text = Linear(self.hidden_size, name="context_embed", **dense)(y)
-      return [time, text]
+      context_embed = Linear(
+        self.hidden_size,
+        kernel_init=NORMAL,
+        dtype=self.dtype,
+        name="context_embed",
+      )
+      return [time, context_embed(y)]
     return [time]
 
-  def _block(self, name: str, skipping: bool = False) -> Block:
-    fields = dict(
+  def _block(self, name: str, has_skip: bool = False) -> BlockBase:
+    fields: dict[str, Any] = dict(
       num_heads=self.num_heads,
       mlp_ratio=self.mlp_ratio,
       epsilon=EPSILON,
@@ -303,4 +303,4 @@ class UViT(nn.Module):
       dtype=self.dtype,
       name=name,
     )
-    return SkipBlock(skip=self.skip, **fields) if skipping else Block(**fields)
+    return SkipBlock(skip=self.skip, **fields) if has_skip else Block(**fields)

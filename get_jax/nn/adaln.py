@@ -1,4 +1,7 @@
-"""Adaptive layer norm: shifts, scales and gates read off a condition (DiT)."""
+"""Adaptive layer norm: shift, scale and gate computed from the conditioning.
+
+Peebles and Xie, Scalable Diffusion Models with Transformers, 2023 (DiT).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from get_jax.nn.attention import SelfAttention
 from get_jax.nn.linear import XAVIER, ZEROS, Linear
@@ -13,23 +17,27 @@ from get_jax.nn.mlp import Mlp, gelu_tanh
 from get_jax.nn.transformer_block import layer_norm
 
 
-def modulate(x: jax.Array, shift: jax.Array, scale: jax.Array) -> jax.Array:
-  """x (1 + scale) + shift, with (B, D) vectors over (B, N, D) tokens."""
+def modulate(
+  x: Float[Array, "B N D"],
+  shift: Float[Array, "B D"],
+  scale: Float[Array, "B D"],
+) -> Float[Array, "B N D"]:
+  """Returns x (1 + scale) + shift; every token of a sample gets the same."""
   return x * (1 + scale[:, None]) + shift[:, None]
 
 
 class AdaLNBlock(nn.Module):
-  """Transformer block whose norms take shift and scale from the condition.
+  """Transformer block with shifts and scales computed from the conditioning.
 
   Attributes:
-    num_heads: attention heads.
-    mlp_ratio: hidden width of the perceptron over D.
-    zero: also gate both branches, and start the head that makes shifts,
-      scales and gates at zero, so that the block starts as the identity
-      (adaLN-Zero).
-    activation: of the perceptron.
-    attention: see `get_jax.nn.attention.attend`.
-    dtype: type of the matrix products.
+    num_heads: Number of attention heads.
+    mlp_ratio: Hidden width of the MLP divided by the token width D.
+    zero: Whether to use adaLN-Zero: both branches are also gated, and the
+      linear layer that computes shifts, scales and gates is initialised with
+      zeros, so that the block is the identity at initialisation.
+    activation: Activation of the MLP.
+    attention: Attention implementation, see `get_jax.nn.attention.attend`.
+    dtype: Dtype of the matrix products; None is float32.
   """
 
   num_heads: int
@@ -40,18 +48,31 @@ class AdaLNBlock(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, condition: jax.Array) -> jax.Array:
-    """(B, N, D) tokens and silu(c) of shape (B, D) to (B, N, D)."""
+  def __call__(
+    self, x: Float[Array, "B N D"], conditioning: Float[Array, "B D"]
+  ) -> Float[Array, "B N D"]:
+    """Applies the block.
+
+    Args:
+      x: Tokens.
+      conditioning: silu(c) of the conditioning vector c.
+
+    Returns:
+      Tokens of the same shape.
+    """
     dim = x.shape[-1]
-    parts = 3 if self.zero else 2
-    head = Linear(
-      2 * parts * dim,
+    vectors_per_branch = 3 if self.zero else 2
+    num_vectors = 2 * vectors_per_branch
+    adaln = Linear(
+      num_vectors * dim,
       kernel_init=ZEROS if self.zero else XAVIER,
       dtype=self.dtype,
       name="adaln",
     )
-    # 1 + scale would lose small scales in half precision.
-    vectors = jnp.split(head(condition).astype(jnp.float32), 2 * parts, -1)
+    # Float32: 1 + scale would round small scales away in half precision.
+    vectors = jnp.split(
+      adaln(conditioning).astype(jnp.float32), num_vectors, axis=-1
+    )
 
     def residual(x, norm, branch, shift, scale, gate=None):
       out = branch(modulate(layer_norm(norm, affine=False)(x), shift, scale))
@@ -63,22 +84,22 @@ class AdaLNBlock(nn.Module):
     mlp = Mlp(
       int(dim * self.mlp_ratio), self.activation, dtype=self.dtype, name="mlp"
     )
-    x = residual(x, "norm1", attn, *vectors[:parts])
-    return residual(x, "norm2", mlp, *vectors[parts:])
+    x = residual(x, "norm1", attn, *vectors[:vectors_per_branch])
+    return residual(x, "norm2", mlp, *vectors[vectors_per_branch:])
 
 
 class FinalLayer(nn.Module):
-  """From tokens to patches: norm, modulation or activation, linear layer.
+  """Maps tokens to patches: norm, modulation or activation, linear layer.
 
-  The linear layer starts at zero and stays in float32: it costs next to
-  nothing and makes the network's output.
+  The linear layer is initialised with zeros and computes in float32: it is
+  cheap and produces the network's output.
 
   Attributes:
-    features: numbers per patch.
-    affine: whether the norm has scale and shift of its own.
-    head_init: initialiser of the head that makes shift and scale.
-    activation: between norm and linear layer (DiffiT); None for none.
-    dtype: type of that head's matrix product.
+    features: Values per patch.
+    affine: Whether the norm has a learned scale and shift.
+    head_init: Initialiser of the linear layer that computes the modulation.
+    activation: Activation between norm and linear layer (DiffiT), or None.
+    dtype: Dtype of the matrix product of the modulation; None is float32.
   """
 
   features: int
@@ -89,18 +110,29 @@ class FinalLayer(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, condition: jax.Array | None = None
-  ) -> jax.Array:
-    """(B, N, D) tokens, and silu(c) if adaptive, to (B, N, features)."""
+    self,
+    x: Float[Array, "B N D"],
+    conditioning: Float[Array, "B D"] | None = None,
+  ) -> Float[Array, "B N P"]:
+    """Applies the layer.
+
+    Args:
+      x: Tokens.
+      conditioning: silu(c) of the conditioning vector c, which modulates the
+        tokens; None for no modulation.
+
+    Returns:
+      Patches with P = `features` values, float32.
+    """
     x = layer_norm("norm", self.affine)(x)
-    if condition is not None:
-      head = Linear(
+    if conditioning is not None:
+      adaln = Linear(
         2 * x.shape[-1],
         kernel_init=self.head_init,
         dtype=self.dtype,
         name="adaln",
       )
-      vectors = head(condition).astype(jnp.float32)
+      vectors = adaln(conditioning).astype(jnp.float32)
       x = modulate(x, *jnp.split(vectors, 2, axis=-1))
     if self.activation is not None:
       x = self.activation(x)

@@ -1,4 +1,4 @@
-"""Multi-head self-attention and the choice of its implementation."""
+"""Multi-head self-attention and the selection of its implementation."""
 
 import functools
 import logging
@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from get_jax.errors import UsageError
 from get_jax.nn import attention_kernels
@@ -15,62 +16,66 @@ from get_jax.nn.linear import XAVIER, Linear, Projections
 log = logging.getLogger(__name__)
 
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash")
-# Where they run, and what they cannot do.
+# The platform of each fused kernel, and the check of what it supports.
 PLATFORMS = {"cudnn": "gpu", "splash": "tpu"}
-REFUSALS = {
-  "cudnn": attention_kernels.cudnn_refusal,
-  "splash": attention_kernels.splash_refusal,
+UNMET_REQUIREMENTS = {
+  "cudnn": attention_kernels.unmet_cudnn_requirement,
+  "splash": attention_kernels.unmet_splash_requirement,
 }
-# Below, XLA's products stay on the chip and need less memory than splash.
-SPLASH_TOKENS = 1024
+# With fewer tokens the attention probabilities stay in on-chip memory and
+# XLA's program needs less memory than splash.
+MIN_SPLASH_TOKENS = 1024
 
 
 def attend(
-  q: jax.Array,
-  k: jax.Array,
-  v: jax.Array,
+  q: Float[Array, "B N K d"],
+  k: Float[Array, "B M K d"],
+  v: Float[Array, "B M K d"],
   bias: jax.Array | None = None,
   implementation: str = "auto",
-) -> jax.Array:
-  """softmax(q k^T / sqrt(d) + bias) v, the softmax in float32.
+) -> Float[Array, "B N K d"]:
+  """Returns softmax(q k^T / sqrt(d) + bias) v, with the softmax in float32.
 
   Args:
-    q: (B, N, K, d) queries.
-    k: (B, M, K, d) keys.
-    v: (B, M, K, d) values.
-    bias: added to the logits, broadcast to (B, K, N, M).
-    implementation: see `choose`.
+    q: Queries.
+    k: Keys.
+    v: Values.
+    bias: Added to the logits; broadcast to (B, K, N, M).
+    implementation: See `select_implementation`.
 
   Returns:
-    (B, N, K, d), of the type of `q`.
+    The attention output, in the dtype of `q`.
 
   Raises:
-    UsageError: see `choose`.
+    UsageError: See `select_implementation`.
   """
-  chosen = choose(q, k, bias, implementation)
-  if chosen == "splash":
-    return attention_kernels.splash_attention(q, k, v)
-  return getattr(attention_kernels, chosen)(q, k, v, bias)
+  match select_implementation(q, k, bias, implementation):
+    case "splash":
+      return attention_kernels.splash_attention(q, k, v)
+    case "cudnn":
+      return attention_kernels.cudnn_attention(q, k, v, bias)
+  return attention_kernels.xla_attention(q, k, v, bias)
 
 
-def choose(
+def select_implementation(
   q: jax.Array, k: jax.Array, bias: jax.Array | None, implementation: str
 ) -> str:
-  """The kernel for these arrays: "xla", "cudnn" or "splash".
+  """Returns the implementation to use: "xla", "cudnn" or "splash".
 
-  Only "xla" has forward-mode and second derivatives.
+  Only "xla" supports forward-mode and second derivatives.
 
   Args:
-    q: see `attend`.
-    k: see there.
-    bias: see there.
-    implementation: one of the three; or "auto": cuDNN on a GPU and splash on
-      a TPU, this one for bfloat16 from 1024 tokens on, where the arrays are
-      within their limits, else XLA. What it chose on a GPU or TPU, and why, is
-      logged once.
+    q: Queries, see `attend`.
+    k: Keys.
+    bias: Bias of the logits.
+    implementation: One of the three names, or "auto": cuDNN on a GPU, splash on
+      a TPU for bfloat16 and 1024 tokens or more, both only if they support the
+      arrays, else XLA. The selection on a GPU or TPU and its reason are logged
+      once.
 
   Raises:
-    UsageError: unknown implementation, or one outside its limits.
+    UsageError: The name is unknown, or the implementation does not support the
+      arrays or the platform.
   """
   if implementation not in IMPLEMENTATIONS:
     raise UsageError(
@@ -82,44 +87,45 @@ def choose(
   arrays = f"{q.dtype} queries of shape {q.shape}"
   if bias is not None:
     arrays += f" and a bias of shape {bias.shape}"
-  here = platform()
+  platform = target_platform()
   if implementation != "auto":
-    wanted = REFUSALS[implementation](q, k, bias)
-    if wanted is None and here != PLATFORMS[implementation]:
-      wanted = f"to run on a {PLATFORMS[implementation].upper()}"
-      arrays += f" on a {here.upper()}"
-    if wanted:
+    requirement = UNMET_REQUIREMENTS[implementation](q, k, bias)
+    if requirement is None and platform != PLATFORMS[implementation]:
+      requirement = f"to run on a {PLATFORMS[implementation].upper()}"
+      arrays += f" on a {platform.upper()}"
+    if requirement:
       raise UsageError(
-        f"attention={implementation!r} got {arrays}; expected {wanted}"
+        f"attention={implementation!r} got {arrays}; expected {requirement}"
       )
     return implementation
-  if here not in PLATFORMS.values():
+  if platform not in PLATFORMS.values():
     return "xla"
-  chosen, why = automatic(q, k, bias, here)
-  announce(f"attention of {arrays}: {chosen}, {why}")
-  return chosen
+  selected, reason = select_automatically(q, k, bias, platform)
+  log_once(f"attention for {arrays}: {selected} ({reason})")
+  return selected
 
 
-def automatic(
+def select_automatically(
   q: jax.Array, k: jax.Array, bias: jax.Array | None, platform: str
 ) -> tuple[str, str]:
-  """The kernel that "auto" stands for on "gpu" or "tpu", and why."""
-  kernel = next(k for k, home in PLATFORMS.items() if home == platform)
-  wanted = REFUSALS[kernel](q, k, bias)
-  if kernel == "splash" and wanted is None:
+  """Returns what "auto" selects on "gpu" or "tpu", and the reason."""
+  kernel = next(name for name, home in PLATFORMS.items() if home == platform)
+  requirement = UNMET_REQUIREMENTS[kernel](q, k, bias)
+  if kernel == "splash" and requirement is None:
     if q.dtype != jnp.bfloat16:
-      wanted = "bfloat16"
-    elif min(q.shape[1], k.shape[1]) < SPLASH_TOKENS:
-      wanted = f"{SPLASH_TOKENS} tokens or more"
-  if wanted:
-    return "xla", f"as {kernel} wants {wanted}"
-  return kernel, f"which a {platform.upper()} has"
+      requirement = "bfloat16"
+    elif min(q.shape[1], k.shape[1]) < MIN_SPLASH_TOKENS:
+      requirement = f"{MIN_SPLASH_TOKENS} tokens or more"
+  if requirement:
+    return "xla", f"{kernel} requires {requirement}"
+  return kernel, f"default on {platform.upper()}"
 
 
-def platform() -> str:
-  """Where the program will run: "cpu", "gpu" or "tpu".
+def target_platform() -> str:
+  """Returns the platform that the program runs on: "cpu", "gpu" or "tpu".
 
-  The mesh in context knows, also where it is compiled for other devices.
+  The mesh in context determines it, also when a program is compiled for devices
+  that this machine does not have.
   """
   device = jax.sharding.get_abstract_mesh().abstract_device
   name = jax.default_backend() if device is None else device.platform
@@ -127,20 +133,21 @@ def platform() -> str:
 
 
 @functools.cache
-def announce(message: str) -> None:
-  """Logs a message unless it was logged before."""
+def log_once(message: str) -> None:
+  """Logs a message if it has not been logged before."""
   log.info(message)
 
 
-class SelfAttention(nn.Module):
-  """Self-attention with one fused projection to queries, keys and values.
+class AttentionFields(nn.Module):
+  """Fields of the modules that contain self-attention.
 
   Attributes:
-    num_heads: K; it must divide the width D.
-    qkv_bias: whether the fused projection has a bias.
-    kernel_init: initialiser of both matrices, on their fused shapes.
-    attention: see `choose`.
-    dtype: type of the matrix products.
+    num_heads: Number of attention heads K; must divide the token width D.
+    qkv_bias: Whether the fused projection has a bias.
+    kernel_init: Initialiser of all kernels. It sees the shape of the fused
+      kernel.
+    attention: Attention implementation, see `select_implementation`.
+    dtype: Dtype of the matrix products; None is float32.
   """
 
   num_heads: int
@@ -149,45 +156,64 @@ class SelfAttention(nn.Module):
   attention: str = "auto"
   dtype: Any = None
 
-  @nn.compact
-  def __call__(
+
+class SelfAttentionBase(AttentionFields):
+  """Self-attention with one fused projection to queries, keys and values."""
+
+  def attend_to_self(
     self,
-    x: jax.Array,
+    x: Float[Array, "B N D"],
     injection: jax.Array | None = None,
     bias: jax.Array | None = None,
-  ) -> jax.Array:
-    """(B, N, D) tokens to (B, N, D).
-
-    Where the collection "intermediates" is mutable, the attention
-    probabilities (B, K, N, N) are sown into it.
-
-    Args:
-      x: the tokens.
-      injection: added to the fused projection, broadcast to (B, N, 3D); its
-        thirds shift queries, keys and values (GET, section 3).
-      bias: added to the logits, broadcast to (B, K, N, N).
-
-    Raises:
-      UsageError: D is not a multiple of `num_heads`.
-    """
+  ) -> Float[Array, "B N D"]:
+    """Computes the attention; see `SelfAttention.__call__`."""
     batch, tokens, dim = x.shape
     if dim % self.num_heads:
       raise UsageError(
         f"hidden_size is {dim}; expected a multiple of "
         f"num_heads={self.num_heads}"
       )
-    dense = dict(kernel_init=self.kernel_init, dtype=self.dtype)
-    qkv = Projections(3, dim, self.qkv_bias, name="qkv", **dense)(x)
+    options: dict[str, Any] = dict(
+      kernel_init=self.kernel_init, dtype=self.dtype
+    )
+    qkv = Projections(3, dim, self.qkv_bias, name="qkv", **options)(x)
     if injection is not None:
-      thirds = injection.reshape(*injection.shape[:-1], 3, dim)
-      qkv = qkv + thirds.astype(qkv.dtype)
+      shifts = injection.reshape(*injection.shape[:-1], 3, dim)
+      qkv = qkv + shifts.astype(qkv.dtype)
     heads = (batch, tokens, self.num_heads, dim // self.num_heads)
     q, k, v = (qkv[:, :, i].reshape(heads) for i in range(3))
     if self.is_mutable_collection("intermediates"):
-      self.sow(
-        "intermediates",
-        "probabilities",
-        attention_kernels.attention_probabilities(q, k, bias),
-      )
+      probabilities = attention_kernels.attention_probabilities(q, k, bias)
+      self.sow("intermediates", "probabilities", probabilities)
     out = attend(q, k, v, bias, self.attention)
-    return Linear(dim, name="proj", **dense)(out.reshape(x.shape))
+    return Linear(dim, name="proj", **options)(out.reshape(x.shape))
+
+
+class SelfAttention(SelfAttentionBase):
+  """Multi-head self-attention; for the fields see `AttentionFields`."""
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, "B N D"],
+    injection: jax.Array | None = None,
+    bias: jax.Array | None = None,
+  ) -> Float[Array, "B N D"]:
+    """Applies self-attention.
+
+    If the collection "intermediates" is mutable, the attention probabilities
+    (B, K, N, N) are sown into it.
+
+    Args:
+      x: Tokens.
+      injection: Added to the fused projection; broadcast to (B, N, 3D). Its
+        thirds shift queries, keys and values (GET, section 3).
+      bias: Added to the logits; broadcast to (B, K, N, N).
+
+    Returns:
+      Tokens of the same shape.
+
+    Raises:
+      UsageError: D is not a multiple of `num_heads`.
+    """
+    return self.attend_to_self(x, injection, bias)

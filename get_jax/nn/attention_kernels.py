@@ -1,51 +1,63 @@
-"""The kernels of attention, each with what it cannot do.
+"""Attention implementations: XLA, cuDNN and the TPU's splash attention.
 
-All take (B, N, K, d) queries, (B, M, K, d) keys and values and, but for the
-last, a bias that broadcasts to (B, K, N, M). A refusal is the end of the
-sentence "this kernel takes ...", or None where it takes the arrays.
+All functions take queries (B, N, K, d) and keys and values (B, M, K, d). All
+but `splash_attention` also take a bias that broadcasts to (B, K, N, M). The
+`unmet_*_requirement` functions return a phrase that completes "expected ...",
+or None if the kernel supports the arrays.
 """
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Float
 
-from get_jax.nn.sharding import BATCH_AXES
+from get_jax.nn.sharding import BATCH_AXES, mesh_axis_sizes
 
-# Splash works through queries and keys in blocks of the largest of these that
-# divides the tokens, padded to a multiple of the smallest.
-BLOCKS = (512, 256, 128)
+# Splash processes queries and keys in blocks of the largest of these sizes
+# that divides the tokens, which are padded to a multiple of the smallest.
+SPLASH_BLOCK_SIZES = (512, 256, 128)
 
 
 def attention_probabilities(
-  q: jax.Array, k: jax.Array, bias: jax.Array | None = None
-) -> jax.Array:
-  """softmax(q k^T / sqrt(d) + bias), (B, K, N, M) float32."""
+  q: Float[Array, "B N K d"],
+  k: Float[Array, "B M K d"],
+  bias: jax.Array | None = None,
+) -> Float[Array, "B K N M"]:
+  """Returns softmax(q k^T / sqrt(d) + bias) in float32."""
   q, k = q.swapaxes(1, 2) * q.shape[-1] ** -0.5, k.swapaxes(1, 2)
   logits = jnp.einsum("bknd,bkmd->bknm", q, k).astype(jnp.float32)
   return jax.nn.softmax(logits if bias is None else logits + bias)
 
 
-def xla(
-  q: jax.Array, k: jax.Array, v: jax.Array, bias: jax.Array | None = None
-) -> jax.Array:
-  """Plain products, which take everything and keep the probabilities."""
+def xla_attention(
+  q: Float[Array, "B N K d"],
+  k: Float[Array, "B M K d"],
+  v: Float[Array, "B M K d"],
+  bias: jax.Array | None = None,
+) -> Float[Array, "B N K d"]:
+  """Attention as plain matrix products.
+
+  Supports all arrays and platforms. A backward pass keeps the probabilities.
+  """
   if q.dtype == jnp.float32:
-    # Heads first: a third off the backward pass on CPU.
+    # Heads before tokens: a third less time for the backward pass on a CPU.
     weights = attention_probabilities(q, k, bias)
     out = jnp.einsum("bknm,bkmd->bknd", weights, v.swapaxes(1, 2))
     return out.swapaxes(1, 2)
   return jax.nn.dot_product_attention(q, k, v, bias, implementation="xla")
 
 
-def cudnn_refusal(
+def unmet_cudnn_requirement(
   q: jax.Array, k: jax.Array, bias: jax.Array | None = None
 ) -> str | None:
-  """What cuDNN's fused attention misses in these arrays.
+  """Returns the requirement of cuDNN's fused attention that is not met.
 
-  Head widths over 128 work from Hopper on; no published model has them.
+  Head widths above 128 work on Hopper and later; no published model has them.
   """
   del k, bias
   if q.dtype not in (jnp.bfloat16, jnp.float16):
@@ -55,48 +67,52 @@ def cudnn_refusal(
   return None
 
 
-def cudnn(
-  q: jax.Array,
-  k: jax.Array,
-  v: jax.Array,
+def cudnn_attention(
+  q: Float[Array, "B N K d"],
+  k: Float[Array, "B M K d"],
+  v: Float[Array, "B M K d"],
   bias: jax.Array | None = None,
-  implementation: str = "cudnn",
-) -> jax.Array:
-  """cuDNN's fused attention; it has no forward mode or second derivatives.
+  implementation: Literal["xla", "cudnn"] = "cudnn",
+) -> Float[Array, "B N K d"]:
+  """cuDNN's fused attention, without forward-mode and second derivatives.
 
-  Its gradient wants even lengths, so odd ones are padded by one token, which
-  the lengths that go along hide again.
+  Its gradient requires even lengths. Odd lengths are padded by one token, and
+  the sequence lengths that are passed along mask the padding.
 
   Args:
-    q: see the module.
-    k: see there.
-    v: see there.
-    bias: see there.
-    implementation: of `jax.nn.dot_product_attention`.
+    q: Queries.
+    k: Keys.
+    v: Values.
+    bias: Bias of the logits.
+    implementation: Of `jax.nn.dot_product_attention`.
   """
   tokens, keys = q.shape[1], k.shape[1]
-  lengths = {}
+  query_lengths = key_lengths = None
   if bias is not None:
     bias = jnp.broadcast_to(bias, (*bias.shape[:2], tokens, keys))
     bias = bias.astype(q.dtype)
   if tokens % 2 or keys % 2:
-    lengths = dict(
-      query_seq_lengths=jnp.full(len(q), tokens, jnp.int32),
-      key_value_seq_lengths=jnp.full(len(q), keys, jnp.int32),
-    )
+    query_lengths = jnp.full(len(q), tokens, jnp.int32)
+    key_lengths = jnp.full(len(q), keys, jnp.int32)
     q, k, v = (pad_tokens(a, 2) for a in (q, k, v))
     if bias is not None:
       bias = jnp.pad(bias, ((0, 0), (0, 0), (0, tokens % 2), (0, keys % 2)))
   out = jax.nn.dot_product_attention(
-    q, k, v, bias, implementation=implementation, **lengths
+    q,
+    k,
+    v,
+    bias,
+    query_seq_lengths=query_lengths,
+    key_value_seq_lengths=key_lengths,
+    implementation=implementation,
   )
   return out[:, :tokens]
 
 
-def splash_refusal(
+def unmet_splash_requirement(
   q: jax.Array, k: jax.Array, bias: jax.Array | None = None
 ) -> str | None:
-  """What the TPU's splash attention misses in these arrays."""
+  """Returns the requirement of the TPU's splash attention that is not met."""
   del k
   if q.dtype not in (jnp.bfloat16, jnp.float32):
     return "bfloat16 or float32"
@@ -106,43 +122,46 @@ def splash_refusal(
 
 
 def splash_attention(
-  q: jax.Array, k: jax.Array, v: jax.Array, interpret: bool = False
-) -> jax.Array:
-  """The TPU's splash attention; no forward mode or second derivatives.
+  q: Float[Array, "B N K d"],
+  k: Float[Array, "B M K d"],
+  v: Float[Array, "B M K d"],
+  interpret: bool = False,
+) -> Float[Array, "B N K d"]:
+  """The TPU's splash attention, without forward-mode and second derivatives.
 
-  Tokens are padded to whole blocks and kept apart from the padding as another
-  segment. On a mesh every device works on its own samples and, where the
-  "tensor" axis divides them, heads.
+  Tokens are padded to whole blocks; the padding is a segment of its own. On a
+  mesh every device computes its own samples and, if the "tensor" axis divides
+  the heads, its own heads.
 
   Args:
-    q: see the module.
-    k: see there.
-    v: see there.
-    interpret: run the kernel's description instead of the kernel, on any
-      device.
+    q: Queries.
+    k: Keys.
+    v: Values.
+    interpret: Whether to run the kernel in Pallas's interpreter, which works on
+      any device.
   """
 
   def local(q, k, v):
     tokens, keys = q.shape[1], k.shape[1]
     scaled = q.astype(jnp.float32) * q.shape[-1] ** -0.5
-    padded = (
-      pad_tokens(a, BLOCKS[-1]).swapaxes(1, 2)
+    q, k, v = (
+      pad_tokens(a, SPLASH_BLOCK_SIZES[-1]).swapaxes(1, 2)
       for a in (scaled.astype(q.dtype), k, v)
     )
-    q, k, v = padded
     shape = q.shape[2], k.shape[2]
-    rows, columns = (
-      next(block for block in BLOCKS if n % block == 0) for n in shape
+    query_block, key_block = (
+      next(block for block in SPLASH_BLOCK_SIZES if n % block == 0)
+      for n in shape
     )
     kernel = splash.make_splash_mha_single_device(
       splash.MultiHeadMask([splash.FullMask(shape)] * q.shape[1]),
       block_sizes=splash.BlockSizes(
-        block_q=rows,
-        block_kv=columns,
-        block_q_dkv=rows,
-        block_kv_dkv=columns,
-        block_q_dq=rows,
-        block_kv_dq=columns,
+        block_q=query_block,
+        block_kv=key_block,
+        block_q_dkv=query_block,
+        block_kv_dkv=key_block,
+        block_q_dq=query_block,
+        block_kv_dq=key_block,
       ),
       interpret=interpret,
     )
@@ -152,28 +171,33 @@ def splash_attention(
         (jnp.arange(shape[0]) >= tokens).astype(jnp.int32),
         (jnp.arange(shape[1]) >= keys).astype(jnp.int32),
       )
-    each = jax.vmap(lambda q, k, v: kernel(q, k, v, segment_ids=segments))
-    return each(q, k, v)[:, :, :tokens].swapaxes(1, 2)
+    batched = jax.vmap(lambda q, k, v: kernel(q, k, v, segment_ids=segments))
+    return batched(q, k, v)[:, :, :tokens].swapaxes(1, 2)
 
-  return on_mesh(local, q.shape)(q, k, v)
+  return shard_over_mesh(local, q.shape)(q, k, v)
 
 
-def pad_tokens(x: jax.Array, multiple: int) -> jax.Array:
-  """(B, N, K, d) with zeros up to a multiple of tokens."""
+def pad_tokens(x: Float[Array, "B N K d"], multiple: int) -> jax.Array:
+  """Pads N with zeros to a multiple of `multiple`."""
   return jnp.pad(x, ((0, 0), (0, -x.shape[1] % multiple), (0, 0), (0, 0)))
 
 
-def on_mesh(local, shape):
-  """`local` of (B, N, K, d) arrays, on every device's share of B and K.
+def shard_over_mesh(
+  local: Callable[..., jax.Array], shape: tuple[int, ...]
+) -> Callable[..., jax.Array]:
+  """Maps a function over the shards of its arguments on the mesh in context.
 
-  The partitioner cannot look into a kernel and would gather its arguments.
+  The partitioner cannot partition a kernel and would gather its arguments.
+
+  Args:
+    local: Function of arrays (B, N, K, d), each sample and head on its own.
+    shape: Shape (B, N, K, d) of the global queries.
+
+  Returns:
+    The function with B sharded over "data" and "fsdp" and K over "tensor", each
+    if the axes divide it; `local` itself without a mesh.
   """
-  mesh = jax.sharding.get_abstract_mesh()
-  sizes = {
-    axis: mesh.shape[axis]
-    for axis, kind in zip(mesh.axis_names, mesh.axis_types, strict=True)
-    if kind == AxisType.Auto
-  }
+  sizes = mesh_axis_sizes()
   if not sizes:
     return local
   batch = tuple(axis for axis in BATCH_AXES if axis in sizes)

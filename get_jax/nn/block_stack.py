@@ -1,9 +1,9 @@
-"""A run of equal blocks: unrolled or scanned, with or without remat.
+"""Stacks of equal blocks: unrolled or scanned, with optional rematerialisation.
 
-Parameters are always kept block by block, whatever the options, so that a
-checkpoint made with one setting loads under any other. Scanning stacks them
-inside the program: one copy of the parameters, against a compile time that
-does not grow with depth.
+Parameters are always stored per block, whatever the options, so a checkpoint
+written with one setting loads under any other. Scanning stacks the parameters
+inside the program: it costs one copy of them, and the compile time does not
+grow with the depth.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,55 +15,64 @@ import jax.numpy as jnp
 
 from get_jax.errors import UsageError
 from get_jax.nn.sharding import (
-  gather,
-  keep_split,
-  pin_batch,
-  splits,
+  gather_params,
+  is_sharded_over,
+  save_all_but_gathered,
+  shard_batch,
 )
 
-POLICIES = {
+# Short names of policies of `jax.checkpoint_policies`.
+POLICY_ALIASES = {
   "full": "nothing_saveable",
   "dots": "dots_with_no_batch_dims_saveable",
 }
 
 
-def checkpoint_policy(name: str) -> Callable:
-  """A policy of `jax.checkpoint` by name, see `rematerialize`.
+def checkpoint_policy(name: str) -> Callable[..., Any]:
+  """Returns a policy of `jax.checkpoint` by name, see `rematerialize`.
 
   Raises:
-    UsageError: unknown policy.
+    UsageError: The policy is unknown.
   """
   known = [n for n in dir(jax.checkpoint_policies) if n.endswith("_saveable")]
-  policy = POLICIES.get(name, name)
+  policy = POLICY_ALIASES.get(name, name)
   if policy not in known:
     raise UsageError(
       f"remat is {name!r}; expected one of: "
-      f"{', '.join(['none', *POLICIES, *known])}"
+      f"{', '.join(['none', *POLICY_ALIASES, *known])}"
     )
   return getattr(jax.checkpoint_policies, policy)
 
 
-def rematerialize(fn: Callable, policy: str, in_scan: bool = False) -> Callable:
-  """`fn`, whose intermediates the backward pass computes again.
+def rematerialize(
+  fn: Callable[..., Any], policy: str, in_scan: bool = False
+) -> Callable[..., Any]:
+  """Makes the backward pass recompute the intermediates of a function.
 
   Args:
-    fn: a pure function.
-    policy: "none" (keep all), "full" (keep the inputs only), "dots" (keep the
-      results of matrix products without batch dimensions, the best trade on
-      accelerators), or the name of a policy in `jax.checkpoint_policies`.
-    in_scan: leaves out the barriers that only an unrolled program needs.
+    fn: A pure function.
+    policy: "none" (keep all intermediates), "full" (keep the inputs only),
+      "dots" (keep the results of matrix products without batch dimensions; the
+      best trade-off on accelerators), or the name of a policy in
+      `jax.checkpoint_policies`.
+    in_scan: Whether the function is the body of a scan, which does not need the
+      barriers of an unrolled program.
+
+  Returns:
+    A function with the same values and derivatives.
 
   Raises:
-    UsageError: unknown policy.
+    UsageError: The policy is unknown.
   """
   if policy == "none":
     return fn
-  chosen = checkpoint_policy(policy)
-  return jax.checkpoint(fn, policy=chosen, prevent_cse=not in_scan)
+  return jax.checkpoint(
+    fn, policy=checkpoint_policy(policy), prevent_cse=not in_scan
+  )
 
 
-def stack_params(params: Sequence[Any]):
-  """One tree of arrays with a leading axis from equal trees."""
+def stack_params(params: Sequence[Any]) -> Any:
+  """Stacks trees of equal structure along a new leading axis."""
   return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)
 
 
@@ -72,62 +81,73 @@ def run_blocks(
   params: Any,
   x: jax.Array,
   *inputs: Any,
-  each: Any = None,
+  per_block: Any = None,
   scan: bool = False,
   remat: str = "none",
-  collect: bool = False,
+  keep_states: bool = False,
   gathered: bool = False,
-):
-  """`apply_blocks` as a pure function of parameters.
+) -> tuple[jax.Array, Any]:
+  """Applies a stack of blocks as a pure function of the parameters.
 
   Args:
-    block: one of the equal modules; only its fields matter.
-    params: a list of trees; with `scan` their `stack_params`.
-    x: the tokens.
-    *inputs: see `apply_blocks`, as for the other arguments and the result.
-    each: see there.
-    scan: see there.
-    remat: see there.
-    collect: see there.
-    gathered: the parameters are `gather`ed already, once for many runs.
+    block: One of the equal modules; only its fields are used.
+    params: List of the blocks' parameters; with `scan` their `stack_params`.
+    x: Tokens.
+    *inputs: See `apply_blocks`.
+    per_block: See `apply_blocks`.
+    scan: See `apply_blocks`.
+    remat: See `apply_blocks`.
+    keep_states: Whether to return the tokens after each block.
+    gathered: Whether the parameters have already been gathered by
+      `gather_params`, once for several calls.
+
+  Returns:
+    The tokens, and the tokens after each block as in
+    `apply_blocks_with_states`, or None without `keep_states`.
   """
   pure = block.clone(parent=None, name=None)
-  x = pin_batch(x)
-  gathers = splits("fsdp") and not gathered
+  x = shard_batch(x)
+  gathers = is_sharded_over("fsdp") and not gathered
 
-  def step(params, x, inputs, own):
+  def step(params, x, inputs, own_inputs):
     if gathers:
-      params = gather(params, getattr(pure, "dtype", None))
-    return pin_batch(pure.apply({"params": params}, x, *inputs, *own))
+      params = gather_params(params, getattr(pure, "dtype", None))
+    out: Any = pure.apply({"params": params}, x, *inputs, *own_inputs)
+    return shard_batch(out)
 
   if gathers and remat == "none":
-    # For the backward pass the blocks' parameters are gathered once more.
-    step = jax.checkpoint(step, policy=keep_split, prevent_cse=not scan)
+    # The backward pass gathers the parameters of the blocks again.
+    step = jax.checkpoint(
+      step, policy=save_all_but_gathered, prevent_cse=not scan
+    )
   step = rematerialize(step, remat, in_scan=scan)
   if not scan:
     states = []
-    for i, own in enumerate(params):
-      x = step(own, x, inputs, () if each is None else (each[i],))
+    for i, block_params in enumerate(params):
+      own_inputs = () if per_block is None else (per_block[i],)
+      x = step(block_params, x, inputs, own_inputs)
       states.append(x)
-    return (x, states) if collect else x
+    return x, (states if keep_states else None)
 
   def body(x, slices):
-    x = step(slices[0], x, inputs, slices[1])
-    return x, (x if collect else None)
+    block_params, own_inputs = slices
+    x = step(block_params, x, inputs, own_inputs)
+    return x, (x if keep_states else None)
 
-  if isinstance(each, list):
-    each = stack_params(each)
-  own = () if each is None else (each,)
-  x, states = jax.lax.scan(body, x, (params, own))
-  return (x, states) if collect else x
+  if isinstance(per_block, list):
+    per_block = stack_params(per_block)
+  stacked_inputs = () if per_block is None else (per_block,)
+  return jax.lax.scan(body, x, (params, stacked_inputs))
 
 
 def init_blocks(blocks: Sequence[nn.Module], *args: Any) -> None:
-  """Gives bound blocks fresh parameters, in a program the size of one block.
+  """Initialises the parameters of bound blocks by one vmapped program.
+
+  The size of the program is that of one block.
 
   Args:
-    blocks: see `apply_blocks`.
-    *args: arguments of the first block.
+    blocks: See `apply_blocks`.
+    *args: Arguments of the first block.
   """
   pure = blocks[0].clone(parent=None, name=None)
   keys = jnp.stack([block.make_rng("params") for block in blocks])
@@ -143,50 +163,70 @@ def apply_blocks(
   blocks: Sequence[nn.Module],
   x: jax.Array,
   *inputs: Any,
-  each: Any = None,
+  per_block: Any = None,
   scan: bool = False,
   remat: str = "none",
-  collect: bool = False,
-):
-  """x = block(x, *inputs) for each block in turn.
+) -> jax.Array:
+  """Computes x = block(x, *inputs) for each block in order.
 
-  Between blocks the tokens are pinned to the mesh, see `pin_batch`; each block
-  gathers its parameters for itself, and does it again in the backward pass
-  where that computes the block again.
+  Between blocks the tokens are sharded by `shard_batch`. Each block gathers its
+  own parameters, and gathers them again in the backward pass if that recomputes
+  the block.
 
   Args:
-    blocks: modules of equal fields, each with its own name, bound to the
-      calling module; they have parameters and no other state.
-    x: the tokens.
-    *inputs: further arguments, the same for all blocks.
-    each: an array with a leading axis over the blocks, or a list; block i
-      gets each[i] as its last argument.
-    scan: one traced block in a loop instead of a copy for each.
-    remat: see `rematerialize`.
-    collect: also return the tokens after each block.
+    blocks: Modules with equal fields and one name each, bound to the calling
+      module. They have parameters and no other variables.
+    x: Tokens.
+    *inputs: Further arguments, the same for all blocks.
+    per_block: Array with a leading axis over the blocks, or a list; block i
+      gets per_block[i] as its last argument.
+    scan: Whether to trace one block in a loop instead of a copy for each.
+    remat: Rematerialisation policy, see `rematerialize`.
 
   Returns:
-    The tokens; with `collect` a pair of them and a sequence with the tokens
-    after each block: a list, or with `scan` an array with a leading axis. It
-    may be the `each` of another run.
+    The tokens after the last block.
   """
+  return _apply(blocks, x, inputs, per_block, scan, remat, False)[0]
+
+
+def apply_blocks_with_states(
+  blocks: Sequence[nn.Module],
+  x: jax.Array,
+  *inputs: Any,
+  per_block: Any = None,
+  scan: bool = False,
+  remat: str = "none",
+) -> tuple[jax.Array, Any]:
+  """Applies blocks like `apply_blocks` and returns the intermediate tokens.
+
+  Returns:
+    The tokens after the last block, and the tokens after each block: a list, or
+    with `scan` an array with a leading axis. The latter may be the `per_block`
+    of another stack.
+  """
+  return _apply(blocks, x, inputs, per_block, scan, remat, True)
+
+
+def _apply(blocks, x, inputs, per_block, scan, remat, keep_states):
   if blocks and blocks[0].is_initializing():
-    init_blocks(blocks, x, *inputs, *(() if each is None else (each[0],)))
+    first_inputs = () if per_block is None else (per_block[0],)
+    init_blocks(blocks, x, *inputs, *first_inputs)
     scan = True
-  if blocks and (scan or splits("fsdp") or remat != "none"):
+  if blocks and (scan or is_sharded_over("fsdp") or remat != "none"):
     params = [block.variables["params"] for block in blocks]
     return run_blocks(
       blocks[0],
       stack_params(params) if scan else params,
       x,
       *inputs,
-      each=each,
+      per_block=per_block,
       scan=scan,
       remat=remat,
-      collect=collect,
+      keep_states=keep_states,
     )
-  states, x = [], pin_batch(x)
+  states, x = [], shard_batch(x)
   for i, block in enumerate(blocks):
-    x = pin_batch(block(x, *inputs, *(() if each is None else (each[i],))))
+    own_inputs = () if per_block is None else (per_block[i],)
+    x = shard_batch(block(x, *inputs, *own_inputs))
     states.append(x)
-  return (x, states) if collect else x
+  return x, states

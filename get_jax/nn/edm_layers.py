@@ -1,4 +1,8 @@
-"""Convolutions that halve or double the resolution, as EDM's networks do."""
+"""Layers of EDM's networks: initialisation, dense layer and convolution.
+
+The convolutions can halve or double the resolution. See Karras et al.,
+"Elucidating the Design Space of Diffusion-Based Generative Models", 2022.
+"""
 
 import dataclasses
 import math
@@ -8,26 +12,29 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 @dataclasses.dataclass(frozen=True)
 class Init:
-  """How EDM's layers start; biases are drawn like the weights.
+  """Initialisation of EDM's layers, the same for weights and biases.
 
   Attributes:
     mode: "xavier_uniform", "kaiming_uniform" or "kaiming_normal" (gain 1).
-    weight: factor on the weights.
-    bias: factor on the biases; 0 starts them at zero.
+    weight: Factor on the weights.
+    bias: Factor on the biases; 0 initialises them with zeros.
   """
 
   mode: str = "xavier_uniform"
   weight: float = 1.0
   bias: float = 0.0
 
-  def initializer(self, factor: float, fan_in: int, fan_out: int):
-    """The initialiser of an array with these fans, whatever its shape."""
+  def initializer(
+    self, factor: float, fan_in: int, fan_out: int
+  ) -> nn.initializers.Initializer:
+    """Returns the initialiser for these fans; it accepts any shape."""
     if factor == 0:
       return nn.initializers.zeros
     if self.mode == "kaiming_normal":
@@ -43,13 +50,13 @@ class Init:
 
 
 class Linear(nn.Module):
-  """A dense layer with EDM's start.
+  """Dense layer with EDM's initialisation.
 
   Attributes:
-    features: width of the result.
-    use_bias: whether it has a bias.
-    initial: how it starts.
-    dtype: type of the product; None is float32.
+    features: Width of the result.
+    use_bias: Whether the layer has a bias.
+    initial: Initialisation of kernel and bias.
+    dtype: Dtype of the product; None is float32.
   """
 
   features: int
@@ -58,32 +65,33 @@ class Linear(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(..., D) to (..., features)."""
+  def __call__(self, x: Float[Array, "... D"]) -> Float[Array, "... E"]:
+    """Applies the layer; E is `features`."""
     fans = x.shape[-1], self.features
-    weight = self.initial.initializer(self.initial.weight, *fans)
-    kernel = self.param("kernel", weight, fans)
+    kernel_init = self.initial.initializer(self.initial.weight, *fans)
+    kernel = self.param("kernel", kernel_init, fans)
     x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
     x = x @ kernel
     if self.use_bias:
-      start = self.initial.initializer(self.initial.bias, *fans)
-      x = x + self.param("bias", start, (self.features,)).astype(x.dtype)
+      bias_init = self.initial.initializer(self.initial.bias, *fans)
+      x = x + self.param("bias", bias_init, (self.features,)).astype(x.dtype)
     return x
 
 
 class Conv(nn.Module):
-  """A convolution, or resampling, or both; all padding is with zeros.
+  """Convolution, resampling, or both; all padding is with zeros.
 
   Attributes:
-    features: channels of the result.
-    kernel_size: side of the kernel; 0 only resamples, without parameters.
-    up: doubles the resolution before the kernel.
-    down: halves it before the kernel, or after it if `fused`.
-    taps: of the resampling filter.
-    fused: resamples with the kernel's padding taken into account.
-    use_bias: whether it has a bias.
-    initial: how it starts.
-    dtype: type of the products; None is float32.
+    features: Channels of the result.
+    kernel_size: Side of the kernel; 0 only resamples and has no parameters.
+    up: Whether to double the resolution before the convolution.
+    down: Whether to halve the resolution: before the convolution, or after it
+      if `fused`.
+    taps: Taps of the resampling filter.
+    fused: Whether resampling and convolution share their padding.
+    use_bias: Whether the convolution has a bias.
+    initial: Initialisation of kernel and bias.
+    dtype: Dtype of the products; None is float32.
   """
 
   features: int
@@ -97,43 +105,56 @@ class Conv(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, H, W, C) to (B, H', W', features)."""
+  def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H2 W2 E"]:
+    """Applies the layer; E is `features`."""
     size = self.kernel_size
-    inner, blur = size // 2, (len(self.taps) - 1) // 2
+    conv_padding, filter_padding = size // 2, (len(self.taps) - 1) // 2
     fused = self.fused and size > 0
     if self.up:
-      x = upsample(x, self.taps, max(blur - inner, 0) if fused else blur)
+      cut = max(filter_padding - conv_padding, 0) if fused else filter_padding
+      x = upsample(x, self.taps, cut)
     elif self.down and not fused:
       x = downsample(x, self.taps)
     if not size:
       return x
     if fused:
-      inner = max(inner - blur, 0) if self.up else inner + blur
+      conv_padding = (
+        max(conv_padding - filter_padding, 0)
+        if self.up
+        else conv_padding + filter_padding
+      )
     shape = size, size, x.shape[-1], self.features
     fans = size * size * shape[2], size * size * shape[3]
-    weight = self.initial.initializer(self.initial.weight, *fans)
-    kernel = self.param("kernel", weight, shape)
+    kernel_init = self.initial.initializer(self.initial.weight, *fans)
+    kernel = self.param("kernel", kernel_init, shape)
     x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
     x = jax.lax.conv_general_dilated(
-      x, kernel, (1, 1), [(inner, inner)] * 2, dimension_numbers=_LAYOUT
+      x,
+      kernel,
+      (1, 1),
+      [(conv_padding, conv_padding)] * 2,
+      dimension_numbers=_LAYOUT,
     )
     if self.down and fused:
       x = downsample(x, self.taps, padding=0)
     if self.use_bias:
-      start = self.initial.initializer(self.initial.bias, *fans)
-      x = x + self.param("bias", start, (self.features,)).astype(x.dtype)
+      bias_init = self.initial.initializer(self.initial.bias, *fans)
+      x = x + self.param("bias", bias_init, (self.features,)).astype(x.dtype)
     return x
 
 
-def upsample(x: jax.Array, taps: tuple[int, ...], padding: int | None = None):
-  """Doubles the resolution with a separable filter; zeros outside.
+def upsample(
+  x: Float[Array, "B H W C"],
+  taps: tuple[int, ...],
+  padding: int | None = None,
+) -> Float[Array, "B H2 W2 C"]:
+  """Doubles the resolution with a separable filter; zeros outside the image.
 
   Args:
-    x: (B, H, W, C).
-    taps: of the filter, of any sum; (1, 1) repeats pixels.
-    padding: what to cut from the ends of the full result; by default so much
-      that an even number of taps gives exactly 2H by 2W.
+    x: Images or feature maps.
+    taps: Taps of the filter, with any sum; (1, 1) repeats pixels.
+    padding: Rows and columns to cut from each end of the full result. By
+      default, an even number of taps gives exactly 2H by 2W.
   """
   padding = (len(taps) - 1) // 2 if padding is None else padding
   if taps == (1, 1) and padding == 0:
@@ -142,8 +163,19 @@ def upsample(x: jax.Array, taps: tuple[int, ...], padding: int | None = None):
   return _depthwise(x, kernel, padding=len(taps) - 1 - padding, dilation=2)
 
 
-def downsample(x: jax.Array, taps: tuple[int, ...], padding: int | None = None):
-  """Halves the resolution; see `upsample`. (1, 1) takes the mean of four."""
+def downsample(
+  x: Float[Array, "B H W C"],
+  taps: tuple[int, ...],
+  padding: int | None = None,
+) -> Float[Array, "B H2 W2 C"]:
+  """Halves the resolution with a separable filter; zeros outside the image.
+
+  Args:
+    x: Images or feature maps.
+    taps: Taps of the filter, with any sum; (1, 1) averages four pixels.
+    padding: Rows and columns of zeros at each end. By default, an even number
+      of taps gives exactly H/2 by W/2.
+  """
   padding = (len(taps) - 1) // 2 if padding is None else padding
   if taps == (1, 1) and padding == 0:
     batch, height, width, channels = x.shape

@@ -1,4 +1,6 @@
-"""Any linen block as an equilibrium layer."""
+"""Equilibrium layer: the fixed point of a linen block."""
+
+from typing import Any
 
 import flax.linen as nn
 
@@ -12,7 +14,9 @@ GRADIENT = Unrolled()
 
 
 class Equilibrium(nn.Module):
-  """The fixed point of a block in its first argument.
+  """Fixed point of a block in its first argument.
+
+  For example::
 
       layer = Equilibrium(block=MyBlock(features=64))
       variables = layer.init(key, z0, x)
@@ -48,17 +52,17 @@ class Equilibrium(nn.Module):
     taps: tuple[int, ...] | None = None,
     trace: bool = False,
     probe: Array | None = None,
-    **static,
+    **static: Any,
   ) -> Solution:
-    """Solves z = block(z, *inputs, **static) from z0.
+    """Solves z = block(z, *inputs, **static).
 
     Args:
-      z0: the start, leaves (B, ...).
-      *inputs: pytrees of arrays for the block.
-      taps: see `fixed_point`.
-      trace: see `fixed_point`.
-      probe: see `fixed_point`.
-      **static: settings for the block that are no arrays, such as train=True.
+      z0: Initial state, leaves (B, ...).
+      *inputs: Pytrees of arrays for the block.
+      taps: See `fixed_point`.
+      trace: See `fixed_point`.
+      probe: See `fixed_point`.
+      **static: Arguments of the block that are not arrays, such as train=True.
 
     Returns:
       The `Solution`.

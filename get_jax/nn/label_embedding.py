@@ -1,20 +1,20 @@
-"""Class labels as vectors."""
+"""Embedding of class labels."""
 
 import flax.linen as nn
-import jax
+from jaxtyping import Array, Float, Int
 
 from get_jax.errors import UsageError
 
 
 class LabelEmbed(nn.Module):
-  """A table with a row for each class.
+  """Embedding table with one row per class.
 
   Attributes:
-    num_classes: number of real classes.
-    features: width of a row.
-    null_class: one more row, index `num_classes`: "no class", which
-      classifier-free guidance needs.
-    embedding_init: initialiser of the table.
+    num_classes: Number of classes.
+    features: Width E of a row.
+    null_class: Whether the table has one more row, index `num_classes`, for "no
+      class", which classifier-free guidance needs.
+    embedding_init: Initialiser of the table.
   """
 
   num_classes: int
@@ -23,11 +23,11 @@ class LabelEmbed(nn.Module):
   embedding_init: nn.initializers.Initializer = nn.initializers.normal(0.02)
 
   @nn.compact
-  def __call__(self, y: jax.Array | None) -> jax.Array:
-    """(B,) labels to (B, features); a label out of range gives NaN.
+  def __call__(self, y: Int[Array, " B"] | None) -> Float[Array, "B E"]:
+    """Looks labels up; a label out of range gives NaN.
 
     Raises:
-      UsageError: no labels were given.
+      UsageError: `y` is None.
     """
     if y is None:
       raise UsageError(

@@ -1,4 +1,4 @@
-"""The perceptron of a transformer block."""
+"""The MLP of a transformer block and its activations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from get_jax.nn.linear import XAVIER, Linear
 
 
 def gelu_tanh(x: jax.Array) -> jax.Array:
-  """GELU by its tanh formula (DiT)."""
+  """GELU by its tanh approximation (DiT)."""
   return nn.gelu(x, approximate=True)
 
 
@@ -19,39 +20,42 @@ def gelu_tanh(x: jax.Array) -> jax.Array:
 def gelu_erf(x: jax.Array) -> jax.Array:
   """GELU by the error function (GET, ViT, U-ViT).
 
-  Computed in float32 and rounded to the type of `x`. By erf, as PyTorch has
-  it, and not by erfc, whose derivative takes XLA's CPU backend as long as half
-  of the perceptron's matrix products. A backward pass keeps the slope alone,
-  in the type of `x`.
+  Computed in float32 and rounded to the dtype of `x`. It uses erf, as PyTorch
+  does, and not erfc: the derivative of erfc takes XLA's CPU backend as long as
+  half of the MLP's matrix products. A backward pass keeps only the derivative,
+  in the dtype of `x`.
   """
-  return gelu_and_slope(x)[0]
+  return gelu_and_derivative(x)[0]
 
 
 @gelu_erf.defjvp
 def gelu_erf_jvp(primals, tangents):
-  """Value and slope times the tangent, see `gelu_erf`."""
-  value, slope = gelu_and_slope(*primals)
-  return value, slope * tangents[0]
+  """Returns the value and the derivative times the tangent of `gelu_erf`."""
+  value, derivative = gelu_and_derivative(*primals)
+  return value, derivative * tangents[0]
 
 
-def gelu_and_slope(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """x P(x) and P(x) + x p(x), with P and p of the normal distribution."""
+def gelu_and_derivative(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Returns x P(x) and P(x) + x p(x).
+
+  P and p are the distribution function and the density of the standard normal
+  distribution.
+  """
   wide = x.astype(jnp.float32)
-  below = 0.5 * (1 + jax.lax.erf(wide * 0.5**0.5))
+  cdf = 0.5 * (1 + jax.lax.erf(wide * 0.5**0.5))
   density = jnp.exp(-0.5 * wide**2) * (2 * jnp.pi) ** -0.5
-  return (wide * below).astype(x.dtype), (below + wide * density).astype(
-    x.dtype
-  )
+  value, derivative = wide * cdf, cdf + wide * density
+  return value.astype(x.dtype), derivative.astype(x.dtype)
 
 
 class Mlp(nn.Module):
-  """Two biased linear layers with an activation between them.
+  """Two linear layers with biases and an activation between them.
 
   Attributes:
-    hidden_size: width between the layers.
-    activation: elementwise function.
-    kernel_init: initialiser of both matrices.
-    dtype: type of the matrix products.
+    hidden_size: Width between the layers.
+    activation: Elementwise function.
+    kernel_init: Initialiser of both kernels.
+    dtype: Dtype of the matrix products; None is float32.
   """
 
   hidden_size: int
@@ -61,17 +65,23 @@ class Mlp(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, injection: jax.Array | None = None
-  ) -> jax.Array:
-    """(B, N, D) to (B, N, D).
+    self, x: Float[Array, "... D"], injection: jax.Array | None = None
+  ) -> Float[Array, "... D"]:
+    """Applies the MLP.
 
     Args:
-      x: the tokens.
-      injection: added before the activation, broadcast to (B, N, hidden_size).
+      x: Tokens.
+      injection: Added before the activation; broadcast to
+        (B, N, hidden_size).
+
+    Returns:
+      Tokens of the same shape.
     """
-    dense = dict(kernel_init=self.kernel_init, dtype=self.dtype)
-    hidden = Linear(self.hidden_size, name="fc1", **dense)(x)
+    options: dict[str, Any] = dict(
+      kernel_init=self.kernel_init, dtype=self.dtype
+    )
+    hidden = Linear(self.hidden_size, name="fc1", **options)(x)
     if injection is not None:
       hidden = hidden + injection.astype(hidden.dtype)
     hidden = self.activation(hidden)
-    return Linear(x.shape[-1], name="fc2", **dense)(hidden)
+    return Linear(x.shape[-1], name="fc2", **options)(hidden)

@@ -1,4 +1,4 @@
-"""Noise levels as vectors, as EDM's networks see them."""
+"""Embeddings of the noise level in EDM's networks."""
 
 import math
 
@@ -6,19 +6,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 
-def noise_sinusoid(t: jax.Array, dim: int, endpoint: bool) -> jax.Array:
-  """[cos | sin] of t times 10000^(-k / K), k < dim / 2.
+def noise_sinusoid(
+  t: Float[Array, " B"], dim: int, endpoint: bool
+) -> Float[Array, "B E"]:
+  """Returns [cos | sin] of t times 10000^(-k / K), k < dim / 2.
 
   Args:
-    t: (B,) times.
-    dim: number of channels, even.
-    endpoint: K is dim / 2 - 1, so that the last frequency is 1 / 10000, and
-      not dim / 2.
+    t: Times, in EDM the noise labels c_noise.
+    dim: Number of channels E, even.
+    endpoint: Whether K is dim / 2 - 1, so that the last frequency is 1 / 10000,
+      and not dim / 2.
 
   Returns:
-    (B, dim) float32.
+    The embedding in float32.
   """
   steps = np.arange(dim // 2) / (dim // 2 - endpoint)
   frequencies = jnp.asarray(10000.0**-steps, jnp.float32)
@@ -27,19 +30,24 @@ def noise_sinusoid(t: jax.Array, dim: int, endpoint: bool) -> jax.Array:
 
 
 class FourierEmbed(nn.Module):
-  """[cos | sin] of t times random frequencies, which are not trained.
+  """[cos | sin] of the time multiplied by random frequencies.
 
-  They are kept with the parameters, as a checkpoint brings its own.
+  The frequencies are not trained. They are stored with the parameters, because
+  a checkpoint has its own.
+
+  Attributes:
+    features: Number of channels E, even.
+    scale: Standard deviation of the frequencies.
   """
 
   features: int
   scale: float = 16.0
 
   @nn.compact
-  def __call__(self, t: jax.Array) -> jax.Array:
-    """(B,) times to (B, features) float32."""
-    start = nn.initializers.normal(self.scale)
-    freqs = self.param("freqs", start, (self.features // 2,))
+  def __call__(self, t: Float[Array, " B"]) -> Float[Array, "B E"]:
+    """Embeds times in float32."""
+    freqs_init = nn.initializers.normal(self.scale)
+    freqs = self.param("freqs", freqs_init, (self.features // 2,))
     freqs = jax.lax.stop_gradient(2 * math.pi * freqs)
     angles = t.astype(jnp.float32)[:, None] * freqs
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)

@@ -1,23 +1,24 @@
-"""Diffusion times as vectors."""
+"""Embeddings of the diffusion time."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Real
 
 NORMAL = nn.initializers.normal(0.02)
 
 
-def timestep_sinusoid(t: jax.Array, dim: int) -> jax.Array:
-  """[cos | sin] of t times exp(-ln(10000) k / (dim//2)), k < dim//2.
+def timestep_sinusoid(t: Real[Array, " B"], dim: int) -> Float[Array, "B E"]:
+  """Returns [cos | sin] of t exp(-ln(10000) k / (dim // 2)), k < dim // 2.
 
-  Always float32: in bfloat16 an angle near 1000 has lost its fraction.
+  Always computed in float32: bfloat16 cannot represent the fraction of an angle
+  near 1000.
 
   Args:
-    t: (B,) times, whole or fractional, not scaled.
-    dim: number of channels; an odd one gets a zero at the end.
+    t: Times, integer or fractional, not scaled.
+    dim: Number of channels E; if odd, the last channel is zero.
 
   Returns:
-    (B, dim) float32.
+    The embedding in float32.
   """
   half = dim // 2
   steps = jnp.arange(half, dtype=jnp.float32)
@@ -28,15 +29,15 @@ def timestep_sinusoid(t: jax.Array, dim: int) -> jax.Array:
 
 
 class TimestepEmbed(nn.Module):
-  """Sinusoid of the time, then a two-layer perceptron with SiLU (DiT).
+  """Sinusoid of the time followed by a two-layer MLP with SiLU (DiT).
 
-  All of it in float32 whatever the compute type of the network: it costs
-  nothing and every block depends on it.
+  Computed in float32 whatever the compute dtype of the network: it is cheap and
+  every block depends on it.
 
   Attributes:
-    features: width of the result.
-    frequencies: width of the sinusoid.
-    hidden_size: width between the layers; None is `features`.
+    features: Width E of the result.
+    frequencies: Width of the sinusoid.
+    hidden_size: Width between the layers; None is `features`.
   """
 
   features: int
@@ -44,8 +45,8 @@ class TimestepEmbed(nn.Module):
   hidden_size: int | None = None
 
   @nn.compact
-  def __call__(self, t: jax.Array) -> jax.Array:
-    """(B,) times to (B, features) float32."""
+  def __call__(self, t: Real[Array, " B"]) -> Float[Array, "B E"]:
+    """Embeds times in float32."""
     x = timestep_sinusoid(t, self.frequencies)
     hidden_size = self.hidden_size or self.features
     x = nn.Dense(hidden_size, kernel_init=NORMAL, name="fc1")(x)

@@ -1,4 +1,8 @@
-"""Time-dependent multi-head self-attention (DiffiT), and ways to ablate it."""
+"""Time-dependent multi-head self-attention (TMSA) of DiffiT and its ablations.
+
+Hatamizadeh et al., DiffiT: Diffusion Vision Transformers for Image Generation,
+2024.
+"""
 
 from typing import Any
 
@@ -6,42 +10,46 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float, Int
 
 from get_jax.errors import UsageError
-from get_jax.nn.attention import SelfAttention
+from get_jax.nn.attention import SelfAttentionBase
 from get_jax.nn.linear import Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
 from get_jax.nn.transformer_block import layer_norm
 
-# How the time reaches a block: through queries, keys and values ("mixed",
-# which is TMSA), through attention over a token of its own, through the
-# position bias only, through the perceptron only, or not at all.
+# How the time enters a block: through queries, keys and values ("mixed", that
+# is TMSA), through attention to a separate time token, through the position
+# bias only, through the MLP only, or not at all.
 TIMES = ("mixed", "separate", "position-bias", "mlp", "none")
 
 
-def relative_position_index(window: tuple[int, int]) -> np.ndarray:
-  """Row of the bias table for each query i and key j, (N, N) int64.
+def relative_position_index(
+  window: tuple[int, int],
+) -> Int[np.ndarray, "N N"]:
+  """Returns the row of the bias table for each query i and key j, int64.
 
-  The official checkpoints hold it; `relative_position_bias` needs it not.
+  The official checkpoints contain it; `relative_position_bias` does not need
+  it.
   """
   rows, columns = window
   i, j = np.divmod(np.arange(rows * columns), columns)
-  down = i[:, None] - i[None] + rows - 1
-  across = j[:, None] - j[None] + columns - 1
-  return down * (2 * columns - 1) + across
+  row_offsets = i[:, None] - i[None] + rows - 1
+  column_offsets = j[:, None] - j[None] + columns - 1
+  return row_offsets * (2 * columns - 1) + column_offsets
 
 
 def relative_position_bias(
   table: jax.Array, window: tuple[int, int]
 ) -> jax.Array:
-  """A table of offsets spread over all pairs of query and key.
+  """Expands a table of relative offsets to all pairs of query and key.
 
-  Rows first, then columns: two gathers of few large slices, which is quicker
-  than one of N^2 single entries, most of all backwards.
+  Gathers rows, then columns: two gathers of few large slices are faster than
+  one of N^2 single entries, in particular in the backward pass.
 
   Args:
     table: (..., (2h - 1) (2w - 1), K), one entry per offset and head.
-    window: rows h and columns w of tokens, N = h w.
+    window: Rows h and columns w of tokens, N = h w.
 
   Returns:
     (..., K, N, N), query before key.
@@ -57,73 +65,90 @@ def relative_position_bias(
 
 
 def _offsets(size: int) -> np.ndarray:
-  places = np.arange(size)
-  return places[:, None] - places[None] + size - 1
+  positions = np.arange(size)
+  return positions[:, None] - positions[None] + size - 1
 
 
-class TMSA(SelfAttention):
-  """Self-attention in windows whose projections depend on the time.
+class TMSA(SelfAttentionBase):
+  """Self-attention in windows with time-dependent projections.
 
-  q, k and v are linear in the token and in the time token; a learned bias
-  depends on the offset from query to key. (The time's share of the keys is
-  the same for all keys of a query, so softmax cancels it; it is kept, as the
-  published parameters have it.)
+  q, k and v are linear in the token and in the time token. A learned bias
+  depends on the offset from query to key. The time's contribution to the keys
+  is the same for all keys of a query, so softmax cancels it; it is kept because
+  the published parameters contain it.
+
+  For the other fields see `get_jax.nn.attention.AttentionFields`.
 
   Attributes:
-    window: rows and columns of tokens that attend to each other.
-    time: see `TIMES`; "mlp" and "none" leave the time out here.
+    window: Rows h and columns w of tokens that attend to each other.
+    time: See `TIMES`; with "mlp" and "none" the attention ignores the time.
   """
 
   window: tuple[int, int] = (16, 16)
   time: str = "mixed"
 
   @nn.compact
-  def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
-    """(B*n, h*w, D) tokens of n windows a sample and (B, E) times to tokens.
+  def __call__(
+    self, x: Float[Array, "Bn hw D"], time: Float[Array, "B E"]
+  ) -> Float[Array, "Bn hw D"]:
+    """Applies attention within each window.
+
+    Args:
+      x: Tokens of n windows per sample, the windows of a sample contiguous.
+      time: Time token of each sample.
+
+    Returns:
+      Tokens of the same shape.
 
     Raises:
       UsageError: D is not a multiple of `num_heads`.
     """
-    windows, _, dim = x.shape
-    entries = (2 * self.window[0] - 1) * (2 * self.window[1] - 1)
+    num_windows, _, dim = x.shape
+    num_offsets = (2 * self.window[0] - 1) * (2 * self.window[1] - 1)
 
-    def told(features, name):
-      dense = dict(kernel_init=self.kernel_init, dtype=self.dtype)
-      return Linear(features, name=name, **dense)(time)
+    def time_projection(features, name):
+      linear = Linear(
+        features, kernel_init=self.kernel_init, dtype=self.dtype, name=name
+      )
+      return linear(time)
 
-    def each_window(a):
-      return jnp.repeat(a, windows // len(time), axis=0)
+    def repeat_per_window(a):
+      return jnp.repeat(a, num_windows // len(time), axis=0)
 
     table = self.param(
-      "position_bias", nn.initializers.normal(0.02), (entries, self.num_heads)
+      "position_bias",
+      nn.initializers.normal(0.02),
+      (num_offsets, self.num_heads),
     )
     injection = None
     if self.time == "mixed":
-      injection = each_window(told(3 * dim, "time_qkv")[:, None])
+      injection = time_projection(3 * dim, "time_qkv")[:, None]
+      injection = repeat_per_window(injection)
     elif self.time == "separate":
-      # Attention over the one time token returns its value.
-      value = told(dim, "time_v")
+      # Attention to the single time token returns its value.
+      value = time_projection(dim, "time_v")
       injection = jnp.pad(value, ((0, 0), (2 * dim, 0)))
-      injection = each_window(injection[:, None])
+      injection = repeat_per_window(injection[:, None])
     elif self.time == "position-bias":
-      moves = told(entries * self.num_heads, "time_bias").astype(jnp.float32)
-      table = each_window(table + moves.reshape(-1, *table.shape))
+      shift = time_projection(num_offsets * self.num_heads, "time_bias")
+      shift = shift.astype(jnp.float32).reshape(-1, *table.shape)
+      table = repeat_per_window(table + shift)
     if table.ndim == 2:
       table = table[None]
     bias = relative_position_bias(table, self.window)
-    return super().__call__(x, injection, bias)
+    return self.attend_to_self(x, injection, bias)
 
 
 class DiffiTBlock(nn.Module):
   """x + TMSA(norm(x), time), then x + mlp(norm(x)).
 
   Attributes:
-    num_heads: attention heads.
-    window: rows and columns of tokens that attend to each other.
-    mlp_ratio: hidden width of the perceptron over D.
-    time: see `TIMES`.
-    attention: see `get_jax.nn.attention.attend`.
-    dtype: type of the matrix products.
+    num_heads: Number of attention heads.
+    window: Rows h and columns w of tokens that attend to each other.
+    mlp_ratio: Hidden width of the MLP divided by the token width D.
+    time: See `TIMES`.
+    attention: Attention implementation, see `get_jax.nn.attention.attend`.
+    dtype: Dtype of the matrix products; None is float32.
   """
 
   num_heads: int
@@ -134,11 +159,20 @@ class DiffiTBlock(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array, time: jax.Array) -> jax.Array:
-    """Tokens (B*n, h*w, D) and the time (and class) (B, E) to tokens.
+  def __call__(
+    self, x: Float[Array, "Bn hw D"], time: Float[Array, "B E"]
+  ) -> Float[Array, "Bn hw D"]:
+    """Applies the block.
+
+    Args:
+      x: Tokens of n windows per sample, the windows of a sample contiguous.
+      time: Embedding of the time (and the class) of each sample.
+
+    Returns:
+      Tokens of the same shape.
 
     Raises:
-      UsageError: fields that do not fit each other.
+      UsageError: A field has an invalid value, or fields do not fit together.
     """
     if self.time not in TIMES:
       raise UsageError(
@@ -156,7 +190,7 @@ class DiffiTBlock(nn.Module):
     mlp = Mlp(hidden_size, gelu_tanh, dtype=self.dtype, name="mlp")
     injection = None
     if self.time == "mlp":
-      told = Linear(hidden_size, dtype=self.dtype, name="time_mlp")(time)
-      injection = jnp.repeat(told[:, None], len(x) // len(time), axis=0)
+      projection = Linear(hidden_size, dtype=self.dtype, name="time_mlp")(time)
+      injection = jnp.repeat(projection[:, None], len(x) // len(time), axis=0)
     x = x + attn(layer_norm("norm1", affine=False)(x), time)
     return x + mlp(layer_norm("norm2", affine=False)(x), injection)

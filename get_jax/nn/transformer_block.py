@@ -1,23 +1,28 @@
-"""The plain pre-norm transformer block."""
+"""The pre-norm transformer block."""
 
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from get_jax.nn.attention import SelfAttention
-from get_jax.nn.linear import XAVIER
+from get_jax.nn.attention import AttentionFields, SelfAttention
 from get_jax.nn.mlp import Mlp, gelu_erf
 
 
 def layer_norm(
   name: str, affine: bool = True, epsilon: float = 1e-6
 ) -> nn.LayerNorm:
-  """Layer normalisation in float32, of biased variance taken in two passes.
+  """Returns a float32 layer norm that computes the variance in two passes.
 
-  The one-pass formula E[x^2] - E[x]^2 cancels where tokens have a large mean.
+  The variance is the biased one. The one-pass formula E[x^2] - E[x]^2 loses
+  precision by cancellation if tokens have a large mean.
+
+  Args:
+    name: Name of the module.
+    affine: Whether it has a learned scale and shift.
+    epsilon: Added to the variance.
   """
   return nn.LayerNorm(
     epsilon=epsilon,
@@ -29,36 +34,27 @@ def layer_norm(
   )
 
 
-class Block(nn.Module):
-  """x + attention(norm(x)), then x + mlp(norm(x)).
+class BlockBase(AttentionFields):
+  """Fields and computation of a pre-norm block.
+
+  For the other fields see `AttentionFields`.
 
   Attributes:
-    num_heads: attention heads.
-    mlp_ratio: hidden width of the perceptron over D.
-    activation: of the perceptron.
-    affine: whether the norms have scale and shift.
-    epsilon: of the norms.
-    qkv_bias: whether the fused projection has a bias.
-    kernel_init: initialiser of all matrices.
-    attention: see `get_jax.nn.attention.attend`.
-    dtype: type of the matrix products.
+    mlp_ratio: Hidden width of the MLP divided by the token width D.
+    activation: Activation of the MLP.
+    affine: Whether the norms have a learned scale and shift.
+    epsilon: Epsilon of the norms.
   """
 
-  num_heads: int
   mlp_ratio: float = 4.0
   activation: Callable[[jax.Array], jax.Array] = gelu_erf
   affine: bool = True
   epsilon: float = 1e-6
-  qkv_bias: bool = True
-  kernel_init: nn.initializers.Initializer = XAVIER
-  attention: str = "auto"
-  dtype: Any = None
 
-  @nn.compact
-  def __call__(
-    self, x: jax.Array, injection: jax.Array | None = None
-  ) -> jax.Array:
-    """(B, N, D) tokens to the same; `injection` as in `SelfAttention`."""
+  def transform(
+    self, x: Float[Array, "B N D"], injection: jax.Array | None = None
+  ) -> Float[Array, "B N D"]:
+    """Computes x + attention(norm(x)), then x + mlp(norm(x))."""
     attn = SelfAttention(
       self.num_heads,
       self.qkv_bias,
@@ -76,3 +72,22 @@ class Block(nn.Module):
     )
     x = x + attn(layer_norm("norm1", self.affine, self.epsilon)(x), injection)
     return x + mlp(layer_norm("norm2", self.affine, self.epsilon)(x))
+
+
+class Block(BlockBase):
+  """Pre-norm transformer block; for the fields see `BlockBase`."""
+
+  @nn.compact
+  def __call__(
+    self, x: Float[Array, "B N D"], injection: jax.Array | None = None
+  ) -> Float[Array, "B N D"]:
+    """Applies the block.
+
+    Args:
+      x: Tokens.
+      injection: See `get_jax.nn.attention.SelfAttention`.
+
+    Returns:
+      Tokens of the same shape.
+    """
+    return self.transform(x, injection)

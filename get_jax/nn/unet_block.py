@@ -1,18 +1,28 @@
-"""The residual block of EDM's networks (Karras et al., Appendix F)."""
+"""Residual block of EDM's networks (Karras et al., 2022, Appendix F)."""
 
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from get_jax.nn.attention import attend
 from get_jax.nn.edm_layers import Conv, Init, Linear
 from get_jax.nn.tmsa import relative_position_bias
 
 
-def group_norm(name: str, x: jax.Array, epsilon: float, dtype: Any = None):
-  """Normalises groups of four channels or more, 32 groups at most."""
+def group_norm(
+  name: str, x: jax.Array, epsilon: float, dtype: Any = None
+) -> jax.Array:
+  """Applies group norm with at least 4 channels a group and at most 32 groups.
+
+  Args:
+    name: Name of the module.
+    x: Feature map, channels last.
+    epsilon: Added to the variance.
+    dtype: Dtype of the result; None is float32.
+  """
   norm = nn.GroupNorm(
     min(32, x.shape[-1] // 4),
     epsilon=epsilon,
@@ -24,27 +34,29 @@ def group_norm(name: str, x: jax.Array, epsilon: float, dtype: Any = None):
 
 
 class UNetBlock(nn.Module):
-  """Two convolutions round a noise embedding, a skip, and attention.
+  """Two convolutions with the noise embedding between, skip and attention.
 
   Attributes:
-    features: channels of the result.
-    num_heads: of the attention; 0 leaves it out.
-    up: doubles the resolution.
-    down: halves the resolution.
-    dropout: probability before the second convolution.
-    skip_scale: factor on every sum.
-    epsilon: of the norms.
-    taps: of the resampling filter.
-    resample_proj: a 1x1 kernel on the skip wherever it is resampled.
-    adaptive_scale: the embedding scales and shifts, and does not only add.
-    initial: how the layers start.
-    initial_last: how those start that end a branch.
-    initial_attn: how the projection to queries, keys and values starts;
+    features: Channels of the result.
+    num_heads: Number of attention heads; 0 for no attention.
+    up: Whether to double the resolution.
+    down: Whether to halve the resolution.
+    dropout: Dropout probability before the second convolution.
+    skip_scale: Factor on every residual sum.
+    epsilon: Epsilon of the norms.
+    taps: Taps of the resampling filter.
+    resample_proj: Whether the skip has a 1x1 convolution wherever it is
+      resampled.
+    adaptive_scale: Whether the embedding scales and shifts, and not only
+      shifts.
+    initial: Initialisation of the layers.
+    initial_last: Initialisation of the last layer of each branch.
+    initial_attn: Initialisation of the projection to queries, keys and values;
       None is `initial`.
-    tmsa: DiffiT's attention: the embedding shifts queries, keys and values,
-      and a bias depends on the offset from query to key.
-    attention: see `get_jax.nn.attention.attend`.
-    dtype: type of the products; None is float32.
+    tmsa: Whether to use DiffiT's attention: the embedding shifts queries, keys
+      and values, and a bias depends on the offset from query to key.
+    attention: Attention implementation, see `get_jax.nn.attention.attend`.
+    dtype: Dtype of the products; None is float32.
   """
 
   features: int
@@ -66,40 +78,46 @@ class UNetBlock(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: jax.Array, embedding: jax.Array, train: bool = False
-  ) -> jax.Array:
-    """Runs the block.
+    self,
+    x: Float[Array, "B H W C"],
+    embedding: Float[Array, "B E"],
+    train: bool = False,
+  ) -> Float[Array, "B H2 W2 F"]:
+    """Applies the block.
 
     Args:
-      x: (B, H, W, C).
-      embedding: (B, E) of noise level and condition.
-      train: whether to drop out; needs the "dropout" key then.
+      x: Feature map.
+      embedding: Embedding of noise level and conditioning.
+      train: Whether to apply dropout, which needs the "dropout" key.
 
     Returns:
-      (B, H', W', features).
+      Feature map with F = `features` channels.
     """
-    resampled = dict(up=self.up, down=self.down, taps=self.taps)
-    common = dict(initial=self.initial, dtype=self.dtype)
+    resampling: dict[str, Any] = dict(
+      up=self.up, down=self.down, taps=self.taps
+    )
+    common: dict[str, Any] = dict(initial=self.initial, dtype=self.dtype)
+    last: dict[str, Any] = dict(initial=self.initial_last, dtype=self.dtype)
     skip = x
 
     x = nn.silu(self._norm("norm0", x))
-    x = Conv(self.features, name="conv0", **resampled, **common)(x)
+    x = Conv(self.features, name="conv0", **resampling, **common)(x)
     width = self.features * (1 + self.adaptive_scale)
-    told = Linear(width, name="affine", initial=self.initial)(embedding)
-    told = told[:, None, None].astype(x.dtype)
+    modulation = Linear(width, name="affine", initial=self.initial)(embedding)
+    modulation = modulation[:, None, None].astype(x.dtype)
     if self.adaptive_scale:
-      scale, shift = jnp.split(told, 2, axis=-1)
+      scale, shift = jnp.split(modulation, 2, axis=-1)
       x = nn.silu(shift + self._norm("norm1", x) * (1 + scale))
     else:
-      x = nn.silu(self._norm("norm1", x + told))
+      x = nn.silu(self._norm("norm1", x + modulation))
     x = nn.Dropout(self.dropout, deterministic=not train, name="drop")(x)
-    last = dict(initial=self.initial_last, dtype=self.dtype)
     x = Conv(self.features, name="conv1", **last)(x)
 
-    other = skip.shape[-1] != self.features
-    if other or self.up or self.down:
-      size = int(self.resample_proj or other)
-      skip = Conv(self.features, size, name="skip", **resampled, **common)(skip)
+    widens = skip.shape[-1] != self.features
+    if widens or self.up or self.down:
+      size = int(self.resample_proj or widens)
+      skip_conv = Conv(self.features, size, name="skip", **resampling, **common)
+      skip = skip_conv(skip)
     x = (x + skip) * self.skip_scale
     if self.num_heads:
       x = (x + self._attention(x, embedding)) * self.skip_scale
@@ -109,22 +127,29 @@ class UNetBlock(nn.Module):
     return group_norm(name, x, self.epsilon, self.dtype)
 
   def _attention(self, x, embedding):
-    batch, height, width, channels = x.shape
+    _, height, width, channels = x.shape
     initial = self.initial_attn or self.initial
-    h = self._norm("norm2", x)
-    common = dict(initial=initial, dtype=self.dtype)
-    qkv = Conv(3 * channels, 1, name="qkv", **common)(h)
+    normed = self._norm("norm2", x)
+    qkv = Conv(3 * channels, 1, initial=initial, dtype=self.dtype, name="qkv")(
+      normed
+    )
     bias = None
     if self.tmsa:
-      told = Linear(3 * channels, initial=initial, name="time_qkv")(embedding)
-      qkv = qkv + told[:, None, None].astype(qkv.dtype)
-      entries = (2 * height - 1) * (2 * width - 1)
-      start = nn.initializers.normal(0.02)
-      table = self.param("position_bias", start, (entries, self.num_heads))
+      projection = Linear(3 * channels, initial=initial, name="time_qkv")
+      shift = projection(embedding)[:, None, None]
+      qkv = qkv + shift.astype(qkv.dtype)
+      num_offsets = (2 * height - 1) * (2 * width - 1)
+      table = self.param(
+        "position_bias",
+        nn.initializers.normal(0.02),
+        (num_offsets, self.num_heads),
+      )
       bias = relative_position_bias(table, (height, width))[None]
-    # The official layout: heads, then channels, then query, key, value.
-    heads = batch, height * width, self.num_heads, -1, 3
+    # The official channel order: head, channel, then query, key, value.
+    heads = len(x), height * width, self.num_heads, -1, 3
     q, k, v = jnp.moveaxis(qkv.reshape(heads), -1, 0)
     out = attend(q, k, v, bias, self.attention).reshape(x.shape)
-    last = dict(initial=self.initial_last, dtype=self.dtype)
-    return Conv(channels, 1, name="proj", **last)(out)
+    proj = Conv(
+      channels, 1, initial=self.initial_last, dtype=self.dtype, name="proj"
+    )
+    return proj(out)

@@ -1,4 +1,6 @@
-"""Text to what networks are conditioned on: CLIP's tokens and hidden states."""
+"""Text conditioning: CLIP's tokenizer and text encoder."""
 
-from get_jax.text.encoder import CLIPTextEncoder as CLIPTextEncoder
-from get_jax.text.tokenizer import Tokenizer as Tokenizer
+from get_jax.text.encoder import CLIPTextEncoder
+from get_jax.text.tokenizer import Tokenizer
+
+__all__ = ["CLIPTextEncoder", "Tokenizer"]

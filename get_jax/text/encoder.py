@@ -1,10 +1,12 @@
-"""The text half of CLIP (Radford et al. 2021)."""
+"""Text encoder of CLIP (Radford et al., 2021)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from get_jax.errors import UsageError
 from get_jax.nn.attention import attend
@@ -14,43 +16,47 @@ from get_jax.nn.transformer_block import layer_norm
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:
-  """x sigmoid(1.702 x), the GELU of OpenAI's CLIP."""
+  """Returns x sigmoid(1.702 x), the GELU approximation of OpenAI's CLIP."""
   return x * jax.nn.sigmoid(1.702 * x)
 
 
-ACTIVATIONS = {"quick_gelu": quick_gelu, "gelu": gelu_erf}
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+  "quick_gelu": quick_gelu,
+  "gelu": gelu_erf,
+}
 
 
 class TextBlock(nn.Module):
-  """x + attention(norm(x)), then x + mlp(norm(x)), looking back only.
+  """Pre-norm transformer block with causal attention.
 
   Attributes:
-    num_heads: attention heads.
-    intermediate_size: hidden width of the perceptron.
-    activation: of the perceptron.
-    epsilon: of the norms.
-    dtype: type of the matrix products.
+    num_heads: Number of attention heads.
+    intermediate_size: Hidden width of the MLP.
+    activation: Activation of the MLP.
+    epsilon: Epsilon of the norms.
+    dtype: Dtype of the matrix products; None is float32.
   """
 
   num_heads: int
   intermediate_size: int
-  activation: Any
+  activation: Callable[[jax.Array], jax.Array]
   epsilon: float
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(B, L, D) to the same; token i sees the tokens up to i."""
+  def __call__(self, x: Float[Array, "B L D"]) -> Float[Array, "B L D"]:
+    """Applies the block; token i attends to the tokens up to i."""
     normed = layer_norm("norm1", epsilon=self.epsilon)(x)
     heads = (*x.shape[:2], self.num_heads, x.shape[-1] // self.num_heads)
     q, k, v = (
       Linear(x.shape[-1], dtype=self.dtype, name=name)(normed).reshape(heads)
       for name in ("q", "k", "v")
     )
-    later = ~jnp.tri(x.shape[1], dtype=bool)
-    seen = attend(q, k, v, jnp.where(later, jnp.finfo(jnp.float32).min, 0.0))
+    is_later = ~jnp.tri(x.shape[1], dtype=bool)
+    mask = jnp.where(is_later, jnp.finfo(jnp.float32).min, 0.0)
+    attended = attend(q, k, v, mask)
     out = Linear(x.shape[-1], dtype=self.dtype, name="out")
-    x = x + out(seen.reshape(x.shape))
+    x = x + out(attended.reshape(x.shape))
     mlp = Mlp(
       self.intermediate_size, self.activation, dtype=self.dtype, name="mlp"
     )
@@ -58,20 +64,20 @@ class TextBlock(nn.Module):
 
 
 class CLIPTextEncoder(nn.Module):
-  """Tokens to hidden states; by default the text half of CLIP ViT-L/14.
+  """Text encoder of CLIP; the defaults are those of CLIP ViT-L/14.
 
-  Fields bear the names of the published `config.json` files.
+  The fields have the names of the published `config.json` files.
 
   Attributes:
-    vocab_size: number of tokens.
-    hidden_size: width D.
-    intermediate_size: hidden width of the perceptrons.
-    num_hidden_layers: number of blocks.
-    num_attention_heads: heads of each.
-    max_position_embeddings: the longest text L.
-    hidden_act: "quick_gelu" (OpenAI's), or "gelu".
-    layer_norm_eps: of the norms.
-    dtype: type of the matrix products; None is float32.
+    vocab_size: Number of tokens in the vocabulary.
+    hidden_size: Token width D.
+    intermediate_size: Hidden width of the MLPs.
+    num_hidden_layers: Number of blocks.
+    num_attention_heads: Number of attention heads of each block.
+    max_position_embeddings: Maximum length of a text in tokens.
+    hidden_act: "quick_gelu" (OpenAI's) or "gelu".
+    layer_norm_eps: Epsilon of the norms.
+    dtype: Dtype of the matrix products; None is float32.
   """
 
   vocab_size: int = 49408
@@ -85,19 +91,20 @@ class CLIPTextEncoder(nn.Module):
   dtype: Any = None
 
   @nn.compact
-  def __call__(self, tokens: jax.Array) -> jax.Array:
-    """The last hidden state, after the final norm: what U-ViT is told.
+  def __call__(self, tokens: Int[Array, "B L"]) -> Float[Array, "B L D"]:
+    """Returns the last hidden state after the final norm.
 
-    Padding is not masked: a text's tokens do not see what follows them.
+    This is the text conditioning of U-ViT. Padding is not masked: the tokens of
+    a text do not attend to later tokens.
 
     Args:
-      tokens: (B, L) int32, padded with the end token.
+      tokens: Token indices (int32), padded with the end token.
 
     Returns:
-      (B, L, D) float32.
+      The hidden states in float32.
 
     Raises:
-      UsageError: an unknown activation.
+      UsageError: The activation is unknown.
     """
     if self.hidden_act not in ACTIVATIONS:
       raise UsageError(
@@ -120,6 +127,6 @@ class CLIPTextEncoder(nn.Module):
     return layer_norm("norm", epsilon=self.layer_norm_eps)(x)
 
   def inputs(self, batch: int) -> tuple[jax.ShapeDtypeStruct]:
-    """Shapes of the arguments of `__call__`."""
+    """Returns shapes and dtypes of the arguments of `__call__`."""
     shape = (batch, self.max_position_embeddings)
     return (jax.ShapeDtypeStruct(shape, jnp.int32),)

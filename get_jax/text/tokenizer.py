@@ -1,24 +1,26 @@
-"""Text to tokens, by the tokenizer of `transformers`."""
+"""CLIP's tokenizer, from the package `transformers`."""
 
 import os
 import pathlib
 
 import numpy as np
+from jaxtyping import Int
 
 from get_jax.errors import UsageError
 
 
 class Tokenizer:
-  """CLIP's tokenizer: lower case, byte pairs, begin and end tokens.
+  """CLIP's tokenizer: lower case, byte-pair encoding, start and end tokens.
 
   Args:
-    path: the folder with its files (tokenizer.json, or vocab.json and
-      merges.txt), as published beside the weights.
-    length: L; longer texts are cut off, shorter ones filled with the end
-      token.
+    path: Folder of its files (tokenizer.json, or vocab.json and merges.txt), as
+      published with the weights.
+    length: Number of tokens L; longer texts are truncated, shorter texts padded
+      with the end token.
 
   Raises:
-    UsageError: `transformers` is not installed, or the files are missing.
+    UsageError: `transformers` is not installed, or the files are missing or
+      invalid.
   """
 
   def __init__(self, path: str | os.PathLike[str], length: int):
@@ -30,12 +32,11 @@ class Tokenizer:
         "pip install 'get_jax[text]'"
       ) from error
     folder = pathlib.Path(path)
-    alone = (folder / "tokenizer.json").is_file()
-    if not alone:
+    if not (folder / "tokenizer.json").is_file():
       for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
           raise UsageError(
-            f"there is no {folder / name}; expected the tokenizer's "
+            f"tokenizer file {folder / name} does not exist; expected "
             "tokenizer.json, or vocab.json and merges.txt"
           )
     try:
@@ -43,12 +44,12 @@ class Tokenizer:
         str(folder), local_files_only=True
       )
     except (OSError, ValueError) as error:
-      raise UsageError(f"{folder} has no usable tokenizer: {error}") from error
+      raise UsageError(f"{folder} holds no valid tokenizer: {error}") from error
     self.length = length
 
-  def __call__(self, texts: list[str]) -> np.ndarray:
-    """Tokens (n, L) int32."""
-    found = self._tokenizer(
+  def __call__(self, texts: list[str]) -> Int[np.ndarray, "n L"]:
+    """Returns the tokens of n texts, int32."""
+    encoded = self._tokenizer(
       texts, truncation=True, max_length=self.length, padding="max_length"
     )
-    return np.array(found["input_ids"], np.int32).reshape(-1, self.length)
+    return np.array(encoded["input_ids"], np.int32).reshape(-1, self.length)

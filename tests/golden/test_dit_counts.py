@@ -3,7 +3,7 @@
 import json
 
 from get_jax.models import create_model
-from get_jax.models.counting import measure
+from get_jax.models.counting import model_size
 
 
 def test_all_rows(golden_dir):
@@ -13,7 +13,7 @@ def test_all_rows(golden_dir):
     model = create_model(
       row["model"], image_size=row["image"], block=row["block"]
     )
-    size = measure(model)
+    size = model_size(model)
     assert size.params == row["params_without_pos_embed"]
     assert size.position_table == row["pos_embed_entries"]
     assert size.macs == row["macs"]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from get_jax.models import create_model
-from get_jax.models.counting import measure, multiply_adds
+from get_jax.models.counting import model_size, multiply_adds
 
 A = jax.ShapeDtypeStruct((2, 3), jnp.float32)
 SQUARE = jax.ShapeDtypeStruct((3, 3), jnp.float32)
@@ -78,12 +78,12 @@ def test_loops_of_unknown_length_are_refused():
 
 def test_neither_scan_nor_remat_changes_the_count():
   fields = dict(hidden_size=16, depth=3, num_heads=2, image_size=64)
-  plain = measure(create_model("DiT", **fields))
-  other = measure(create_model("DiT", scan=True, remat="full", **fields))
+  plain = model_size(create_model("DiT", **fields))
+  other = model_size(create_model("DiT", scan=True, remat="full", **fields))
   assert plain == other
 
 
 def test_iterations_count():
   model = create_model("GET-T/2")
-  one, six = (measure(model, iterations=n).macs for n in (1, 6))
+  one, six = (model_size(model, iterations=n).macs for n in (1, 6))
   assert (six - one) % 5 == 0 and round((six - one) / 5e9, 2) == 0.91

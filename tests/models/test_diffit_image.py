@@ -88,14 +88,14 @@ def test_ablations_by_their_sizes():
 
 def test_windows_are_cut_row_by_row():
   x = np.arange(2 * 4 * 6 * 3, dtype=np.float32).reshape(2, 4, 6, 3)
-  window, grid = windows.window_of(4, 6, 2)
-  tokens = windows.split(x, window)
+  window, grid = windows.window_and_grid(4, 6, 2)
+  tokens = windows.window_partition(x, window)
   assert (window, grid, tokens.shape) == ((2, 2), (2, 3), (12, 4, 3))
   np.testing.assert_array_equal(tokens[1].reshape(2, 2, 3), x[0, :2, 2:4])
-  np.testing.assert_array_equal(windows.join(tokens, window, grid), x)
-  assert windows.window_of(4, 6, 8) == ((4, 6), (1, 1))
+  np.testing.assert_array_equal(windows.window_merge(tokens, window, grid), x)
+  assert windows.window_and_grid(4, 6, 8) == ((4, 6), (1, 1))
   with pytest.raises(UsageError, match="a feature map is 4x6; .*window=4"):
-    windows.window_of(4, 6, 4)
+    windows.window_and_grid(4, 6, 4)
 
 
 def test_images_that_are_not_square(run, random_params):
@@ -140,7 +140,7 @@ def test_the_head_starts_at_zero():
     (dict(time="late"), "time is 'late'; expected one of: mixed, separate"),
     (dict(decoder_time="x"), "decoder_time is 'x'"),
     (dict(skip="sum"), "skip is 'sum'; expected one of: concat, add"),
-    (dict(depths=(1,)), "expected as many of both"),
+    (dict(depths=(1,)), "expected the same number of both"),
     (dict(head_dim=6), "expected multiples of head_dim=6"),
     (dict(image_size=15), "15x15; expected multiples of 2, which 2 stages"),
     (dict(image_size=12, window=5), "12x12; expected multiples of window=5"),

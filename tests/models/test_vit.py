@@ -7,7 +7,7 @@ import pytest
 
 from get_jax.errors import UsageError
 from get_jax.models import create_model
-from get_jax.models.counting import measure
+from get_jax.models.counting import model_size
 
 TINY = dict(image_size=(8, 4), hidden_size=16, depth=2, num_heads=2)
 
@@ -34,7 +34,7 @@ def test_sizes_of_table_6():
     (dict(num_classes=10, conditioning="adaLN-Zero"), 128_944_908),
   ]
   for fields, count in sizes:
-    size = measure(create_model("ViT-B/2", **fields))
+    size = model_size(create_model("ViT-B/2", **fields))
     assert size.params + size.position_table == count
 
 
@@ -43,4 +43,4 @@ def test_unknown_conditioning():
   with pytest.raises(
     UsageError, match="expected one of: injection, adaLN-Zero"
   ):
-    measure(model)
+    model_size(model)

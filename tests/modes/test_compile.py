@@ -11,7 +11,7 @@ from get_jax.aot.report import compile_report
 from get_jax.builders.model import build_model
 from get_jax.errors import UsageError
 from get_jax.hardware.topology import find_topology
-from get_jax.models.counting import measure
+from get_jax.models.counting import model_size
 from get_jax.modes import compile as compile_mode
 from tests.helpers import run_main, tiny_config
 
@@ -43,7 +43,7 @@ def test_a_compiler_that_is_not_installed_is_named(monkeypatch, name, extra):
 def test_operations_are_three_forward_passes():
   """The gradient of a product is two; that of the inputs is not taken."""
   config = tiny_config()
-  forward = 2 * config.batch_size * measure(build_model(config)).macs
+  forward = 2 * config.batch_size * model_size(build_model(config)).macs
   needed, done = count_operations(config, "train")
   assert done == needed
   assert 0.95 * 3 * forward < needed <= 3 * forward
@@ -55,7 +55,7 @@ def test_operations_are_three_forward_passes():
 
 def test_operations_of_sampling_are_those_of_its_evaluations():
   config = tiny_config()  # Heun: 2 evaluations a step, 1 in the last
-  forward = 2 * config.sampling.batch_size * measure(build_model(config)).macs
+  forward = 2 * config.sampling.batch_size * model_size(build_model(config)).macs
   assert count_operations(config, "sample") == (5 * forward, 5 * forward)
 
 
@@ -74,7 +74,7 @@ def test_captions_need_not_be_there():
   config = uvit_s2_coco.get_config()
   config.batch_size = 2
   needed, done = count_operations(config, "train")
-  forward = 2 * 2 * measure(build_model(config)).macs
+  forward = 2 * 2 * model_size(build_model(config)).macs
   assert 0.95 * 3 * forward < needed == done <= 3 * forward
 
 

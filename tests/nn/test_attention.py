@@ -41,27 +41,29 @@ def queries(dtype=jnp.bfloat16, tokens=256, head_dim=72):
 @pytest.mark.parametrize(
   ("platform", "array", "chosen"),
   [
-    ("gpu", queries(), "cudnn, which a GPU has"),
-    ("gpu", queries(tokens=257), "cudnn, which a GPU has"),
-    ("gpu", queries(jnp.float32), "xla, as cudnn wants bfloat16 or float16"),
-    ("gpu", queries(head_dim=12), "xla, as cudnn wants head widths"),
-    ("gpu", queries(head_dim=136), "xla, as cudnn wants head widths"),
-    ("tpu", queries(tokens=1024), "splash, which a TPU has"),
-    ("tpu", queries(tokens=1025), "splash, which a TPU has"),
-    ("tpu", queries(), "xla, as splash wants 1024 tokens or more"),
-    ("tpu", queries(jnp.float32, 1024), "xla, as splash wants bfloat16"),
+    ("gpu", queries(), "cudnn (default on GPU)"),
+    ("gpu", queries(tokens=257), "cudnn (default on GPU)"),
+    ("gpu", queries(jnp.float32), "xla (cudnn requires bfloat16 or float16"),
+    ("gpu", queries(head_dim=12), "xla (cudnn requires head widths"),
+    ("gpu", queries(head_dim=136), "xla (cudnn requires head widths"),
+    ("tpu", queries(tokens=1024), "splash (default on TPU)"),
+    ("tpu", queries(tokens=1025), "splash (default on TPU)"),
+    ("tpu", queries(), "xla (splash requires 1024 tokens or more"),
+    ("tpu", queries(jnp.float32, 1024), "xla (splash requires bfloat16"),
   ],
 )
-def test_what_auto_chooses(platform, array, chosen):
-  found = ", ".join(attention.automatic(array, array, None, platform))
-  assert found.startswith(chosen)
+def test_what_auto_selects(platform, array, chosen):
+  selected = "{} ({})".format(
+    *attention.select_automatically(array, array, None, platform)
+  )
+  assert selected.startswith(chosen)
 
 
 def test_a_bias_keeps_auto_from_splash():
   q, bias = queries(tokens=1024), jnp.zeros((1, 16, 1, 1))
-  found = attention.automatic(q, q, bias, "tpu")
-  assert found == ("xla", "as splash wants no bias on the logits")
-  assert attention.automatic(q, q, bias, "gpu")[0] == "cudnn"
+  found = attention.select_automatically(q, q, bias, "tpu")
+  assert found == ("xla", "splash requires no bias on the logits")
+  assert attention.select_automatically(q, q, bias, "gpu")[0] == "cudnn"
 
 
 @pytest.mark.parametrize(
@@ -84,18 +86,18 @@ def test_wishes_outside_the_limits_are_refused(implementation, array, message):
 
 
 def test_the_choice_is_logged_once(caplog, monkeypatch):
-  attention.announce.cache_clear()
+  attention.log_once.cache_clear()
   q, k, v = arrays()
   with caplog.at_level("INFO", "get_jax"):
     attend(q, k, v)
     assert not caplog.records  # A CPU has no choice.
-    monkeypatch.setattr(attention, "platform", lambda: "tpu")
+    monkeypatch.setattr(attention, "target_platform", lambda: "tpu")
     for _ in range(2):
       attend(q, k, v)
   (record,) = caplog.records
   assert record.getMessage() == (
-    "attention of float32 queries of shape (2, 6, 2, 8): "
-    "xla, as splash wants bfloat16"
+    "attention for float32 queries of shape (2, 6, 2, 8): "
+    "xla (splash requires bfloat16)"
   )
 
 
@@ -125,10 +127,10 @@ def test_the_padding_of_odd_lengths_for_cudnn():
   bias = jax.random.normal(jax.random.key(1), (1, 2, 5, 7))
 
   def padded(*args):
-    return attention_kernels.cudnn(*args, implementation="xla")
+    return attention_kernels.cudnn_attention(*args, implementation="xla")
 
-  assert_same(padded, attention_kernels.xla, q, k, v)
-  assert_same(padded, attention_kernels.xla, q, k, v, bias)
+  assert_same(padded, attention_kernels.xla_attention, q, k, v)
+  assert_same(padded, attention_kernels.xla_attention, q, k, v, bias)
   seen = []
 
   def spy(q, k, v, bias, **options):
@@ -137,7 +139,7 @@ def test_the_padding_of_odd_lengths_for_cudnn():
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(jax.nn, "dot_product_attention", spy)
-    assert attention_kernels.cudnn(q, k, v, bias).shape == q.shape
+    assert attention_kernels.cudnn_attention(q, k, v, bias).shape == q.shape
   (q_shape, k_shape, v_shape, bias_shape, options) = seen[0]
   assert q_shape == (2, 6, 2, 8) and k_shape == v_shape == (2, 8, 2, 8)
   assert bias_shape == (1, 2, 6, 8)
@@ -152,13 +154,15 @@ def test_splash_is_softmax_attention():
   def interpreted(q, k, v):
     return attention_kernels.splash_attention(q, k, v, interpret=True)
 
-  assert_same(interpreted, attention_kernels.xla, q, k, v)
+  assert_same(interpreted, attention_kernels.xla_attention, q, k, v)
   mesh = jax.make_mesh(
     (2, 1, 2), ("data", "fsdp", "tensor"), (AxisType.Auto,) * 3
   )
   with jax.set_mesh(mesh):
     out = jax.jit(interpreted)(q, k, v)
-  np.testing.assert_allclose(out, attention_kernels.xla(q, k, v), atol=1e-5)
+  np.testing.assert_allclose(
+    out, attention_kernels.xla_attention(q, k, v), atol=1e-5
+  )
 
 
 def test_splash_lowers_for_tpu():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 
-from get_jax.nn.sharding import pin_batch
+from get_jax.nn.sharding import shard_batch
 
 
 def test_the_batch_is_split_and_the_rest_whole():
@@ -12,12 +12,12 @@ def test_the_batch_is_split_and_the_rest_whole():
     (2, 2, 2), ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3
   )
   with jax.set_mesh(mesh):
-    x = jax.jit(pin_batch)(jnp.ones((8, 3)))
+    x = jax.jit(shard_batch)(jnp.ones((8, 3)))
     assert x.sharding.spec == PartitionSpec(("data", "fsdp"))
     # A batch that does not divide is left alone.
-    assert jax.jit(pin_batch)(jnp.ones((6, 3))).shape == (6, 3)
+    assert jax.jit(shard_batch)(jnp.ones((6, 3))).shape == (6, 3)
 
 
 def test_without_a_mesh_nothing_happens():
   x = jnp.ones((8, 3))
-  assert pin_batch(x) is x
+  assert shard_batch(x) is x
