@@ -14,8 +14,8 @@ from get_jax.training.sharding import AXES
 
 # Rematerialisation policies, from most to least memory.
 REMAT = ("none", "dots", "full")
-# Lengths of the fsdp axis to try, for pods of about a dozen chips and more; none
-# is longer than a ring of a pod.
+# Lengths of the fsdp axis to try, for pods of about a dozen chips and more. No
+# length exceeds a ring of a pod.
 FSDP = (4, 16, 64)
 
 Result = TypeVar("Result")

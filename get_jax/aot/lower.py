@@ -40,7 +40,8 @@ class LoweredStep:
     mesh: mesh of its devices.
     images: number of images in a step.
     passes: number of sequential network evaluations of sampling, each of which
-      reads and writes memory; 1 for a training step.
+      reads and writes memory; None for an adaptive sampler, 1 for a training
+      step.
     state: bytes of the whole state, or of the parameters for sampling.
     arguments: bytes of one device's shards of the arguments.
   """
@@ -48,7 +49,7 @@ class LoweredStep:
   lowered: jax.stages.Lowered
   mesh: Mesh
   images: int
-  passes: int
+  passes: int | None
   state: int
   arguments: int
 
@@ -71,6 +72,7 @@ def lower_step(
   data_sharding = batch_sharding(mesh)
   in_sharding: Any
   out_sharding: Any
+  passes: int | None
   if step == "train":
     images, passes = config.batch_size, 1
     check_batch_size(images, mesh, accumulation=config.accumulation)

@@ -109,7 +109,7 @@ def compile_report(
     unbounded_loops = program.unbounded_loops
   jax.clear_caches()  # A search compiles many programs.
   roofline = None
-  if memory is not None and executed is not None:
+  if memory is not None and executed is not None and lowered.passes is not None:
     traffic = memory.arguments + 2 * memory.temporaries + memory.outputs
     if step == "train":  # The new state is written over the old one.
       traffic += memory.arguments

@@ -1,7 +1,5 @@
 """Builds the training objective of a config."""
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import ml_collections
@@ -9,8 +7,8 @@ import ml_collections
 from get_jax.builders.conditioning import build_conditioning
 from get_jax.builders.model import build_student
 from get_jax.builders.process import build_augmentation, build_process
-from get_jax.diffusion.noise import SampleNoise
 from get_jax.diffusion.denoising import Denoising
+from get_jax.diffusion.noise import SampleNoise
 from get_jax.distillation.objective import Distillation
 from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Conditioning
@@ -73,11 +71,11 @@ def _build_distillation(
   pairs_key = None if pairs_seed is None else named_key(pairs_seed, "pairs")
 
   def generate(params, samples):
-    noise: Callable[[int, tuple[int, ...]], jax.Array]
-    if pairs_key is None:
-      noise = lambda stream, shape: samples["noise"]  # noqa: E731
-    else:
-      noise = SampleNoise.create(pairs_key, samples["index"])
+    def noise(stream: int, shape: tuple[int, ...]) -> jax.Array:
+      if pairs_key is None:  # Only the stream INITIAL is stored, and read.
+        return samples["noise"]
+      return SampleNoise.create(pairs_key, samples["index"])(stream, shape)
+
     start = SampleNoise(samples["start"])
     y, iterations = samples.get("label"), config.distillation.iterations
     return student.outputs(params, noise, start, y, iterations)

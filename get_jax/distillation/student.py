@@ -1,6 +1,7 @@
 """One-step student: a network and the noise that it takes as input."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, cast
 
 import flax.linen as nn
@@ -42,7 +43,7 @@ class Student:
   def outputs(
     self,
     params: dict[str, Any],
-    noise: SampleNoise,
+    noise: Callable[[int, tuple[int, ...]], jax.Array],
     start: SampleNoise,
     y: Int[Array, " B"] | None,
     iterations: int,
@@ -51,7 +52,8 @@ class Student:
 
     Args:
       params: parameters of the model.
-      noise: noise of the pairs; its INITIAL stream is the network's input.
+      noise: noise of the pairs, such as `SampleNoise`; its INITIAL stream is
+        the network's input.
       start: noise whose EQUILIBRIUM stream is z0.
       y: class labels (B,) or None.
       iterations: K; a network without an equilibrium layer has one output.

@@ -23,7 +23,7 @@ class Generator:
   Attributes:
     generate: pure function (params, noise: SampleNoise, y) -> (B, H, W, C)
       float32: images, nominally in [-1, 1] and not clipped, or latents.
-    nfe: number of network evaluations per image.
+    nfe: number of network evaluations per image; None for an adaptive sampler.
     image_shape: (H, W, C) of the image or latent.
     conditioning: conditioning of the samples.
     sampler: name of the sampler, or "one call".
@@ -38,7 +38,7 @@ class Generator:
   """
 
   generate: Callable[..., jax.Array]
-  nfe: int
+  nfe: int | None
   image_shape: tuple[int, int, int]
   conditioning: Conditioning
   sampler: str

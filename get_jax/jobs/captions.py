@@ -1,33 +1,32 @@
-"""Encodes texts once, to condition networks on them and to sample from.
+"""Encodes captions once, for networks that are conditioned on text.
 
-python -m get_jax.jobs.captions FILE DIR --encoder=clip-vit-large-patch14
+python -m get_jax.jobs.captions FILE DIRECTORY --encoder=clip-vit-large-patch14
 
-FILE is captions_*.json of MS-COCO, or a .jsonl with {"caption": ...} on each
-line. The encoder is a folder with CLIP's published weights and tokenizer. What
-a network is trained on is encoded with its images by --mode=latents.
+FILE is captions_*.json of MS-COCO, or a .jsonl file with {"caption": "..."} on
+each line. The encoder is a folder with the published weights and tokenizer of
+CLIP. The encoded captions can be used for sampling (sampling.captions). To
+encode training captions together with their images, use --mode=latents.
 """
 
 import argparse
-import math
-import pathlib
 import sys
+from collections.abc import Callable
+from typing import cast
 
 import jax
+import ml_collections
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tqdm import tqdm
 
 from get_jax.builders.data import build_source
 from get_jax.data.captions import captions_of_images, read_captions
 from get_jax.data.texts import NO_IMAGE, texts_layout
 from get_jax.errors import UsageError
 from get_jax.interop.pretrained import load_text_encoder
-from get_jax.storage.shards import ShardWriter
+from get_jax.jobs.local_batches import make_batch_fn
+from get_jax.jobs.missing_shards import make_missing_shards
 from get_jax.text import Tokenizer
 from get_jax.training.checkpoints import params_digest
-from get_jax.training.preemption import EXIT_CODE, Stopped, handle_stop_signals
-from get_jax.training.processes import run_on_main
-from get_jax.training.shard_assignment import assign_shards
+from get_jax.training.preemption import EXIT_CODE, Stopped
 
 
 def encode_captions(
@@ -40,87 +39,86 @@ def encode_captions(
   shard_size: int = 1024,
   batch_size: int = 64,
 ) -> dict:
-  """Makes the shards that a directory of texts lacks.
+  """Encodes captions into the shards that a directory of texts lacks.
 
-  Every host encodes shards of its own on its own devices.
+  Every process encodes its own part of the shards on its own devices. The empty
+  text, which replaces dropped captions, is encoded as text 0.
 
   Args:
-    captions: of each image, one or more.
+    captions: captions of each image, one or more.
     encoder: folder of the text encoder's weights.
-    directory: of the texts.
-    data: fingerprint of the images' source.
-    tokenizer: folder of the tokenizer's files; None is the encoder's.
-    dtype: what hidden states are stored as; they are computed in float32.
-    shard_size: texts per shard.
-    batch_size: texts encoded at once.
+    directory: directory of the encoded texts.
+    data: fingerprint of the source of the images; None without images.
+    tokenizer: folder of the tokenizer's files; None selects the encoder's.
+    dtype: dtype of the stored hidden states, which are computed in float32.
+    shard_size: number of texts per shard.
+    batch_size: number of texts that are encoded at once.
 
   Returns:
-    The manifest.
+    The manifest of the directory.
 
   Raises:
-    UsageError: something is missing, or the directory holds other texts.
+    UsageError: a file is missing, or the directory holds other texts.
   """
   texts = ["", *(text for of_image in captions for text in of_image)]
   images = np.arange(len(captions)).repeat([len(c) for c in captions])
   images = np.concatenate([[NO_IMAGE], images]).astype(np.int32)
   model, params = load_text_encoder(encoder)
   tokenize = Tokenizer(tokenizer or encoder, model.max_position_embeddings)
-  written = [text.encode() for text in texts]
+  encoded = [text.encode() for text in texts]
   layout = texts_layout(
-    written[1:],
+    encoded[1:],
     shard_size,
     (model.max_position_embeddings, model.hidden_size),
     dtype,
     params_digest(params),
     data,
   )
-  host = jax.process_index()
-  writer = ShardWriter(pathlib.Path(directory), layout, process_index=host)
-  writer.lock()
-  new = run_on_main(
-    lambda: sum(len(layout.shard_range(s)) for s in writer.missing())
-  )
-  run = _runner(model, params, batch_size)
-  with (
-    handle_stop_signals() as stop_requested,
-    assign_shards(writer.missing) as shards,
-    tqdm(desc="captions", unit="text", disable=host != 0) as bar,
-  ):
-    bar.reset(sum(len(layout.shard_range(s)) for s in shards))
-    for shard in shards:
-      if stop_requested(f"captions, shard {shard}"):
-        raise Stopped(f"captions stopped before shard {shard}")
-      here = layout.shard_range(shard)
-      states = []
-      for start in range(here.start, here.stop, batch_size):
-        part = texts[start : min(start + batch_size, here.stop)]
-        states.append(run(tokenize(part)))
-        bar.update(len(part))
-      arrays = {
-        "embedding": np.concatenate(states).astype(dtype),
-        "image": images[here.start : here.stop],
-        "caption": np.array(
-          written[here.start : here.stop], layout.arrays["caption"][0]
-        ),
-      }
-      writer.write(shard, arrays)
+
+  def encode(params: dict, tokens: jax.Array) -> jax.Array:
+    return cast(jax.Array, model.apply({"params": params}, tokens))
+
+  hidden_states = make_batch_fn(encode, params, batch_size)
+
+  def make_shard(
+    indices: range, progress: Callable[[int], object]
+  ) -> dict[str, np.ndarray]:
+    states = []
+    for start in range(indices.start, indices.stop, batch_size):
+      batch = texts[start : min(start + batch_size, indices.stop)]
+      states.append(hidden_states(tokenize(batch)))
+      if not np.isfinite(states[-1]).all():
+        raise FloatingPointError("the text encoder's states are not finite")
+      progress(len(batch))
+    return {
+      "embedding": np.concatenate(states).astype(dtype),
+      "image": images[indices.start : indices.stop],
+      "caption": np.array(
+        encoded[indices.start : indices.stop], layout.arrays["caption"][0]
+      ),
+    }
+
+  new = make_missing_shards(directory, layout, make_shard, "captions", "text")
   print(
     f"captions: {layout.count - 1} of {len(captions)} images, and the empty "
-    f"one, in {directory}; {new} of them new"
+    f"text, are in {directory}; {new} of them new"
   )
   return layout.to_json()
 
 
-def encode_captions_of_images(section, directory: str) -> dict:
+def encode_captions_of_images(
+  section: ml_collections.ConfigDict, directory: str
+) -> dict:
   """Encodes the captions of the images that latents are made of.
 
   Args:
-    section: `config.latents`: data, and captions with their file, and the
-      folders of encoder and tokenizer ("" is the encoder's).
-    directory: of the texts.
+    section: `config.latents`: `data` names the images; `captions` has the file
+      of the captions and the folders of encoder and tokenizer ("" selects the
+      encoder's).
+    directory: directory of the encoded texts.
 
   Returns:
-    The manifest.
+    The manifest of the directory.
 
   Raises:
     UsageError: an image has no captions, or the data has no file names.
@@ -128,17 +126,16 @@ def encode_captions_of_images(section, directory: str) -> dict:
   captions, source = section.captions, build_source(section)
   if not hasattr(source, "names"):
     raise UsageError(
-      f"captions are found by file name, and latents.data {section.data.name!r}"
-      " has none; expected 'images'"
+      "captions are matched to images by file name, and latents.data "
+      f"{section.data.name!r} has no file names; expected 'images'"
     )
   if not captions.encoder:
     raise UsageError(
       "latents.captions.encoder is empty; expected the folder of CLIP's text "
       "encoder"
     )
-  found = captions_of_images(read_captions(captions.file), source.names)
   return encode_captions(
-    found,
+    captions_of_images(read_captions(captions.file), source.names),
     captions.encoder,
     directory,
     source.fingerprint,
@@ -146,60 +143,61 @@ def encode_captions_of_images(section, directory: str) -> dict:
   )
 
 
-def _runner(model, params, batch_size: int):
-  """Tokens (n <= batch_size, L) to hidden states over this host's devices."""
-  devices = jax.local_devices()
-  # As many devices as share a batch evenly.
-  mesh = Mesh(np.array(devices[: math.gcd(batch_size, len(devices))]), "data")
-  split = NamedSharding(mesh, PartitionSpec("data"))
-  params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
-  apply = jax.jit(lambda params, x: model.apply({"params": params}, x))
-
-  def run(tokens):
-    count = len(tokens)
-    padded = np.pad(tokens, [(0, batch_size - count), (0, 0)])
-    states = np.asarray(apply(params, jax.device_put(padded, split)))[:count]
-    if not np.isfinite(states).all():
-      raise FloatingPointError("the text encoder's states are not finite")
-    return states
-
-  return run
-
-
 def main(arguments: list[str] | None = None) -> int:
   """Encodes a file of captions.
 
-  Exit codes: 0 done; 2 bad input, told in one sentence; 75 stopped by a signal
-  with the complete shards kept.
+  Args:
+    arguments: command line arguments; None reads `sys.argv`.
+
+  Returns:
+    Exit code: 0 if done; 2 for invalid input, with one sentence on stderr; 75
+    if stopped by a signal, with the complete shards kept.
   """
   parser = argparse.ArgumentParser(
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  parser.add_argument("file", help="of captions")
-  parser.add_argument("directory", help="of the encoded texts")
-  parser.add_argument("--encoder", required=True, help="folder of the weights")
-  parser.add_argument("--tokenizer", help="folder, if not the encoder's")
+  parser.add_argument("file", help="file of captions, .json or .jsonl")
+  parser.add_argument("directory", help="directory for the encoded captions")
   parser.add_argument(
-    "--dtype", default="float16", choices=("float16", "float32")
+    "--encoder", required=True, help="folder of the text encoder's weights"
   )
-  parser.add_argument("--shard_size", type=int, default=1024)
-  parser.add_argument("--batch_size", type=int, default=64)
-  given = parser.parse_args(arguments)
+  parser.add_argument(
+    "--tokenizer", help="folder of the tokenizer (default: the encoder's)"
+  )
+  parser.add_argument(
+    "--dtype",
+    default="float16",
+    choices=("float16", "float32"),
+    help="dtype of the stored hidden states (default: %(default)s)",
+  )
+  parser.add_argument(
+    "--shard_size",
+    type=int,
+    default=1024,
+    help="captions per shard (default: %(default)s)",
+  )
+  parser.add_argument(
+    "--batch_size",
+    type=int,
+    default=64,
+    help="captions encoded at once (default: %(default)s)",
+  )
+  args = parser.parse_args(arguments)
   try:
     encode_captions(
-      list(read_captions(given.file).values()),
-      given.encoder,
-      given.directory,
-      tokenizer=given.tokenizer,
-      dtype=given.dtype,
-      shard_size=given.shard_size,
-      batch_size=given.batch_size,
+      list(read_captions(args.file).values()),
+      args.encoder,
+      args.directory,
+      tokenizer=args.tokenizer,
+      dtype=args.dtype,
+      shard_size=args.shard_size,
+      batch_size=args.batch_size,
     )
   except UsageError as error:
     print(error, file=sys.stderr)
     return 2
   except Stopped as stop:
-    print(f"{stop}; run the same command again to go on", file=sys.stderr)
+    print(f"{stop}; run the same command again to resume", file=sys.stderr)
     return EXIT_CODE
   return 0
 

@@ -1,37 +1,45 @@
 """Encodes a data set once, for training in latent space."""
 
-import math
-import pathlib
+from collections.abc import Callable
+from typing import cast
 
 import grain
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from tqdm import tqdm
 
-from get_jax.autoencoder import posterior
+from get_jax.autoencoder import AutoencoderKL, posterior
 from get_jax.builders.data import build_source
 from get_jax.builders.decoder import build_autoencoder
+from get_jax.data import Source
 from get_jax.data.latents import latents_layout
 from get_jax.errors import UsageError
-from get_jax.storage.shards import ShardWriter
+from get_jax.jobs.local_batches import make_batch_fn
+from get_jax.jobs.missing_shards import make_missing_shards
 from get_jax.training.checkpoints import params_digest
-from get_jax.training.preemption import Stopped, handle_stop_signals
-from get_jax.training.processes import run_on_main
-from get_jax.training.shard_assignment import assign_shards
 
 
-def encode_latents(section, autoencoder, directory: str) -> dict:
-  """Makes the shards that a directory lacks.
+def encode_latents(
+  section: ml_collections.ConfigDict,
+  autoencoder: ml_collections.ConfigDict,
+  directory: str,
+) -> dict:
+  """Encodes images into the shards that a directory of latents lacks.
+
+  Every process encodes its own part of the shards on its own devices.
 
   Args:
     section: `config.latents`: data, dtype, flips, shard_size and batch_size.
     autoencoder: `config.autoencoder`: name, weights and dtype.
-    directory: of the latents.
+    directory: directory of the latents.
 
   Returns:
-    Its manifest.
+    The manifest of the directory.
+
+  Raises:
+    UsageError: the weights are missing, the image size is not a multiple of
+      the downsampling factor, or the directory holds other latents.
   """
   source = build_source(section)
   model, params = build_autoencoder(autoencoder)
@@ -58,73 +66,72 @@ def encode_latents(section, autoencoder, directory: str) -> dict:
     params_digest(params),
     source.fingerprint,
   )
-  host = jax.process_index()
-  writer = ShardWriter(pathlib.Path(directory), layout, process_index=host)
-  writer.lock()
-  new = run_on_main(
-    lambda: sum(len(layout.shard_range(s)) for s in writer.missing())
-  )
   encoder = _Encoder(model, params, section.batch_size, section.flips)
-  with (
-    handle_stop_signals() as stop_requested,
-    assign_shards(writer.missing) as shards,
-    tqdm(desc="latents", unit="image", disable=host != 0) as bar,
-  ):
-    bar.reset(sum(len(layout.shard_range(s)) for s in shards))
-    for shard in shards:
-      if stop_requested(f"latents, shard {shard}"):
-        raise Stopped(f"latents stopped before shard {shard}")
-      indices = np.asarray(layout.shard_range(shard))
-      moments, labels = encoder.shard(source, indices, bar)
-      arrays = {"moments": moments.astype(section.dtype)}
-      if source.num_classes:
-        arrays["label"] = labels
-      writer.write(shard, arrays)
-  print(f"latents: {layout.count} in {directory}, {new} of them new")
+
+  def make_shard(
+    indices: range, progress: Callable[[int], object]
+  ) -> dict[str, np.ndarray]:
+    moments, labels = encoder.encode(source, np.asarray(indices), progress)
+    arrays = {"moments": moments.astype(section.dtype)}
+    if source.num_classes:
+      assert labels is not None
+      arrays["label"] = labels
+    return arrays
+
+  new = make_missing_shards(directory, layout, make_shard, "latents", "image")
+  print(f"latents: {layout.count} are in {directory}; {new} of them new")
   return layout.to_json()
 
 
 class _Encoder:
-  """Moments of images in batches over this host's devices."""
+  """Encodes images of a source to the moments of their latents.
 
-  def __init__(self, model, params, batch_size: int, flips: bool):
-    devices = jax.local_devices()
-    # As many devices as share a batch evenly.
-    used = devices[: math.gcd(batch_size, len(devices))]
-    mesh = Mesh(np.array(used), "data")
-    self._split = NamedSharding(mesh, PartitionSpec("data"))
-    whole = NamedSharding(mesh, PartitionSpec())
-    self._params = jax.device_put(params, whole)
-    self._batch_size = batch_size
+  Args:
+    model: the autoencoder.
+    params: its parameters.
+    batch_size: number of images that are encoded at once.
+    flips: also encodes the horizontal flip of each image.
+  """
 
-    def moments(params, x):
+  def __init__(
+    self, model: AutoencoderKL, params: dict, batch_size: int, flips: bool
+  ):
+    def encode(params: dict, x: jax.Array) -> jax.Array:
       versions = [x, x[:, :, ::-1]] if flips else [x]
-      found = [
-        model.apply({"params": params}, v, method="encode") for v in versions
+      moments = [
+        cast(jax.Array, model.apply({"params": params}, v, method="encode"))
+        for v in versions
       ]
-      mean, logvar = posterior.split(jnp.stack(found, axis=1))
+      mean, logvar = posterior.split(jnp.stack(moments, axis=1))
       return jnp.concatenate([mean, logvar], axis=-1)
 
-    self._moments = jax.jit(moments)
+    self._batch_size = batch_size
+    self._moments = make_batch_fn(encode, params, batch_size)
 
-  def shard(self, source, indices: np.ndarray, bar):
-    """Moments (n, versions, h, w, 2C) and labels (n,) or None."""
+  def encode(
+    self,
+    source: Source,
+    indices: np.ndarray,
+    progress: Callable[[int], object],
+  ) -> tuple[np.ndarray, np.ndarray | None]:
+    """Encodes the images `indices` (n,) of a source.
+
+    Returns:
+      Moments (n, versions, h, w, 2C): mean and log-variance of each version of
+      an image; and labels (n,), None without labels.
+    """
     size = self._batch_size
     parts = [indices[i : i + size] for i in range(0, len(indices), size)]
-    ahead = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+    prefetch = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
     batches = grain.MapDataset.source(parts).map(source.read)
-    found, labels = [], []
-    for batch in batches.to_iter_dataset(ahead):
-      images = batch["image"]
-      count = len(images)
-      padding = [(0, size - count), (0, 0), (0, 0), (0, 0)]
-      padded = jax.device_put(np.pad(images, padding), self._split)
-      found.append(np.asarray(self._moments(self._params, padded))[:count])
+    moments, labels = [], []
+    for batch in batches.to_iter_dataset(prefetch):
+      moments.append(self._moments(batch["image"]))
       labels.append(batch.get("label"))
-      bar.update(count)
-    moments = np.concatenate(found)
-    if not np.isfinite(moments).all():
+      progress(len(batch["image"]))
+    stacked = np.concatenate(moments)
+    if not np.isfinite(stacked).all():
       raise FloatingPointError(
         f"the moments of images {indices[0]} to {indices[-1]} are not finite"
       )
-    return moments, None if labels[0] is None else np.concatenate(labels)
+    return stacked, None if labels[0] is None else np.concatenate(labels)

@@ -68,7 +68,7 @@ def measure(
       evaluations=generator.nfe,
       guidance=generator.guidance,
       captions=generator.settings.get("captions"),
-      decoder=generator.decoder and generator.decoder.name,
+      decoder=generator.decoder.name if generator.decoder else None,
     )
     identity = {
       "params": digest,

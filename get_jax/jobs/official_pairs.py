@@ -1,11 +1,12 @@
-"""The official GET data set in and out of our format.
+"""Imports and exports the official GET data set of noise/image pairs.
 
 python -m get_jax.jobs.official_pairs import OFFICIAL_DIR PAIRS_DIR
 python -m get_jax.jobs.official_pairs export PAIRS_DIR OFFICIAL_DIR
 
-The official one has `latent/000012499.pkl` and `image/000012499.pkl`, archives
-of torch.save that hold thousands of pairs each, channels first. Its noise came
-from a GPU's generator and cannot be made again, so imported pairs keep it.
+The official data set has files such as latent/000012499.pkl and
+image/000012499.pkl, written by torch.save, with thousands of pairs each,
+channels first. Its noise was generated on a GPU and cannot be reproduced, so
+imported pairs store it.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import io
 import pathlib
 import sys
 import zipfile
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -26,17 +28,23 @@ from get_jax.interop.formats.read import read_checkpoint
 from get_jax.training.rng import named_key
 
 
-def read_official(directory: pathlib.Path):
-  """Yields (noise, image, label) of each file, in the order of their numbers.
+def read_official(
+  directory: pathlib.Path,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+  """Reads the official pairs file by file, in the order of their numbers.
 
-  Arrays are NHWC, noise float32 of unit variance, images as they were stored
-  (float64 in the unconditional set), labels int32 or None; the conditional
-  set's one-hot rows become class numbers.
+  Args:
+    directory: directory of the official data set.
+
+  Yields:
+    noise (n, H, W, C), float32 of unit variance; images (n, H, W, C) with the
+    stored dtype (float64 in the unconditional set); class labels (n,), int32,
+    from the one-hot rows of the conditional set, or None.
 
   Raises:
-    UsageError: files are missing, damaged or do not belong together.
+    UsageError: files are missing, damaged or do not match.
   """
-  for latent_path, image_path in _files(directory):
+  for latent_path, image_path in _find_files(directory):
     latent, image = read_checkpoint(latent_path), read_checkpoint(image_path)
     label = None
     if isinstance(latent, list | tuple) and len(latent) == 2:
@@ -45,8 +53,8 @@ def read_official(directory: pathlib.Path):
     shapes = [getattr(x, "shape", None) for x in (latent, image)]
     if shapes[0] != shapes[1] or len(shapes[0] or ()) != 4:
       raise UsageError(
-        f"{latent_path} and {image_path} hold arrays of {shapes[0]} and "
-        f"{shapes[1]}; expected (N, C, H, W) twice"
+        f"{latent_path} and {image_path} hold arrays of shape {shapes[0]} and "
+        f"{shapes[1]}; expected (N, C, H, W) in both"
       )
     yield (
       np.moveaxis(np.asarray(latent, np.float32), 1, -1),
@@ -55,56 +63,73 @@ def read_official(directory: pathlib.Path):
     )
 
 
-def _files(directory: pathlib.Path) -> list[tuple[pathlib.Path, pathlib.Path]]:
+def _find_files(
+  directory: pathlib.Path,
+) -> list[tuple[pathlib.Path, pathlib.Path]]:
+  """Returns the files of noise and images, in the order of their numbers."""
   names = {
-    kind: {p.name for p in (directory / kind).glob("*.pkl")}
-    for kind in ("latent", "image")
+    folder: {p.name for p in (directory / folder).glob("*.pkl")}
+    for folder in ("latent", "image")
   }
   if not names["latent"] and not names["image"]:
     raise UsageError(
       f"{directory} holds no official pairs; expected latent/*.pkl, image/*.pkl"
     )
-  if alone := sorted(names["latent"] ^ names["image"]):
-    there = "latent" if alone[0] in names["latent"] else "image"
-    raise UsageError(f"{directory} has {alone[0]} in {there}/ alone")
+  if unmatched := sorted(names["latent"] ^ names["image"]):
+    folder = "latent" if unmatched[0] in names["latent"] else "image"
+    raise UsageError(
+      f"{directory} has {unmatched[0]} in {folder}/ only; expected it in "
+      "latent/ and image/"
+    )
   try:
     ordered = sorted(names["latent"], key=lambda name: int(name[:-4]))
   except ValueError:
-    raise UsageError(f"{directory} has names that are no numbers") from None
+    raise UsageError(
+      f"{directory} has files whose name is not a number"
+    ) from None
   return [(directory / "latent" / n, directory / "image" / n) for n in ordered]
 
 
 def import_pairs(
   directory: pathlib.Path, target: pathlib.Path, dtype: str = "float32"
 ) -> PairsInfo:
-  """Writes the official pairs in `directory` as ours; goes on if stopped.
+  """Imports the official pairs; an interrupted import is resumed.
 
   Args:
-    directory: of the official data set.
-    target: of ours; its shards are the official files.
-    dtype: "float32", "float16" or "uint8".
+    directory: directory of the official data set.
+    target: directory for the imported pairs; each official file becomes one
+      shard.
+    dtype: dtype of the imported images: "float32", "float16" or "uint8".
+
+  Returns:
+    The information on the imported pairs.
+
+  Raises:
+    UsageError: files are missing, damaged or do not match.
   """
-  files = _files(directory)
-  counts, classes, shape = [], None, None
+  files = _find_files(directory)
+  counts, num_classes = [], None
+  image_shape = (0, 0, 0)
   for latent_path, _ in tqdm(files, "counting"):
     latent = read_checkpoint(latent_path)
     if isinstance(latent, list | tuple):
       latent, one_hot = latent
-      classes = one_hot.shape[1]
+      num_classes = one_hot.shape[1]
     counts.append(len(latent))
-    shape = latent.shape[1:]
+    channels, height, width = latent.shape[1:]
+    image_shape = (height, width, channels)
   if len(set(counts[:-1])) > 1 or counts[-1] > counts[0]:
     raise UsageError(
       f"the files of {directory} hold {sorted(set(counts))} pairs; expected "
-      "equally many in all but the last"
+      "the same number in all but the last, and not more in the last"
     )
   names = "".join(f"{p.name}\n" for p, _ in files)
   info = PairsInfo(
     count=sum(counts),
     seed=None,
-    image_shape=(*shape[1:], shape[0]),
+    image_shape=image_shape,
     dtype=dtype,
-    num_classes=classes,
+    num_classes=num_classes,
     teacher=f"official {hashlib.sha256(names.encode()).hexdigest()[:16]}",
     sampler={"name": "official GET data set"},
     shard_size=counts[0],
@@ -112,45 +137,55 @@ def import_pairs(
   writer = PairsWriter(target, info)
   missing = set(writer.missing())
   bar = tqdm(read_official(directory), "importing", total=len(files))
-  for shard, (noise, image, label) in enumerate(bar):
+  for shard, (noise, images, labels) in enumerate(bar):
     if shard in missing:
-      writer.write_pairs(shard, image, label, noise)
+      writer.write_pairs(shard, images, labels, noise)
   return info
 
 
 def export_pairs(directory: pathlib.Path, target: pathlib.Path) -> None:
-  """Writes our pairs in the official format, one file a shard.
+  """Exports pairs in the official format, one file per shard.
 
-  Unconditional images are float64 there and conditional ones float32, as the
-  official scripts leave them.
+  Images are float64 in an unconditional set and float32 in a conditional set,
+  as written by the official scripts.
+
+  Args:
+    directory: directory of the pairs.
+    target: directory for the official data set.
+
+  Raises:
+    UsageError: the directory holds no pairs, or shards are missing or damaged.
   """
   source = PairsSource(directory)
   info = source.info
-  for kind in ("latent", "image"):
-    (target / kind).mkdir(parents=True, exist_ok=True)
-  draw = None
+  for folder in ("latent", "image"):
+    (target / folder).mkdir(parents=True, exist_ok=True)
+  make_noise = None
   if info.seed is not None:
     key = named_key(info.seed, "pairs")
-    draw = jax.jit(
+    make_noise = jax.jit(
       lambda index: SampleNoise.create(key, index)(INITIAL, info.image_shape)
     )
   for shard in tqdm(range(info.num_shards), "exporting"):
     indices = np.asarray(info.shard_range(shard))
     records = source.read(indices)
-    noise = records["noise"] if draw is None else np.asarray(draw(indices))
+    if make_noise is None:
+      noise = records["noise"]
+    else:
+      noise = np.asarray(make_noise(indices))
     latent: list | np.ndarray = _nchw(noise, np.float32)
     image = _nchw(records["image"], np.float64)
     if info.num_classes:
       one_hot = np.eye(info.num_classes, dtype=np.float32)[records["label"]]
       latent, image = [latent, one_hot], image.astype(np.float32)
     name = f"{indices[-1]:09d}"
-    for kind, content in (("latent", latent), ("image", image)):
-      temporary = target / kind / f"{name}.tmp"
+    for folder, content in (("latent", latent), ("image", image)):
+      temporary = target / folder / f"{name}.tmp"
       temporary.write_bytes(_torch_zip(name, content))
-      temporary.replace(target / kind / f"{name}.pkl")
+      temporary.replace(target / folder / f"{name}.pkl")
 
 
-def _nchw(x: np.ndarray, dtype) -> np.ndarray:
+def _nchw(x: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
   return np.ascontiguousarray(np.moveaxis(x, -1, 1), dtype)
 
 
@@ -158,9 +193,13 @@ _STORAGES = {"float32": "FloatStorage", "float64": "DoubleStorage"}
 
 
 def _torch_zip(root: str, content: np.ndarray | list[np.ndarray]) -> bytes:
-  """What torch.save writes for tensors, made without torch.
+  """Returns what torch.save writes for tensors, without torch.
 
-  The pickle is spelt out opcode by opcode, as there is no class to pickle.
+  The pickle is assembled from opcodes, because torch's classes are missing.
+
+  Args:
+    root: name of the folder in the archive.
+    content: one array, or a list of arrays.
   """
   arrays = content if isinstance(content, list) else [content]
   tensors = [_tensor(number, array) for number, array in enumerate(arrays)]
@@ -179,7 +218,11 @@ def _torch_zip(root: str, content: np.ndarray | list[np.ndarray]) -> bytes:
 
 
 def _tensor(number: int, array: np.ndarray) -> bytes:
-  """Calls _rebuild_tensor_v2(storage, 0, shape, strides, False, {})."""
+  """Returns the pickle of a tensor.
+
+  Unpickling it calls
+  _rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict()).
+  """
   strides = [s // array.itemsize for s in array.strides]
   storage = (
     b"(" + _text("storage") + b"ctorch\n" + _STORAGES[array.dtype.name].encode()
@@ -200,25 +243,41 @@ def _number(value: int) -> bytes:
   return b"\x8a\x08" + int(value).to_bytes(8, "little", signed=True)
 
 
-def _numbers(values) -> bytes:
+def _numbers(values: Sequence[int]) -> bytes:
   return b"(" + b"".join(_number(v) for v in values) + b"t"
 
 
 def main(arguments: list[str] | None = None) -> int:
-  """Imports or exports; 2 where the files do not allow it."""
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument("way", choices=("import", "export"))
-  parser.add_argument("source", type=pathlib.Path)
-  parser.add_argument("target", type=pathlib.Path)
-  parser.add_argument(
-    "--dtype", default="float32", choices=("float32", "float16", "uint8")
+  """Imports or exports pairs.
+
+  Args:
+    arguments: command line arguments; None reads `sys.argv`.
+
+  Returns:
+    Exit code: 0 if done; 2 for invalid input, with one sentence on stderr.
+  """
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
-  given = parser.parse_args(arguments)
+  parser.add_argument(
+    "direction",
+    choices=("import", "export"),
+    help="import the official data set, or export pairs to its format",
+  )
+  parser.add_argument("source", type=pathlib.Path, help="directory to read")
+  parser.add_argument("target", type=pathlib.Path, help="directory to write")
+  parser.add_argument(
+    "--dtype",
+    default="float32",
+    choices=("float32", "float16", "uint8"),
+    help="dtype of imported images (default: %(default)s)",
+  )
+  args = parser.parse_args(arguments)
   try:
-    if given.way == "import":
-      import_pairs(given.source, given.target, given.dtype)
+    if args.direction == "import":
+      import_pairs(args.source, args.target, args.dtype)
     else:
-      export_pairs(given.source, given.target)
+      export_pairs(args.source, args.target)
   except UsageError as error:
     print(error, file=sys.stderr)
     return 2

@@ -94,7 +94,8 @@ def make_pairs(
     samples = image_sampler.sample_shards(params, indices, description="pairs")
     for shard, (images, labels) in zip(shards, samples, strict=True):
       writer.write_pairs(shard, images, labels)
-  evaluations = generator.nfe * info.count
+  # Unknown for an adaptive sampler.
+  evaluations = None if generator.nfe is None else generator.nfe * info.count
   write_results(
     workdir, "pairs", {**info.to_json(), "evaluations": evaluations}
   )

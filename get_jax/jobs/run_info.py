@@ -1,9 +1,12 @@
-"""How a run computes: said once in its log, and kept beside its results."""
+"""Logs and stores run information: dtype, mesh, devices, versions."""
 
 import logging
 import pathlib
 
+import flax.linen as nn
 import jax
+import ml_collections
+from jax.sharding import Mesh
 
 from get_jax.aot.lower import count_operations
 from get_jax.hardware.chips import device_peak
@@ -15,44 +18,71 @@ log = logging.getLogger(__name__)
 
 
 def enable_compilation_cache(workdir: pathlib.Path) -> None:
-  """Keeps compiled programs in the workdir, for when the run is resumed.
+  """Stores compiled programs in the workdir, for when the run is resumed.
 
-  Only where nothing else is said (JAX_COMPILATION_CACHE_DIR), and not on CPU:
-  there programs are made for the one machine.
+  Another cache directory (JAX_COMPILATION_CACHE_DIR) takes precedence. Programs
+  for the CPU are not stored, because they depend on the machine.
   """
-  named = jax.config.jax_compilation_cache_dir
-  if named is None and jax.default_backend() != "cpu":
+  if _compilation_cache() is None and jax.default_backend() != "cpu":
     jax.config.update("jax_compilation_cache_dir", str(workdir / CACHE))
 
 
-def build_performance_metrics(config, mesh) -> PerformanceMetrics:
-  """What measures a run, with its utilisation where the chips are known."""
-  peaks = [device_peak(device.device_kind) for device in mesh.devices.flat]
-  if None in peaks:
-    return PerformanceMetrics(config.batch_size)
+def build_performance_metrics(
+  config: ml_collections.ConfigDict, mesh: Mesh
+) -> PerformanceMetrics:
+  """Builds the performance metrics of a run.
+
+  They include the utilisation if the peak of the devices is known and the
+  operations of a step do not depend on data.
+  """
+  peaks = []
+  for device in mesh.devices.flat:
+    peak = device_peak(device.device_kind)
+    if peak is None:
+      return PerformanceMetrics(config.batch_size)
+    peaks.append(peak)
+  operations = None
   try:
     operations, _ = count_operations(config, "train")
   except NotImplementedError:
-    operations = None
+    pass
   return PerformanceMetrics(config.batch_size, operations, sum(peaks))
 
 
-def log_run_info(config, model, mesh, workdir, name: str) -> None:
-  """The options of computing, in the log and in results/train.json."""
+def log_run_info(
+  config: ml_collections.ConfigDict,
+  model: nn.Module,
+  mesh: Mesh,
+  workdir: pathlib.Path,
+  name: str,
+) -> None:
+  """Logs how a run computes and writes it to results/train.json.
+
+  Args:
+    config: the experiment.
+    model: the network of the experiment.
+    mesh: mesh of the run.
+    workdir: directory of the run.
+    name: prefix of the log line, such as "train" or "teacher".
+  """
   fields = ("dtype", "scan", "remat", "attention")
   kinds = sorted({device.device_kind for device in mesh.devices.flat})
-  options = {
+  info = {
     **{field: getattr(model, field, None) for field in fields},
     "mesh": dict(mesh.shape),
     "accumulation": config.accumulation,
     "donated": "state",
     "devices": f"{mesh.size} x {', '.join(kinds)}",
     "processes": jax.process_count(),
-    "compilation_cache": jax.config.jax_compilation_cache_dir,
+    "compilation_cache": _compilation_cache(),
     "jax": jax.__version__,
   }
-  options["dtype"] = str(options["dtype"] or "float32")
+  info["dtype"] = str(info["dtype"] or "float32")
   if jax.process_index() == 0:
-    said = ", ".join(f"{key} {value}" for key, value in options.items())
-    log.info("%s: %s", name, said)
-    write_results(workdir, "train", options)
+    text = ", ".join(f"{key} {value}" for key, value in info.items())
+    log.info("%s: %s", name, text)
+    write_results(workdir, "train", info)
+
+
+def _compilation_cache() -> str | None:
+  return jax.config.values["jax_compilation_cache_dir"]

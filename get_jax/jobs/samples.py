@@ -1,4 +1,4 @@
-"""Generates samples batch by batch and writes them to one file."""
+"""Generates samples in shards and merges them into one file."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a program sends, read from programs compiled for eight devices."""
+"""Collectives of programs compiled for eight devices."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def mesh(*sizes):
 
 
 def compiled(fn, grid, *arguments):
-  """The text of fn compiled for (shape, split) arguments."""
+  """Returns the HLO of fn compiled for (shape, partition spec) arguments."""
   shapes = [
     jax.ShapeDtypeStruct(
       shape, jnp.float32, sharding=NamedSharding(grid, PartitionSpec(*split))
@@ -114,7 +114,7 @@ def test_each_kind_with_its_bytes(kind, fn, result):
     assert sorted(one.groups.tolist()) == [[i, i ^ 1] for i in range(8)]
 
 
-def test_a_loop_of_unknown_length_is_told():
+def test_a_loop_of_unknown_trip_count_is_reported():
   def until_small(x):
     return jax.lax.while_loop(lambda x: jnp.sum(x) > 1.0, lambda x: x / 2, x)
 
@@ -143,8 +143,8 @@ def test_loops_within_loops_multiply():
   assert one.runs == 21
 
 
-# As libtpu writes it: the number of turns is nowhere but in the condition, and
-# a gather that overlaps with two fusions appears in both of them.
+# HLO of libtpu: the trip count appears in the condition only, and a gather that
+# overlaps with two fusions appears in both of them.
 OF_TPU = """HloModule jit_step, is_scheduled=true, num_partitions=32
 
 %region.1 (p: (s32[], bf16[28,8,64])) -> pred[] {
@@ -206,7 +206,7 @@ def test_the_text_of_a_tpu():
   assert permute.groups.tolist() == [[0, 1], [1, 0]]
 
 
-# One of two slices; what they do together goes by way of the hosts.
+# One of two slices; collectives between slices go through the hosts.
 OF_A_SLICE = """HloModule jit_step, is_scheduled=true, num_partitions=4
 
 ENTRY %main (x: f32[8]) -> f32[8] {
@@ -230,8 +230,8 @@ channel_id=4, is_host_transfer=true, frontend_attributes=\
 """
 
 
-# As XLA writes it for GPUs: what is sent behind other work is started and
-# done, and a start has operands and results in its type.
+# HLO for GPUs: an overlapped collective has a start and a done instruction, and
+# the type of a start contains operands and results.
 OF_GPU = """HloModule jit_step, is_scheduled=true, num_partitions=8
 
 ENTRY %main (x: f32[8]) -> f32[8] {
@@ -259,7 +259,7 @@ def test_the_text_of_a_gpu():
   }
 
 
-def test_what_slices_do_together():
+def test_collectives_between_slices():
   found = find_collectives(hlo.parse(OF_A_SLICE), 8)
   assert totals_by_kind(found) == {
     "all-gather between slices": dict(count=1, runs=1, bytes=2 * 32),
@@ -279,6 +279,6 @@ def test_a_ring_sends_all_but_its_own_part():
   assert permute.bytes_sent(2) == 32
 
 
-def test_text_that_is_no_program_is_refused():
+def test_text_without_a_program_is_refused():
   with pytest.raises(ValueError, match="no ENTRY"):
     hlo.parse("HloModule nothing\n")

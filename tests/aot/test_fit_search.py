@@ -1,4 +1,4 @@
-"""Settings that make a step fit."""
+"""Search for settings that make a step fit in memory."""
 
 import types
 
@@ -15,7 +15,7 @@ def config(batch_size, **fields):
   return made
 
 
-def test_candidates_come_from_the_least_harm_to_the_most():
+def test_candidates_are_ordered_by_cost():
   found = list(fit_search.candidate_settings(config(64), "train", 16))
   assert found[:4] == [
     {"model.remat": "dots"},
@@ -68,44 +68,44 @@ def test_the_largest_batch_is_found(start, most):
   assert len(tried) == len(set(tried))
 
 
-def pretend(monkeypatch, fits):
-  """In place of compiling: what fits decides, and what it was asked."""
-  asked = []
+def fake_compile(monkeypatch, fits):
+  """Replaces compiling by `fits`; returns the list of configs it is given."""
+  compiled = []
 
   def compile_report(config, kind, topology):
-    asked.append(config)
+    compiled.append(config)
     return types.SimpleNamespace(fits=fits(config), config=config)
 
   monkeypatch.setattr(fit_search, "compile_report", compile_report)
-  return asked
+  return compiled
 
 
 def test_the_first_candidate_that_fits_is_returned(monkeypatch):
   made = config(64)
-  asked = pretend(monkeypatch, lambda c: c.mesh.fsdp == 4)
+  compiled = fake_compile(monkeypatch, lambda c: c.mesh.fsdp == 4)
   pod = types.SimpleNamespace(devices=[None] * 16)
   settings, report = fit_search.find_fitting_settings(made, "train", pod)
   assert settings == {"model.remat": "full", "mesh.data": -1, "mesh.fsdp": 4}
-  assert len(asked) == 3
+  assert len(compiled) == 3
   assert report.config.model.remat == "full"
   assert made.model.remat == "none" and made.mesh.fsdp == 1
 
 
 def test_nothing_fits(monkeypatch):
-  pretend(monkeypatch, lambda c: False)
+  fake_compile(monkeypatch, lambda c: False)
   pod = types.SimpleNamespace(devices=[None] * 16)
   assert fit_search.find_fitting_settings(config(16), "train", pod) is None
 
 
 def test_the_search_goes_over_policies_and_meshes(monkeypatch):
-  """Memory as it might be: of the state a part, of each image some more."""
+  """The memory model has a sharded state and a share per image."""
   image = {"none": 8, "dots": 2, "full": 1}
 
   def fits(c):
     batch = c.batch_size // 16
     return 64 // c.mesh.fsdp + batch * image[c.model.remat] <= 32
 
-  asked = pretend(monkeypatch, fits)
+  compiled = fake_compile(monkeypatch, fits)
   pod = types.SimpleNamespace(devices=[None] * 16)
   found = fit_search.search_largest_batch(config(64), "train", pod)
   batches = {
@@ -124,11 +124,11 @@ def test_the_search_goes_over_policies_and_meshes(monkeypatch):
     (16, "full"): 16,
   }
   assert all((one.report is None) == (one.batch == 0) for one in found)
-  assert len(asked) < 30
+  assert len(compiled) < 30
 
 
 def test_the_search_of_sampling_keeps_its_mesh(monkeypatch):
-  pretend(monkeypatch, lambda c: c.sampling.batch_size <= 100)
+  fake_compile(monkeypatch, lambda c: c.sampling.batch_size <= 100)
   pod = types.SimpleNamespace(devices=[None] * 4)
   made = config(64)
   made.sampling.batch_size = 256

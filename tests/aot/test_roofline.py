@@ -1,4 +1,4 @@
-"""The estimate of a step's time, on pods made of numbers."""
+"""Roofline estimates on synthetic topologies."""
 
 import itertools
 import types
@@ -21,7 +21,7 @@ MIB = 2**20
 
 
 def pod(chip, grid, num_slices=1):
-  """A topology whose devices have places and nothing else."""
+  """Returns a topology whose devices have coordinates only."""
   each = CHIPS[chip].num_devices
   places = list(itertools.product(*map(range, grid))) * each
   devices = [

@@ -50,4 +50,4 @@ def test_a_file_alone_is_named(tmp_path, capsys):
   assert "holds no official pairs" in capsys.readouterr().err
   (tmp_path / "latent" / "000000001.pkl").write_bytes(b"x")
   assert official_pairs.main(arguments) == 2
-  assert "000000001.pkl in latent/ alone" in capsys.readouterr().err
+  assert "000000001.pkl in latent/ only" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The table of chips, and names that are not in it."""
+"""The table of chips, and unknown names."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A process of a group that runs several programs one after the other.
+"""A process of a group that runs several jobs one after the other.
 
 python -m tests.jobs.process_worker PROCESS COUNT PORT JOBS
 
@@ -43,28 +43,30 @@ def config_of_job():
 
 
 def job(workdir, report):
-  """Teacher with previews, pairs, student, and maybe a report."""
+  """Trains teacher and student, with previews, pairs and maybe a report."""
   config = config_of_job()
   config.report.enabled = report
   train.run(config, workdir)
 
 
 def again(source, workdir):
-  """The same from a teacher and a student that are there."""
-  run_on_main(lambda: take_over(pathlib.Path(source), pathlib.Path(workdir)))
+  """Pairs, samples and scores of an existing teacher and student."""
+  run_on_main(
+    lambda: copy_checkpoints(pathlib.Path(source), pathlib.Path(workdir))
+  )
   config = config_of_job()
   pairs.run(config, workdir)
   sample.run(config, workdir)
   evaluate.run(config, workdir)
 
 
-def take_over(source, workdir):
+def copy_checkpoints(source, workdir):
   for name in ("teacher", "checkpoints"):
     shutil.copytree(source / name, workdir / name)
 
 
 def latents(workdir, autoencoder):
-  """Latents of a few images."""
+  """Encodes a few images."""
   from tests.modes.test_latents import config_of
 
   path = pathlib.Path(workdir) / "latents"

@@ -1,4 +1,4 @@
-"""From captions and images to a network that is told texts, and back."""
+"""Text conditioning from captions and images to training and samples."""
 
 import json
 import string
@@ -90,7 +90,7 @@ def encoder(tmp_path_factory):
   return folder
 
 
-def test_files_of_captions(tmp_path):
+def test_caption_files(tmp_path):
   found = read_captions(coco(tmp_path / "captions.json"))
   assert list(found) == [NAMES[n] for n in (4, 1, 0, 2, 3)]
   assert all(found[NAMES[n]] == of_image(n) for n in range(5))
@@ -180,11 +180,11 @@ def test_captions_are_encoded_with_their_images(
     latents.run(config, str(tmp_path / "run"))
 
 
-# From here on without a tokenizer: embeddings of no encoder.
+# The tests below use random embeddings and need no tokenizer.
 
 
 def write_texts(folder, data=None, images=6, encoder="made"):
-  """Texts of `images` images, one of the first, two of the second, three..."""
+  """Writes texts of `images` images, with 1, 2, 3, 1, 2, ... captions each."""
   owners = [n for n in range(images) for _ in range(1 + n % 3)]
   words = ["", *(f"{n} of {owner}" for n, owner in enumerate(owners))]
   layout = texts_layout(
@@ -224,7 +224,7 @@ def write_latents(folder, data="images", count=6):
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-  """The published experiment, as small as can be, on data of its own."""
+  """A tiny version of the published experiment, on random data."""
   folder = tmp_path_factory.mktemp("data")
   write_texts(folder / "texts", "images")
   write_texts(folder / "val", images=4)
@@ -244,7 +244,7 @@ def config(tmp_path_factory):
   return config
 
 
-def test_every_caption_is_drawn_and_by_position_alone(config):
+def test_every_caption_is_sampled_as_a_function_of_position(config):
   source = create_source(**config.data)
   texts = source.texts
   pipeline = Pipeline(source, 30, seed=3)
@@ -271,7 +271,7 @@ def test_every_caption_is_drawn_and_by_position_alone(config):
   np.testing.assert_array_equal(owners[6:], owners[:6])
 
 
-def test_training_resumes_and_samples_show_their_captions(config, tmp_path):
+def test_training_resumes_and_samples_store_their_captions(config, tmp_path):
   train.run(config, tmp_path / "whole")
   short = config.copy_and_resolve_references()
   short.num_steps = 2
@@ -313,7 +313,7 @@ def test_training_resumes_and_samples_show_their_captions(config, tmp_path):
     maker.sample(params, np.array([5]), np.array([8]))
 
 
-def test_scores_say_which_texts_were_shown(tmp_path):
+def test_scores_store_the_fingerprint_of_their_texts(tmp_path):
   config = uvit_s2_coco.get_config("smoke")
   config.model.in_channels = 1
   config.model.context_tokens, config.model.context_features = LENGTH, WIDTH
@@ -343,7 +343,7 @@ def test_a_step_is_lowered_without_data():
     build_generator(config)
 
 
-def test_dropped_texts_become_the_empty_one(config):
+def test_dropped_texts_become_the_empty_text(config):
   config = config.copy_and_resolve_references()
   model, source = build_model(config), create_source(**config.data)
   condition = build_conditioning(config, model, source)
@@ -357,14 +357,14 @@ def test_dropped_texts_become_the_empty_one(config):
     objective = build_objective(config, model, conditioning=condition)
     return jax.jit(lambda y: objective(params, batch | {"label": y}, key)[0])
 
-  told, untold = batch["label"], empty.repeat(6, 0)
+  texts, empty_texts = batch["label"], empty.repeat(6, 0)
   dropped, kept = loss(1.0), loss(0.0)
-  assert dropped(told) == dropped(untold)
-  np.testing.assert_allclose(dropped(told), kept(untold), rtol=1e-6)
-  assert abs(kept(told) - kept(untold)) > 1e-5
+  assert dropped(texts) == dropped(empty_texts)
+  np.testing.assert_allclose(dropped(texts), kept(empty_texts), rtol=1e-6)
+  assert abs(kept(texts) - kept(empty_texts)) > 1e-5
 
 
-def test_what_does_not_fit_is_named(config, tmp_path):
+def test_invalid_texts_are_refused(config, tmp_path):
   other = config.copy_and_resolve_references()
   write_texts(tmp_path / "few", "images", images=5)
   write_texts(tmp_path / "theirs", "others")

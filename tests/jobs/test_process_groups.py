@@ -1,4 +1,4 @@
-"""Several processes on this machine do what one does."""
+"""Several processes on this machine compute the same as one."""
 
 import json
 import re
@@ -16,7 +16,7 @@ SEGMENTS = ((0, 40), (40, 80), (80, 113))  # of 3 epochs
 
 
 def run_group(count, jobs):
-  """The output of each process."""
+  """Returns the output of each process."""
   command = [sys.executable, "-m", "tests.jobs.process_worker"]
   group = [str(count), str(free_port()), json.dumps(jobs)]
   processes = [
@@ -53,7 +53,7 @@ def autoencoder(tiny_autoencoder):
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory, autoencoder):
-  """A process of two devices: its folder and output."""
+  """One process with two devices: its folder and output."""
   folder = tmp_path_factory.mktemp("one")
   jobs = [
     ["job", f"{folder}/job", True],
@@ -66,7 +66,7 @@ def one(tmp_path_factory, autoencoder):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, autoencoder, one):
-  """Two of them; generating takes over what the one has learnt."""
+  """Two processes; samples use the parameters that one process trained."""
   folder = tmp_path_factory.mktemp("two")
   jobs = [
     ["job", f"{folder}/job", True],
@@ -79,7 +79,7 @@ def two(tmp_path_factory, autoencoder, one):
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory, one):
-  """Four of them, which go on where the one was after half of the steps."""
+  """Four processes, which resume the single process after half its steps."""
   folder = tmp_path_factory.mktemp("four")
   shutil.copytree(one[0] / "job", folder / "job")
   for name in ("features", "results", "samples"):
@@ -147,7 +147,7 @@ def test_two_processes_generate_as_one(one, two):
   same_files(one[0] / "latents", two[0] / "latents", "0*")
 
 
-def test_four_processes_go_on_where_one_was(one, four):
+def test_four_processes_resume_where_one_stopped(one, four):
   folder, _ = four
   same_losses(one[0] / "job", folder / "job")
   same_generation(one[0] / "again", folder / "again")

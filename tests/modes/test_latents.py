@@ -72,28 +72,30 @@ def test_encoding_resuming_and_reading(autoencoder, tmp_path):
   assert before == {p: p.read_bytes() for p in shard.parent.glob("0*")}
 
   other = config_of(folder, tmp_path / "latents", dtype="float16")
-  with pytest.raises(ValueError, match="holds latents made with other settings"):
+  with pytest.raises(
+    ValueError, match="holds latents made with other settings"
+  ):
     encode_latents(other.latents, other.autoencoder, other.data.path)
 
 
-def test_a_signal_stops_behind_a_shard(autoencoder, tmp_path, monkeypatch):
+def test_a_signal_stops_after_a_shard(autoencoder, tmp_path, monkeypatch):
   config = config_of(autoencoder[0], tmp_path / "latents")
-  made, shard = [], jobs_latents._Encoder.shard
+  encoded, encode = [], jobs_latents._Encoder.encode
 
-  def interrupted(self, source, indices, bar):
-    made.append(indices[0])
-    if len(made) == 2:
+  def interrupted(self, source, indices, progress):
+    encoded.append(indices[0])
+    if len(encoded) == 2:
       signal.raise_signal(signal.SIGINT)
-    return shard(self, source, indices, bar)
+    return encode(self, source, indices, progress)
 
-  monkeypatch.setattr(jobs_latents._Encoder, "shard", interrupted)
+  monkeypatch.setattr(jobs_latents._Encoder, "encode", interrupted)
   with handle_stop_signals(), pytest.raises(Stopped, match="before shard 2"):
     latents.run(config, str(tmp_path / "run"))
   latents.run(config, str(tmp_path / "run"))
-  assert made == [0, 4, 8]
+  assert encoded == [0, 4, 8]
 
 
-def test_what_does_not_fit_is_named(autoencoder, tmp_path):
+def test_invalid_settings_are_refused(autoencoder, tmp_path):
   folder = autoencoder[0]
   config = config_of(folder, tmp_path)
   with config.latents.unlocked():
