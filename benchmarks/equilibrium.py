@@ -1,23 +1,28 @@
-"""What an equilibrium layer costs: memory, time, evaluations.
+"""Cost of an equilibrium layer: memory, time and function evaluations.
 
   python benchmarks/equilibrium.py --json=equilibrium.json
 
-prints three tables as Markdown and, with --json, writes them to a file.
-Memory is read off the compiled gradient of a training step and needs no
-accelerator; nothing is run for it. Time is a forward and a backward pass,
-against a loop written by hand that computes nothing else, the two taking
-turns. Evaluations are counted on linear maps whose spectral radius is 0.95.
+prints three tables as Markdown and, with --json, writes them to a file. Memory
+is reported by the compiler for the gradient of a training step, which is not
+run, so no accelerator is needed. Time is that of a forward and a backward pass,
+compared with a handwritten loop that computes nothing else; both run
+alternately. Evaluations are counted on linear maps of spectral radius 0.95.
 """
 
 import json
 import statistics
 import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from unittest import mock
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
+from tables import markdown
+from timing import Scale
 
 from get_jax.equilibrium import (
   Anderson,
@@ -30,34 +35,46 @@ from get_jax.equilibrium import (
   Unrolled,
   fixed_point,
 )
+from get_jax.equilibrium.solvers import Solver
 from get_jax.models import create_model
 from get_jax.models import get as get_module
 
-MODEL = flags.DEFINE_string("model", "GET-M/2", "A GET by name.")
-BATCH = flags.DEFINE_integer("batch", 8, "Batch of the memory table.")
-TIMED_BATCH = flags.DEFINE_integer("timed_batch", 8, "Batch of the time table.")
+Row = dict[str, Any]
+
+MODEL = flags.DEFINE_string("model", "GET-M/2", "Name of a GET.")
+BATCH = flags.DEFINE_integer("batch", 8, "Batch size of the memory table.")
+TIMED_BATCH = flags.DEFINE_integer(
+  "timed_batch", 8, "Batch size of the time table."
+)
 STEPS = flags.DEFINE_multi_integer(
   "steps", [6, 24, 96], "Iterations of the memory table."
 )
 TIMED_STEPS = flags.DEFINE_integer(
   "timed_steps", 6, "Iterations of the time table."
 )
-REPEATS = flags.DEFINE_integer("repeats", 5, "Runs of the time table.")
+REPEATS = flags.DEFINE_integer("repeats", 5, "Timed runs of the time table.")
 TABLES = flags.DEFINE_multi_enum(
   "table",
   ["memory", "time", "evaluations"],
   ["memory", "time", "evaluations"],
-  "Which tables to make.",
+  "Tables to make.",
 )
-JSON = flags.DEFINE_string("json", None, "Where to write the tables.")
+JSON = flags.DEFINE_string("json", None, "File to write the tables to.")
 
 
-def modes(steps: int) -> list[tuple[str, str, dict]]:
-  """Name, torchdeq's settings for the same, and fields of the model."""
+def gradient_settings(steps: int) -> list[tuple[str, str, dict[str, Any]]]:
+  """Returns the gradients of the memory table.
+
+  Args:
+    steps: iterations of the forward pass, and of an implicit backward pass.
+
+  Returns:
+    Name, equivalent settings of torchdeq, and fields of the model.
+  """
   k = steps
   ift = f"f_max_iter={k}, ift=True, b_max_iter={k}"
   unrolled = f"f_max_iter=0, grad={k}"
-  whole = Unrolled(policy="nothing_saveable")
+  checkpointed_steps = Unrolled(policy="nothing_saveable")
   return [
     ("Implicit, Simple", ift, dict(gradient=Implicit(Simple(k)))),
     (
@@ -79,12 +96,22 @@ def modes(steps: int) -> list[tuple[str, str, dict]]:
       f"{unrolled}, mem=True",
       dict(gradient=Unrolled(), remat="full"),
     ),
-    ("Unrolled, steps checkpointed", "none", dict(gradient=whole)),
+    ("Unrolled, steps checkpointed", "none", dict(gradient=checkpointed_steps)),
   ]
 
 
-def training_step(model, steps: int, batch: int):
-  """The gradient of an L1 loss, and the shapes of its arguments."""
+def training_step(model: nn.Module, steps: int, batch: int):
+  """Returns the jitted gradient of an L1 loss.
+
+  Args:
+    model: a GET.
+    steps: equilibrium iterations.
+    batch: batch size, B.
+
+  Returns:
+    The function (params, noise, z0, target) -> gradient, and its abstract
+    arguments.
+  """
 
   def loss(params, noise, z0, target):
     images = model.apply({"params": params}, noise, None, z0, steps)
@@ -96,33 +123,51 @@ def training_step(model, steps: int, batch: int):
   return jax.jit(jax.grad(loss)), (params, noise, z0, noise)
 
 
-def memory_table() -> list[dict]:
-  """Temporary memory of a training step in MiB, by mode and iterations."""
+def memory_table() -> list[Row]:
+  """Returns temporary memory of a training step in MiB.
+
+  There is one row per gradient and one column per number of iterations.
+  """
   rows = []
-  for index, (name, _, _) in enumerate(modes(STEPS.value[0])):
-    row = {"gradient": name}
+  for index, (name, _, _) in enumerate(gradient_settings(STEPS.value[0])):
+    row: Row = {"gradient": name}
     for steps in STEPS.value:
-      _, row["torchdeq"], fields = modes(steps)[index]
+      _, row["torchdeq"], fields = gradient_settings(steps)[index]
       model = make_model(fields)
       step, arguments = training_step(model, steps, BATCH.value)
       analysis = step.lower(*arguments).compile().memory_analysis()
       row[f"{steps} iterations"] = analysis.temp_size_in_bytes / 2**20
-      state = BATCH.value * np.prod(model.state_shape) * 4 / 2**20
+      state_mib = BATCH.value * np.prod(model.state_shape) * 4 / 2**20
     first, last = STEPS.value[0], STEPS.value[-1]
     growth = row[f"{last} iterations"] - row[f"{first} iterations"]
-    row["states an iteration"] = growth / (last - first) / state
+    row["states an iteration"] = growth / (last - first) / state_mib
     row["torchdeq"] = row.pop("torchdeq").replace(str(last), "k")
     rows.append(row)
   return rows
 
 
-def make_model(fields: dict):
-  """The model with plain iteration unless the fields say otherwise."""
+def make_model(fields: dict[str, Any]) -> nn.Module:
+  """Creates the GET of --model, with fixed-point iteration as default solver.
+
+  Args:
+    fields: fields of the model.
+  """
   return create_model(MODEL.value, **{"solver": Simple(), **fields})
 
 
-def by_hand(f, params, x, z0, *, solver, gradient, **_) -> Solution:
-  """What a user would write who wants no diagnostics."""
+class HandwrittenSolution(NamedTuple):
+  """Replaces `Solution`, without diagnostics."""
+
+  value: jax.Array
+
+
+def handwritten_fixed_point(
+  f, params, x, z0, *, solver, gradient, **_
+) -> HandwrittenSolution:
+  """Replaces `fixed_point` by a minimal loop without diagnostics.
+
+  The arguments are those of `fixed_point`.
+  """
   steps = solver.max_steps
 
   def forward(params, x, z0):
@@ -132,58 +177,66 @@ def by_hand(f, params, x, z0, *, solver, gradient, **_) -> Solution:
   def implicit(params, x, z0):
     return forward(params, x, z0)
 
-  def keep(params, x, z0):
+  def implicit_forward(params, x, z0):
     z = forward(params, x, z0)
     return z, (params, x, z)
 
-  def backward(kept, g):
-    _, pullback = jax.vjp(f, *kept)
+  def implicit_backward(residuals, g):
+    _, pullback = jax.vjp(f, *residuals)
     y = jax.lax.fori_loop(
       0, steps, lambda _, y: pullback(y)[2] + g, jnp.zeros_like(g)
     )
     d_params, d_x, _ = pullback(y)
     return d_params, d_x, jnp.zeros_like(g)
 
-  implicit.defvjp(keep, backward)
+  implicit.defvjp(implicit_forward, implicit_backward)
   if isinstance(gradient, Implicit):
     value = implicit(params, x, z0)
   else:
-    value, _ = jax.lax.scan(
-      lambda z, _: (f(params, x, z), None), z0, length=steps
-    )
-  return Solution(value, None, None, None, None)
+
+    def iterate(z, _):
+      return f(params, x, z), None
+
+    value, _ = jax.lax.scan(iterate, z0, length=steps)
+  return HandwrittenSolution(value)
 
 
-def time_table(gradients=None) -> list[dict]:
-  """Seconds of a forward and backward pass at equal iterations."""
+def time_table(gradients: Sequence[str] | None = None) -> list[Row]:
+  """Returns seconds of a forward and backward pass, with equal iterations.
+
+  Args:
+    gradients: names of the rows, by default all.
+  """
   steps, rows = TIMED_STEPS.value, []
-  chosen = {
+  choices: dict[str, dict[str, Any]] = {
     "Implicit": dict(gradient=Implicit(Simple(steps))),
     "Implicit, tolerance 0": dict(
       solver=Simple(tolerance=0.0), gradient=Implicit(Simple(steps, 0.0))
     ),
     "Unrolled": dict(gradient=Unrolled()),
   }
-  for name in gradients or chosen:
-    model = make_model(chosen[name])
+  for name in gradients or choices:
+    model = make_model(choices[name])
     step, shapes = training_step(model, steps, TIMED_BATCH.value)
-    ours = step.lower(*shapes).compile()
+    library = step.lower(*shapes).compile()
     step, _ = training_step(model, steps, TIMED_BATCH.value)
-    with mock.patch.object(get_module, "fixed_point", by_hand):
-      hand = step.lower(*shapes).compile()
+    with mock.patch.object(get_module, "fixed_point", handwritten_fixed_point):
+      handwritten = step.lower(*shapes).compile()
     keys = jax.random.split(jax.random.key(0), 3)
     arguments = [
       jax.random.normal(key, shape.shape)
       for key, shape in zip(keys, shapes[1:], strict=True)
     ]
     params = model.init(jax.random.key(1), arguments[0])["params"]
-    seconds = {"ours": [], "hand": []}
+    programs = {"library": library, "handwritten": handwritten}
+    seconds: dict[str, list[float]] = {program: [] for program in programs}
     for _ in range(REPEATS.value + 1):
-      for kind, program in (("ours", ours), ("hand", hand)):
+      for program, run in programs.items():
         start = time.perf_counter()
-        jax.block_until_ready(program(params, *arguments))
-        seconds[kind].append(time.perf_counter() - start)
-    pairs = list(zip(seconds["ours"], seconds["hand"], strict=True))[1:]
+        jax.block_until_ready(run(params, *arguments))
+        seconds[program].append(time.perf_counter() - start)
+    # The first run of each warms up.
+    pairs = list(zip(*(times[1:] for times in seconds.values()), strict=True))
     rows.append(
       {
         "gradient": name,
@@ -197,9 +250,12 @@ def time_table(gradients=None) -> list[dict]:
   return rows
 
 
-def evaluations_table() -> list[dict]:
-  """Evaluations until all residuals are below 1e-6, worst of a few maps."""
-  solvers = {
+def evaluations_table() -> list[Row]:
+  """Returns evaluations until all residuals are below 1e-6.
+
+  Each number is the maximum over four linear maps.
+  """
+  solvers: dict[str, Solver] = {
     "Simple": Simple(500, 1e-6),
     "Anderson": Anderson(200, 1e-6),
     "Anderson(window=6)": Anderson(200, 1e-6, window=6),
@@ -209,7 +265,7 @@ def evaluations_table() -> list[dict]:
     "Broyden": Broyden(120, 1e-6),
     "Broyden(memory=20)": Broyden(200, 1e-6, memory=20),
   }
-  rows = {name: {"solver": name} for name in solvers}
+  rows: dict[str, Row] = {name: {"solver": name} for name in solvers}
   with jax.enable_x64(True):
     for size in (16, 64):
       for symmetric in (True, False):
@@ -217,15 +273,26 @@ def evaluations_table() -> list[dict]:
         problems = [linear_map(size, symmetric, seed) for seed in range(4)]
         for name, solver in solvers.items():
           call = jax.jit(lambda w, x, s=solver: solve_linear(w, x, s))
-          counts = [call(w, x) for w, x in problems]
-          done = all(bool(c.converged.all()) for c in counts)
-          worst = max(int(c.steps.max()) for c in counts)
-          rows[name][column] = worst if done else f"> {worst}"
+          solutions = [call(w, x) for w, x in problems]
+          converged = all(bool(s.converged.all()) for s in solutions)
+          steps = max(int(s.steps.max()) for s in solutions)
+          rows[name][column] = steps if converged else f"> {steps}"
   return list(rows.values())
 
 
-def linear_map(size: int, symmetric: bool, seed: int):
-  """A random matrix of spectral radius 0.95 and a batch of shifts."""
+def linear_map(
+  size: int, symmetric: bool, seed: int
+) -> tuple[jax.Array, jax.Array]:
+  """Returns a random matrix of spectral radius 0.95 and a batch of shifts.
+
+  Args:
+    size: dimension D.
+    symmetric: whether the matrix is symmetric.
+    seed: seed of NumPy's generator.
+
+  Returns:
+    The matrix (D, D) and the shifts (4, D).
+  """
   rng = np.random.default_rng(seed)
   w = rng.normal(size=(size, size))
   if symmetric:
@@ -234,27 +301,15 @@ def linear_map(size: int, symmetric: bool, seed: int):
   return jnp.asarray(w), jnp.asarray(rng.normal(size=(4, size)))
 
 
-def solve_linear(w, x, solver) -> Solution:
-  """Solves z = w z + x."""
+def solve_linear(w: jax.Array, x: jax.Array, solver: Solver) -> Solution:
+  """Solves z = w z + x for a matrix w (D, D) and shifts x (B, D)."""
   return fixed_point(
     lambda w, x, z: z @ w.T + x, w, x, jnp.zeros_like(x), solver=solver
   )
 
 
-def markdown(rows: list[dict]) -> str:
-  """A table of rows with the same keys."""
-
-  def cell(value):
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-  lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
-  for row in rows:
-    lines.append("| " + " | ".join(map(cell, row.values())) + " |")
-  return "\n".join(lines)
-
-
-def rows(scale) -> list[dict]:
-  """Memory and time of the gradients, in one table."""
+def rows(scale: Scale) -> list[Row]:
+  """Returns the rows of the memory table, then those of the time table."""
   tiny = scale.name == "tiny"
   steps = [2] if tiny else [6, 24]
   flags.FLAGS(
@@ -276,9 +331,9 @@ def rows(scale) -> list[dict]:
   ] + times
 
 
-def main(_):
-  """Makes, prints and writes the tables."""
-  made = {}
+def main(_: Sequence[str]) -> None:
+  """Computes, prints and writes the selected tables."""
+  tables = {}
   context = {
     "model": MODEL.value,
     "batch": BATCH.value,
@@ -292,18 +347,18 @@ def main(_):
     "time": f"Forward and backward, {TIMED_STEPS.value} iterations, seconds",
     "evaluations": "Evaluations to 1e-6, spectral radius 0.95",
   }
-  makers = {
+  functions = {
     "memory": memory_table,
     "time": time_table,
     "evaluations": evaluations_table,
   }
   print(", ".join(f"{k}: {v}" for k, v in context.items()))
   for name in dict.fromkeys(TABLES.value):
-    made[name] = makers[name]()
-    print(f"\n## {titles[name]}\n\n{markdown(made[name])}", flush=True)
+    tables[name] = functions[name]()
+    print(f"\n## {titles[name]}\n\n{markdown(tables[name])}", flush=True)
   if JSON.value:
     with open(JSON.value, "w", encoding="utf-8") as file:
-      json.dump({"context": context, **made}, file, indent=2)
+      json.dump({"context": context, **tables}, file, indent=2)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""Making pairs with EDM's teacher; encoding and decoding latents."""
+"""Generation of pairs with EDM's teacher; encoding and decoding of latents."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import Scale, medians, take_turns, utilisation
+from timing import Scale, medians, time_alternately, utilization
 
 from get_jax.autoencoder import create_autoencoder
 from get_jax.diffusion import SampleNoise, create_process, create_sampler
@@ -12,27 +16,34 @@ from get_jax.models.counting import model_size, multiply_adds
 from get_jax.models.parameters import init_params
 
 
-def pairs(scale: Scale) -> list[dict]:
-  """DDPM++ with Heun's 18 steps, 35 evaluations, as the GET paper's pairs."""
-  batch, fields = scale.pick(
+def pairs(scale: Scale) -> list[dict[str, Any]]:
+  """Returns one row for DDPM++ with Heun's method, as for GET's pairs.
+
+  The GET paper uses 18 steps, which are 35 network evaluations.
+  """
+  batch, fields = scale.select(
     paper=(512, {}),
     small=(4, dict(model_channels=32)),
     tiny=(1, dict(model_channels=16, channel_mult=(1,), num_blocks=1)),
   )
-  steps = scale.pick(paper=18, small=18, tiny=2)
+  steps = scale.select(paper=18, small=18, tiny=2)
   model = create_model("DDPM++-32", dtype=scale.dtype, **fields)
   params = init_params(model, jax.random.key(0))
   sampler = create_sampler("heun", create_process("edm"), num_steps=steps)
 
   @jax.jit
   def sample(params, noise):
-    return sampler(
-      lambda x, t: model.apply({"params": params}, x, t), noise, (32, 32, 3)
-    )
+    def net(x, t):
+      return model.apply({"params": params}, x, t)
+
+    return sampler(net, noise, (32, 32, 3))
 
   noise = SampleNoise.create(jax.random.key(0), np.arange(batch))
-  runs = take_turns({"ours": lambda: sample(params, noise)}, scale.repeats)
-  seconds = medians(runs)["ours"]
+  runs = time_alternately(
+    {"pairs": lambda: sample(params, noise)}, scale.repeats
+  )
+  seconds = medians(runs)["pairs"]
+  assert sampler.evaluations is not None  # the steps of Heun are fixed
   flops = 2 * model_size(model).macs * sampler.evaluations * batch
   return [
     {
@@ -41,14 +52,14 @@ def pairs(scale: Scale) -> list[dict]:
       "batch": batch,
       "images/s": batch / seconds,
       "GFLOP/s of the model": flops / seconds / 1e9,
-      "share of the peak": utilisation(flops, seconds),
+      "share of the peak": utilization(flops, seconds),
     }
   ]
 
 
-def autoencoder(scale: Scale) -> list[dict]:
-  """Encoder and decoder of SD's autoencoder."""
-  batch, side, fields = scale.pick(
+def autoencoder(scale: Scale) -> list[dict[str, Any]]:
+  """Returns one row each for the encoder and the decoder of SD."""
+  batch, side, fields = scale.select(
     paper=(32, 256, {}),
     small=(1, 64, {}),
     tiny=(1, 16, dict(block_out_channels=(32, 32), layers_per_block=1)),
@@ -56,30 +67,36 @@ def autoencoder(scale: Scale) -> list[dict]:
   network = create_autoencoder("SD", dtype=scale.dtype, **fields)
   images = jnp.zeros((batch, side, side, 3))
   params = jax.jit(network.init)(jax.random.key(0), images)["params"]
-  half = {
-    name: lambda params, x, name=name: network.apply(
-      {"params": params}, x, method=name
-    )
-    for name in ("encode", "decode")
-  }
+
+  def encode(params, x):
+    return network.apply({"params": params}, x, method="encode")
+
+  def decode(params, x):
+    return network.apply({"params": params}, x, method="decode")
+
   size = side // network.downsample
   latents = jnp.zeros((batch, size, size, network.latent_channels))
-  inputs = {"encode": images, "decode": latents}
-  jitted = {name: jax.jit(function) for name, function in half.items()}
-  works = {
-    name: lambda name=name: jitted[name](params, inputs[name]) for name in half
+  halves: dict[str, tuple[Callable[..., Any], jax.Array]] = {
+    "encode": (encode, images),
+    "decode": (decode, latents),
   }
-  made = []
-  for name, seconds in medians(take_turns(works, scale.repeats)).items():
-    flops = 2 * multiply_adds(half[name], params, inputs[name])
-    made.append(
+  functions = {
+    name: functools.partial(jax.jit(function), params, inputs)
+    for name, (function, inputs) in halves.items()
+  }
+  table = []
+  runs = time_alternately(functions, scale.repeats)
+  for name, seconds in medians(runs).items():
+    function, inputs = halves[name]
+    flops = 2 * multiply_adds(function, params, inputs)
+    table.append(
       {
         "half": name,
         "pixels": side,
         "batch": batch,
         "images/s": batch / seconds,
         "GFLOP/s": flops / seconds / 1e9,
-        "share of the peak": utilisation(flops, seconds),
+        "share of the peak": utilization(flops, seconds),
       }
     )
-  return made
+  return table

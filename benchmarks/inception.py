@@ -1,23 +1,27 @@
-"""Images/s of FID's Inception-v3 at 299x299, beside PyTorch's in the same run.
+"""Compares FID's Inception-v3 with PyTorch: images/s at 299x299.
 
   python benchmarks/inception.py [--batch=16] [--rounds=7] [--no-torch]
 
-Both networks get the same random weights and the same images and must agree;
-they run in turns, and medians are printed. On an accelerator without PyTorch
-beside it, --no-torch prints ours alone. The share is that of the rate that a
-large float32 matmul reaches on the device (11.4 GFLOP per image).
+Both networks have the same random weights and the same images, and their
+outputs must agree. They run alternately, and medians are printed. Without
+PyTorch, --no-torch times the network of get_jax alone. The printed percentage
+is the fraction of the rate that a large float32 matmul reaches on the device
+(11.4 GFLOP per image).
 """
 
 import argparse
+import functools
 import importlib.util
 import os
 import statistics
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import Scale, medians, ratio, take_turns
+from timing import Scale, median_ratio, medians, time_alternately
 from tqdm import trange
 
 from get_jax.evaluation.extractors.inception import Inception
@@ -29,15 +33,31 @@ from get_jax.evaluation.extractors.inception_weights import (
 FLOPS_PER_IMAGE = 2 * 5.713e9
 
 
-def ours(arrays):
-  """A function of NHWC images that waits for the pool features."""
-  params = jax.device_put(inception_params(arrays))
-  network = jax.jit(lambda params, x: Inception().apply({"params": params}, x))
+Checkpoint = Mapping[str, np.ndarray]
+Features = Callable[[np.ndarray], np.ndarray]
+
+
+def jax_features(arrays: Checkpoint) -> Features:
+  """Returns the feature extractor of get_jax.
+
+  Args:
+    arrays: a checkpoint, by official name.
+
+  Returns:
+    A function from images (B, H, W, 3) to pool features (B, 2048), which waits
+    for the result.
+  """
+  params = jax.device_put(inception_params(dict(arrays)))
+
+  @jax.jit
+  def network(params, x):
+    return Inception().apply({"params": params}, x)
+
   return lambda x: np.asarray(network(params, x)["pool"])
 
 
-def theirs(arrays):
-  """The same of PyTorch, in its own layout."""
+def torch_features(arrays: Checkpoint) -> Features:
+  """Returns the feature extractor of PyTorch; see `jax_features`."""
   import torch
   from torch_models.inception import Inception as TorchInception
 
@@ -57,7 +77,11 @@ def theirs(arrays):
 
 
 def matmul_rate(size: int) -> float:
-  """FLOP/s of a float32 matmul at highest precision, best of five."""
+  """Returns FLOP/s of a float32 matmul at highest precision, best of five.
+
+  Args:
+    size: rows and columns of the matrices.
+  """
   x = jnp.ones((size, size))
   matmul = jax.jit(
     lambda x: jnp.matmul(x, x, precision=jax.lax.Precision.HIGHEST)
@@ -71,26 +95,26 @@ def matmul_rate(size: int) -> float:
   return 2 * size**3 / min(seconds)
 
 
-def rows(scale: Scale) -> list[dict]:
-  """One row a network."""
+def rows(scale: Scale) -> list[dict[str, Any]]:
+  """Returns one row per network."""
   arrays = random_checkpoint(0)
-  networks = {"get_jax": ours(arrays)}
+  networks = {"get_jax": jax_features(arrays)}
   if scale.with_torch:
-    networks["PyTorch"] = theirs(arrays)
-  batch = scale.pick(paper=64, small=4, tiny=1)
-  side = scale.pick(paper=299, small=299, tiny=75)
+    networks["PyTorch"] = torch_features(arrays)
+  batch = scale.select(paper=64, small=4, tiny=1)
+  side = scale.select(paper=299, small=299, tiny=75)
   x = np.random.default_rng(0).uniform(-1, 1, (batch, side, side, 3))
   x = x.astype(np.float32)
-  runs = take_turns(
-    {name: lambda run=run: run(x) for name, run in networks.items()},
-    scale.repeats,
-  )
+  functions = {
+    name: functools.partial(run, x) for name, run in networks.items()
+  }
+  runs = time_alternately(functions, scale.repeats)
   return [
     {
       "network": name,
       "batch": batch,
       "images/s": batch / seconds,
-      "time over PyTorch's": ratio(runs[name], runs["PyTorch"])
+      "time over PyTorch's": median_ratio(runs[name], runs["PyTorch"])
       if "PyTorch" in runs
       else None,
     }
@@ -98,19 +122,19 @@ def rows(scale: Scale) -> list[dict]:
   ]
 
 
-def main():
-  """Times, in turns."""
+def main() -> None:
+  """Compares the networks and prints their speed."""
   parser = argparse.ArgumentParser()
   parser.add_argument("--batch", type=int, default=16)
   parser.add_argument("--rounds", type=int, default=7)
   parser.add_argument("--no-torch", action="store_true")
   args = parser.parse_args()
   arrays = random_checkpoint(0)
-  networks = {"get_jax": ours(arrays)}
+  networks = {"get_jax": jax_features(arrays)}
   if not args.no_torch:
     if importlib.util.find_spec("torch") is None:
       parser.error("PyTorch is not installed; expected it or --no-torch")
-    networks["pytorch-fid's"] = theirs(arrays)
+    networks["pytorch-fid's"] = torch_features(arrays)
   x = np.random.default_rng(0).uniform(-1, 1, (args.batch, 299, 299, 3))
   x = x.astype(np.float32)
   outputs = {name: run(x) for name, run in networks.items()}  # compiles
@@ -118,7 +142,8 @@ def main():
   for name, output in outputs.items():
     error = np.linalg.norm(output - first) / np.linalg.norm(first)
     assert error < 2e-5, f"{name} differs by {error:.1e}"
-  wall, cpu = ({name: [] for name in networks} for _ in range(2))
+  wall: dict[str, list[float]] = {name: [] for name in networks}
+  cpu: dict[str, list[float]] = {name: [] for name in networks}
   for _ in trange(args.rounds, unit="round"):
     for name, run in networks.items():
       start = time.perf_counter(), time.process_time()

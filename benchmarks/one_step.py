@@ -1,21 +1,36 @@
-"""Images a second of GET by iterations, beside ViT, DiT and PyTorch's GET.
+"""Images per second of GET by iterations, with ViT, DiT and GET in PyTorch.
 
-The GET paper's Figure 3a: a GET generates in one call, at a cost that grows
-with its iterations; ViT calls once, DiT once for every step of its sampler.
+See Figure 3a of the GET paper: GET generates images in one call, whose cost
+grows with the number of iterations. ViT needs one call, and DiT one call per
+step of its sampler.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import Scale, medians, on_cpu, ratio, take_turns
+from timing import Scale, median_ratio, medians, on_cpu, time_alternately
 
 from get_jax.equilibrium import Simple
 from get_jax.models import create_model
+from get_jax.models.get import GET
 from get_jax.models.parameters import init_params
+from get_jax.nn.patches import as_pair
 
 
-def call(model, batch: int, **options):
-  """A work that generates a batch with random parameters."""
+def jax_call(
+  model: nn.Module, batch: int, **options: Any
+) -> Callable[[], jax.Array]:
+  """Returns a function that runs a network with random parameters.
+
+  Args:
+    model: the network.
+    batch: batch size, B.
+    **options: further arguments of the call.
+  """
   params = init_params(model, jax.random.key(0))
   rng = np.random.default_rng(0)
   inputs = [
@@ -24,33 +39,41 @@ def call(model, batch: int, **options):
     else jnp.asarray(rng.standard_normal(shape.shape), shape.dtype)
     for shape in model.inputs(batch)
   ]
-  forward = jax.jit(
-    lambda params, *inputs: model.apply({"params": params}, *inputs, **options)
-  )
+
+  @jax.jit
+  def forward(params, *inputs):
+    return model.apply({"params": params}, *inputs, **options)
+
   return lambda: forward(params, *inputs)
 
 
-def torch_get(model, batch: int, iterations: int):
-  """The same GET in PyTorch.
+def torch_call(model: GET, batch: int, iterations: int) -> Callable[[], None]:
+  """Returns a function that runs the same GET in PyTorch.
 
-  Compiled and in bfloat16 on a GPU; float32 and not compiled on a CPU.
+  It is compiled and in bfloat16 on a GPU, not compiled and in float32 on a CPU.
+
+  Args:
+    model: the GET whose sizes are used.
+    batch: batch size, B.
+    iterations: equilibrium iterations.
   """
   import torch
-  from torch_models.transformers import GET
+  from torch_models.transformers import GET as TorchGET
 
   if on_cpu():
     torch.set_num_threads(1)
   device = "cpu" if on_cpu() else "cuda"
-  network = GET(
-    model.input_size,
+  side, _ = as_pair(model.input_size)
+  network = TorchGET(
+    side,
     model.hidden_size,
     model.num_heads,
     model.injection_depth,
     model.equilibrium_depth,
     model.equilibrium_mlp_ratio,
   ).to(device)
-  tokens = (model.input_size // 2) ** 2
-  noise = torch.randn(batch, 3, model.input_size, model.input_size).to(device)
+  tokens = (side // 2) ** 2
+  noise = torch.randn(batch, 3, side, side).to(device)
   start = torch.zeros(batch, tokens, model.hidden_size).to(device)
   if not on_cpu():
     network = torch.compile(network)
@@ -67,47 +90,43 @@ def torch_get(model, batch: int, iterations: int):
   return run
 
 
-def rows(scale: Scale) -> list[dict]:
-  """One row a network and number of iterations."""
-  get, vit, dit, batch, counts = scale.pick(
+def rows(scale: Scale) -> list[dict[str, Any]]:
+  """Returns one row per network and number of iterations."""
+  get, vit, dit, batch, counts = scale.select(
     paper=("GET-B/2", "ViT-L/2", "DiT-L/2", 256, (1, 2, 4, 6, 12, 24)),
     small=("GET-T/2", "ViT-S/2", "DiT-S/2", 4, (1, 2, 4, 6, 12)),
     tiny=("GET-T/2", "ViT-S/4", "DiT-S/2", 1, (1,)),
   )
-  few = scale.name == "tiny"
   dtype = scale.dtype
-  model = create_model(
-    get,
-    dtype=dtype,
-    solver=Simple(),
-    **(dict(injection_depth=1, equilibrium_depth=1) if few else {}),
+  get_fields: dict[str, Any] = {}
+  fields: dict[str, Any] = {}
+  if scale.name == "tiny":
+    get_fields = dict(injection_depth=1, equilibrium_depth=1)
+    fields = dict(depth=1)
+  model = create_model(get, dtype=dtype, solver=Simple(), **get_fields)
+  assert isinstance(model, GET)
+  vit_model = create_model(vit, dtype=dtype, **fields)
+  dit_model = create_model(
+    dit, dtype=dtype, input_size=32, in_channels=3, num_classes=0, **fields
   )
-  layers = dict(depth=1) if few else {}
-  works = {
-    (vit, 1): call(create_model(vit, dtype=dtype, **layers), batch),
-    (f"{dit}, one step", 1): call(
-      create_model(
-        dit, dtype=dtype, input_size=32, in_channels=3, num_classes=0, **layers
-      ),
-      batch,
-    ),
+  functions: dict[tuple[str, int], Callable[[], Any]] = {
+    (vit, 1): jax_call(vit_model, batch),
+    (f"{dit}, one step", 1): jax_call(dit_model, batch),
   }
-  rivals = {}
   for count in counts:
-    works[get, count] = call(model, batch, iterations=count)
+    functions[get, count] = jax_call(model, batch, iterations=count)
     if scale.with_torch:
-      works["PyTorch", count] = torch_get(model, batch, count)
-      rivals[get, count] = ("PyTorch", count)
-  seconds = take_turns(works, scale.repeats)
-  made = []
+      functions["PyTorch", count] = torch_call(model, batch, count)
+  seconds = time_alternately(functions, scale.repeats)
+  table = []
   for (name, count), median in medians(seconds).items():
     if name == "PyTorch":
       continue
     row = {"network": name, "iterations": count, "images/s": batch / median}
     row["ms an image"] = 1e3 * median / batch
-    if (name, count) in rivals:
-      row["time over PyTorch's"] = ratio(
-        seconds[name, count], seconds[rivals[name, count]]
+    if name == get and scale.with_torch:
+      row["time over PyTorch's"] = median_ratio(
+        seconds[name, count], seconds["PyTorch", count]
       )
-    made.append(row)
-  return made
+    table.append(row)
+  return table

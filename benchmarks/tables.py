@@ -1,13 +1,18 @@
-"""Tables as JSON, and as Markdown made from it."""
+"""Writes result tables as JSON and Markdown."""
 
 import json
 import pathlib
+from typing import Any
 
 import jax
 
 
-def context(command: str) -> dict:
-  """What a figure cannot be read without."""
+def context(command: str) -> dict[str, str]:
+  """Returns the conditions of a measurement: device, host, versions, command.
+
+  Args:
+    command: the command line of the run.
+  """
   return {
     "device": jax.devices()[0].device_kind,
     "host": _processor(),
@@ -20,36 +25,40 @@ def context(command: str) -> dict:
   }
 
 
-def write(path: pathlib.Path, made: dict[str, dict], titles: dict[str, str]):
-  """Adds tables to PATH.json and writes all of them to PATH.md.
+def write_tables(
+  path: pathlib.Path,
+  tables: dict[str, dict[str, Any]],
+  titles: dict[str, str],
+) -> None:
+  """Adds tables to PATH.json, and writes all tables of that file to PATH.md.
 
   Args:
-    path: without suffix. Tables that the file has and `made` lacks stay.
-    made: {"context": ..., "rows": [...]} by name.
-    titles: of all tables there could be, by name, in their order.
+    path: without suffix. Existing tables that are not in `tables` are kept.
+    tables: {"context": ..., "rows": [...]} by name.
+    titles: titles of all known tables, by name, in the order of the page.
   """
   file = path.with_suffix(".json")
-  found = json.loads(file.read_text("utf-8")) if file.exists() else {}
-  found |= made
+  contents = json.loads(file.read_text("utf-8")) if file.exists() else {}
+  contents |= tables
   path.parent.mkdir(parents=True, exist_ok=True)
-  file.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+  file.write_text(json.dumps(contents, indent=2) + "\n", "utf-8")
   parts = [f"# Benchmarks: {path.name}"]
   for name, title in titles.items():
     parts.append(f"## {title}")
-    if name not in found:
+    if name not in contents:
       parts.append("Not measured.")
       continue
-    about = found[name]["context"]
+    conditions = contents[name]["context"]
     parts.append(
-      f"`{about['command']}`: {about['device']} ({about['host']}), "
-      f"{about['clock']}, jax {about['jax']}, torch {about['torch']}."
+      "`{command}`: {device} ({host}), {clock}, jax {jax}, "
+      "torch {torch}.".format(**conditions)
     )
-    parts.append(markdown(found[name]["rows"]))
+    parts.append(markdown(contents[name]["rows"]))
   path.with_suffix(".md").write_text("\n\n".join(parts) + "\n", "utf-8")
 
 
-def markdown(rows: list[dict]) -> str:
-  """A table of rows; a key that a row lacks is a dash."""
+def markdown(rows: list[dict[str, Any]]) -> str:
+  """Formats rows as a table; a dash stands for a missing value or None."""
   keys = list(dict.fromkeys(key for row in rows for key in row))
 
   def cell(value):

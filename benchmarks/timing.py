@@ -1,91 +1,111 @@
-"""How everything here is timed, and at which sizes.
+"""Timing and problem sizes of the benchmarks.
 
-Works take turns, so that whatever else the machine does meets them alike, and
-medians are taken. On a CPU the clock is that of this process on one core,
-which a busy machine disturbs least; on an accelerator it is the wall's.
+Compared functions run alternately, so that other load on the machine affects
+them equally, and medians are reported. On a CPU, times are CPU seconds of this
+process on one core, which depend least on other load; on an accelerator, they
+are wall seconds.
 """
 
 import dataclasses
 import os
 import statistics
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from get_jax.hardware.chips import device_peak
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-  """The sizes and repeats of a run.
+  """Problem sizes and number of repeats.
 
   Attributes:
-    name: "paper" for the papers' networks, "small" for a CPU, "tiny" for a
-      test of the harness.
-    repeats: runs of every work after a first one that compiles.
-    with_torch: whether PyTorch's side is timed too, where there is one.
+    name: "paper" for the papers' networks, "small" for a CPU, "tiny" for tests
+      of the benchmarks.
+    repeats: timed runs of each function, after a first run that compiles.
+    with_torch: whether implementations in PyTorch are timed too.
   """
 
   name: str
   repeats: int
   with_torch: bool
 
-  def pick(self, *, paper: Any, small: Any, tiny: Any) -> Any:
-    """What belongs to this scale."""
+  def select(self, *, paper: Any, small: Any, tiny: Any) -> Any:
+    """Returns the argument named like this scale."""
     return {"paper": paper, "small": small, "tiny": tiny}[self.name]
 
   @property
-  def dtype(self):
-    """Type of the matrix products: bfloat16 on accelerators."""
+  def dtype(self) -> DTypeLike | None:
+    """Compute type: bfloat16 on accelerators, None (float32) on a CPU."""
     return None if on_cpu() else jnp.bfloat16
 
 
 def on_cpu() -> bool:
-  """Whether there is no accelerator."""
+  """Returns whether JAX runs on a CPU."""
   return jax.default_backend() == "cpu"
 
 
-def one_core() -> None:
-  """Pins this process to one core; before any library counts them."""
+def pin_to_one_core() -> None:
+  """Pins this process to one core.
+
+  Call it before libraries read the number of cores.
+  """
   os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
-def take_turns(
-  works: dict[str, Callable[[], Any]], repeats: int
-) -> dict[str, list[float]]:
-  """Seconds of every run of every work, by name.
+def time_alternately(
+  functions: Mapping[Key, Callable[[], Any]], repeats: int
+) -> dict[Key, list[float]]:
+  """Times functions in rounds, in which each runs once.
+
+  Every second round reverses the order.
 
   Args:
-    works: callables whose arrays of JAX are waited for; others wait
-      themselves. The order is reversed every other round.
-    repeats: rounds after one that is not counted.
+    functions: functions without arguments, by name. JAX arrays that they return
+      are waited for; other work must be finished when they return.
+    repeats: number of rounds, after one that is not timed.
+
+  Returns:
+    Seconds of every run, by name.
   """
   clock = time.process_time if on_cpu() else time.perf_counter
-  seconds = {name: [] for name in works}
-  for work in works.values():
-    jax.block_until_ready(work())
+  seconds: dict[Key, list[float]] = {name: [] for name in functions}
+  for function in functions.values():
+    jax.block_until_ready(function())
   for i in range(repeats):
-    for name in list(works)[:: 1 if i % 2 == 0 else -1]:
+    for name in list(functions)[:: 1 if i % 2 == 0 else -1]:
       start = clock()
-      jax.block_until_ready(works[name]())
+      jax.block_until_ready(functions[name]())
       seconds[name].append(clock() - start)
   return seconds
 
 
-def medians(seconds: dict[str, list[float]]) -> dict[str, float]:
-  """The median of every work."""
+def medians(seconds: Mapping[Key, list[float]]) -> dict[Key, float]:
+  """Returns the median time of each function."""
   return {name: statistics.median(runs) for name, runs in seconds.items()}
 
 
-def ratio(ours: list[float], theirs: list[float]) -> float:
-  """Median of the ratios of runs side by side."""
-  return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+def median_ratio(times: list[float], baseline: list[float]) -> float:
+  """Returns the median over rounds of time / baseline time."""
+  return statistics.median(a / b for a, b in zip(times, baseline, strict=True))
 
 
-def utilisation(flops: float, seconds: float) -> float | None:
-  """Share of the device's bfloat16 peak, None where that is not known."""
+def utilization(flops: float, seconds: float) -> float | None:
+  """Returns the fraction of the device's bfloat16 peak that is reached.
+
+  Args:
+    flops: floating-point operations.
+    seconds: time that they took.
+
+  Returns:
+    A fraction, or None if the peak of the device is unknown.
+  """
   peak = device_peak(jax.devices()[0].device_kind)
   return None if peak is None else flops / seconds / peak

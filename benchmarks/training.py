@@ -1,21 +1,28 @@
-"""A step of training of each family: forward, backward, AdamW, average."""
+"""Training step of each model family: forward, backward, AdamW and EMA."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from timing import Scale, medians, take_turns, utilisation
+from timing import Scale, medians, time_alternately, utilization
 
 from get_jax.models import create_model
-from get_jax.models.counting import measure
+from get_jax.models.counting import model_size
 from get_jax.models.parameters import init_params
 from get_jax.training import ema
 from get_jax.training.state import make_init_state
 from get_jax.training.step import make_train_step
 
-# Name and batch of the papers' networks and of those for a CPU; what is left
-# of the latter for a test.
-FAMILIES = {
+Variant = tuple[str, int]
+Fields = dict[str, Any]
+
+# Variant and batch size at the scales "paper" and "small", and the fields that
+# make the "small" one "tiny".
+FAMILIES: dict[str, tuple[Variant, Variant | None, Fields | None]] = {
   "DiT": (("DiT-XL/2", 256), ("DiT-S/8", 4), dict(depth=1)),
   "U-ViT": (("U-ViT-H/2", 256), ("U-ViT-S/4", 2), dict(depth=2)),
   "DiffiT": (("DiffiT-256", 128), None, None),
@@ -25,12 +32,12 @@ FAMILIES = {
   "EDM DDPM++": (("DDPM++-32", 512), ("DDPM++-32", 1), None),
   "ADM": (("ADM-64", 256), None, None),
 }
-# Published networks that no CPU should train, cut down.
-CUT = {
+# Reduced variants for a CPU, where no small variant was published.
+REDUCED: dict[str, tuple[str, int, Fields]] = {
   "DiffiT": ("DiffiT-256", 1, dict(depth=2)),
   "ADM": ("ADM-64", 1, dict(model_channels=64)),
 }
-TINY = {
+TINY: dict[str, Fields] = {
   "DiffiT": dict(depth=1, hidden_size=48, num_heads=2),
   "DiffiT-image": dict(widths=(32,), depths=(1,)),
   "EDM DDPM++": dict(model_channels=16, channel_mult=(1,), num_blocks=1),
@@ -38,28 +45,47 @@ TINY = {
 }
 
 
-def choose(family: str, scale: Scale):
-  """The network of a family at a scale, its name and its batch."""
+def create_at_scale(family: str, scale: Scale) -> tuple[nn.Module, str, int]:
+  """Creates the network of a family at a scale.
+
+  Args:
+    family: a key of `FAMILIES`.
+    scale: the problem sizes.
+
+  Returns:
+    The network, its description, and the batch size.
+  """
   paper, small, tiny = FAMILIES[family]
-  fields = {}
+  fields: Fields = {}
   if scale.name == "paper":
     name, batch = paper
   elif small:
     name, batch = small
   else:
-    name, batch, fields = CUT[family]
+    name, batch, fields = REDUCED[family]
   if scale.name == "tiny":
     batch, fields = 1, tiny or TINY[family]
   label = name + "".join(f", {k}={v}" for k, v in fields.items())
   return create_model(name, dtype=scale.dtype, **fields), label, batch
 
 
-def training_step(model, batch: int):
-  """A jitted step, a state and a batch for it."""
+def training_step(model: nn.Module, batch: int):
+  """Builds a training step with AdamW and EMA.
+
+  Args:
+    model: the network.
+    batch: batch size, B.
+
+  Returns:
+    The jitted step, its initial state, and a batch of random inputs.
+  """
+
+  def forward(params, *inputs):
+    return model.apply({"params": params}, *inputs)
 
   def loss(params, batch, key):
     del key
-    out = model.apply({"params": params}, *batch["inputs"])
+    out = forward(params, *batch["inputs"])
     return jnp.mean(out**2), {}
 
   optimizer = optax.adamw(1e-4)
@@ -79,24 +105,25 @@ def training_step(model, batch: int):
   return jax.jit(step, donate_argnums=0), state, {"inputs": inputs}
 
 
-def rows(scale: Scale, families=tuple(FAMILIES)) -> list[dict]:
-  """One row a family."""
-  made = []
+def rows(
+  scale: Scale, families: Sequence[str] = tuple(FAMILIES)
+) -> list[dict[str, Any]]:
+  """Returns one row per family."""
+  table = []
   for family in families:
-    model, label, batch = choose(family, scale)
+    model, label, batch = create_at_scale(family, scale)
     step, state, data = training_step(model, batch)
     compiled = step.lower(state, data).compile()
     memory = compiled.memory_analysis()
-    held = [state]
+    states = [state]
 
-    def run(compiled=compiled, held=held, data=data):
-      held[0], bad_step = compiled(held[0], data)
+    def run(compiled=compiled, states=states, data=data):
+      states[0], bad_step = compiled(states[0], data)
       return bad_step
 
-    seconds = medians(take_turns({"ours": run}, scale.repeats))["ours"]
-    macs = measure(model).macs
-    used = utilisation(3 * 2 * macs * batch, seconds)
-    made.append(
+    seconds = medians(time_alternately({"step": run}, scale.repeats))["step"]
+    macs = model_size(model).macs
+    table.append(
       {
         "network": label,
         "batch": batch,
@@ -104,9 +131,9 @@ def rows(scale: Scale, families=tuple(FAMILIES)) -> list[dict]:
         "s a step": seconds,
         "GMACs forward": macs / 1e9,
         "GFLOP/s of the model": 6 * macs * batch / seconds / 1e9,
-        "share of the peak": used,
+        "share of the peak": utilization(6 * macs * batch, seconds),
         "MiB of arguments": memory.argument_size_in_bytes / 2**20,
         "MiB of the step": memory.temp_size_in_bytes / 2**20,
       }
     )
-  return made
+  return table

@@ -1,8 +1,9 @@
-"""FID's Inception-v3 in plain PyTorch, for timing beside ours.
+"""FID's Inception-v3 in plain PyTorch, for comparison of speed.
 
 torchvision is not needed: the network is written from the same description as
-`extractors.inception`, runs what pytorch-fid runs (convolution, batch
-norm with epsilon 1e-3, in-place ReLU), and loads the same checkpoint.
+`get_jax.evaluation.extractors.inception`. It runs the operations of pytorch-fid
+(convolution, batch norm with epsilon 1e-3, in-place ReLU) and loads the same
+checkpoint.
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 
 class Conv(nn.Module):
-  """Convolution without bias, batch norm, ReLU."""
+  """Convolution without bias, batch norm and ReLU."""
 
   def __init__(self, into, out, kernel, stride=1, padding=0):
     super().__init__()
@@ -24,14 +25,15 @@ class Conv(nn.Module):
 
 
 class Block(nn.Module):
-  """Towers side by side; a tower's name ends with its place in the tower.
+  """Parallel towers of convolutions, whose outputs are concatenated.
 
   Args:
-    into: Channels that come in.
-    towers: One list per tower of (name, out, kernel, stride, padding); a tuple
-      of two such entries forks the tower.
-    pool: "average", "max" (3x3, stride 1, then `branch_pool`), or "halve".
-    pool_features: Channels of `branch_pool`.
+    into: input channels.
+    towers: per tower, a list of (name, out, kernel, stride, padding). A tuple
+      of two such entries is a pair of parallel convolutions.
+    pool: "average", "max" (3x3, stride 1, then `branch_pool`), or "halve" (max
+      pooling with stride 2).
+    pool_features: output channels of `branch_pool`.
   """
 
   def __init__(self, into, towers, pool, pool_features=0):

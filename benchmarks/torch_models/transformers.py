@@ -1,9 +1,9 @@
-"""DiT and GET in plain PyTorch, for timing beside ours.
+"""DiT and GET in plain PyTorch, for comparison of speed.
 
-Written the way one would write them for PyTorch: fused projection, the
-library's attention kernel, modules under the official checkpoints' names, so
-that `get_jax.interop.official.export_official` gives their weights and a
-comparison of outputs shows that both sides compute the same function.
+They use a fused projection and PyTorch's attention kernel. Modules have the
+names of the official checkpoints, so `get_jax.interop.export_official` exports
+their weights, and a comparison of outputs shows that both implementations
+compute the same function.
 """
 
 import math
@@ -49,7 +49,7 @@ class Mlp(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-  """Convolution to tokens, row by row."""
+  """Convolution to tokens, in row-major order."""
 
   def __init__(self, patch, channels, dim):
     super().__init__()
@@ -68,12 +68,12 @@ def unpatchify(x, patch, side):
 
 
 def modulate(x, shift, scale):
-  """x (1 + scale) + shift."""
+  """Returns x (1 + scale) + shift."""
   return x * (1 + scale[:, None]) + shift[:, None]
 
 
 def head(dim, parts):
-  """SiLU and linear layer that make shifts, scales and gates."""
+  """Returns SiLU and a linear layer, for shifts, scales and gates."""
   return nn.Sequential(nn.SiLU(), nn.Linear(dim, parts * dim))
 
 
@@ -99,7 +99,7 @@ class DiTBlock(nn.Module):
 
 
 class TimestepEmbed(nn.Module):
-  """Sinusoid of 256 channels and a perceptron."""
+  """Sinusoidal embedding of 256 channels and an MLP."""
 
   def __init__(self, dim):
     super().__init__()
@@ -115,7 +115,7 @@ class TimestepEmbed(nn.Module):
 
 
 class LabelEmbed(nn.Module):
-  """A table of class vectors."""
+  """A table of class embeddings."""
 
   def __init__(self, rows, dim):
     super().__init__()
@@ -127,7 +127,7 @@ class LabelEmbed(nn.Module):
 
 
 class DiTFinalLayer(nn.Module):
-  """Modulated norm and linear layer."""
+  """Modulated norm and a linear layer."""
 
   def __init__(self, dim, out):
     super().__init__()
@@ -182,7 +182,7 @@ class Block(nn.Module):
 
 
 class GETFinalLayer(nn.Module):
-  """Norm and linear layer."""
+  """Norm and a linear layer."""
 
   def __init__(self, dim, out):
     super().__init__()

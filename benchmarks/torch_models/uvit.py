@@ -1,4 +1,4 @@
-"""U-ViT in plain PyTorch, for timing beside ours; see `transformers`."""
+"""U-ViT in plain PyTorch, for comparison of speed; see `transformers`."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch_models.transformers import Attention, Mlp, PatchEmbed, unpatchify
 
 
 class Block(nn.Module):
-  """Pre-norm block, with a skip joined to its input where there is one."""
+  """Pre-norm block, with an optional skip connection by concatenation."""
 
   def __init__(self, dim, heads, skip=False):
     super().__init__()
@@ -17,11 +17,13 @@ class Block(nn.Module):
     self.attn.qkv = nn.Linear(dim, 3 * dim, bias=False)
     self.norm2 = nn.LayerNorm(dim)
     self.mlp = Mlp(dim, 4, "none")
-    self.skip_linear = nn.Linear(2 * dim, dim) if skip else None
+    self.skip_linear: nn.Linear | None = (
+      nn.Linear(2 * dim, dim) if skip else None
+    )
 
   def forward(self, x, skip=None):
     """(B, N, D) -> (B, N, D)."""
-    if skip is not None:
+    if self.skip_linear is not None:
       x = self.skip_linear(torch.cat([x, skip], dim=-1))
     x = x + self.attn(self.norm1(x))
     return x + self.mlp(self.norm2(x))

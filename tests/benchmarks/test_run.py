@@ -1,4 +1,4 @@
-"""The harness and the setup of each benchmark, at sizes that show no speed."""
+"""Timing, tables, and each benchmark at a tiny size."""
 
 import importlib
 import json
@@ -15,7 +15,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture
 def load(monkeypatch):
-  """Imports a module of the benchmarks, and forgets it again."""
+  """Imports modules of the benchmarks, and removes them after the test."""
   before = set(sys.modules)
   monkeypatch.syspath_prepend(str(FOLDER))
   yield importlib.import_module
@@ -25,45 +25,47 @@ def load(monkeypatch):
       del sys.modules[name]
 
 
-def test_works_take_turns(load, monkeypatch):
+def test_functions_run_alternately(load, monkeypatch):
   timing = load("timing")
   ticks = iter(range(100))
   monkeypatch.setattr(timing.time, "process_time", lambda: next(ticks))
   order = []
-  works = {name: lambda name=name: order.append(name) for name in "ab"}
-  seconds = timing.take_turns(works, 3)
+  functions = {name: lambda name=name: order.append(name) for name in "ab"}
+  seconds = timing.time_alternately(functions, 3)
   assert order == list("ab" + "ab" + "ba" + "ab")
   assert seconds == {"a": [1, 1, 1], "b": [1, 1, 1]}
-  assert timing.ratio([1.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == 2.0
+  assert timing.median_ratio([1.0, 4.0, 9.0], [1.0, 2.0, 3.0]) == 2.0
 
 
-def test_the_share_of_the_peak(load, monkeypatch):
+def test_utilization(load, monkeypatch):
   timing = load("timing")
 
   class Device:
     def __init__(self, kind):
       self.device_kind = kind
 
-  def share(kind):
+  def utilization(kind):
     monkeypatch.setattr(timing.jax, "devices", lambda: [Device(kind)])
-    return timing.utilisation(98.5e12, 1.0)
+    return timing.utilization(98.5e12, 1.0)
 
-  assert share("TPU v5 lite") == pytest.approx(0.5)
-  assert share("NVIDIA H200") == pytest.approx(98.5 / 989)
-  assert share("cpu") is None
+  assert utilization("TPU v5 lite") == pytest.approx(0.5)
+  assert utilization("NVIDIA H200") == pytest.approx(98.5 / 989)
+  assert utilization("cpu") is None
 
 
-def test_tables_are_added_to_those_of_before(load, tmp_path):
+def test_tables_are_added_to_existing_tables(load, tmp_path):
   tables = load("tables")
   titles = {"a": "First", "b": "Second", "c": "Third"}
-  about = tables.context("python benchmarks/run.py a")
+  context = tables.context("python benchmarks/run.py a")
   rows = [{"network": "x", "s": 0.25}, {"network": "y", "ratio": None}]
-  tables.write(tmp_path / "cpu", {"b": {"context": about, "rows": []}}, titles)
-  tables.write(
-    tmp_path / "cpu", {"a": {"context": about, "rows": rows}}, titles
+  tables.write_tables(
+    tmp_path / "cpu", {"b": {"context": context, "rows": []}}, titles
   )
-  found = json.loads((tmp_path / "cpu.json").read_text())
-  assert found["a"] == {"context": about, "rows": rows} and "b" in found
+  tables.write_tables(
+    tmp_path / "cpu", {"a": {"context": context, "rows": rows}}, titles
+  )
+  contents = json.loads((tmp_path / "cpu.json").read_text())
+  assert contents["a"] == {"context": context, "rows": rows} and "b" in contents
   text = (tmp_path / "cpu.md").read_text()
   assert "| x | 0.25 | – |\n| y | – | – |" in text
   assert "`python benchmarks/run.py a`: cpu (" in text
@@ -74,7 +76,7 @@ def test_every_family_has_a_training_step(load):
   training, timing = load("training"), load("timing")
   scale = timing.Scale("tiny", 1, False)
   for family in training.FAMILIES:
-    model, _, batch = training.choose(family, scale)
+    model, _, batch = training.create_at_scale(family, scale)
     apply = jax.eval_shape(
       lambda params, *x, model=model: model.apply({"params": params}, *x),
       abstract_params(model),
@@ -97,19 +99,21 @@ def test_every_family_has_a_training_step(load):
     ("equilibrium", "get_jax, s"),
   ],
 )
-def test_the_setup_of(name, column, load, tmp_path, monkeypatch):
+def test_benchmark(name, column, load, tmp_path, monkeypatch):
   run = load("run")
-  monkeypatch.setattr(run, "one_core", lambda: None)
+  monkeypatch.setattr(run, "pin_to_one_core", lambda: None)
   options = ["--size=tiny", "--repeats=1", "--no-torch"]
   run.main([name, *options, f"--results={tmp_path / 'tiny'}"])
-  found = json.loads((tmp_path / "tiny.json").read_text())[name]
-  assert found["rows"] and all(row[column] > 0 for row in found["rows"])
-  assert found["context"]["command"].startswith("python benchmarks/run.py")
+  table = json.loads((tmp_path / "tiny.json").read_text())[name]
+  assert table["rows"] and all(row[column] > 0 for row in table["rows"])
+  assert table["context"]["command"].startswith("python benchmarks/run.py")
 
 
-def test_networks_against_pytorch_need_it(load, tmp_path, monkeypatch, capsys):
+def test_comparison_with_pytorch_needs_pytorch(
+  load, tmp_path, monkeypatch, capsys
+):
   run = load("run")
-  monkeypatch.setattr(run, "one_core", lambda: None)
+  monkeypatch.setattr(run, "pin_to_one_core", lambda: None)
   run.main(["models", "--no-torch", f"--results={tmp_path / 'tiny'}"])
   assert "it needs PyTorch" in capsys.readouterr().out
   assert not (tmp_path / "tiny.json").exists()
