@@ -146,6 +146,6 @@ def _open_files(path: pathlib.Path, channels: int, within: str) -> ImageSet:
       yield np.stack(batch)
 
   name = f"{path.name}/{within}" if within else path.name
-  folder = f"{reader.files.under}/" if reader.files.under else ""
+  folder = f"{reader.files.folder}/" if reader.files.folder else ""
   names = [folder + file_name for file_name in reader.names]
   return ImageSet(name, len(reader), batches, names=names)

@@ -41,7 +41,7 @@ class ImageSource:
     self.image_shape = (image_size, image_size, channels)
     files = reader.files
     self.fingerprint = (
-      f"{files.root}/{files.under}:{len(reader)}x{image_size}x{channels}"
+      f"{files.root}/{files.folder}:{len(reader)}x{image_size}x{channels}"
     )
 
   @property

@@ -127,12 +127,8 @@ class StoredTexts(Texts):
     length, width = layout.arrays["embedding"][1]
     self.shape = (length, width)
     self.data = layout.facts["data"]
-    content = json.dumps(layout.to_json(), sort_keys=True)
-    super().__init__(
-      self._reader.column("image")[1:],
-      hashlib.sha256(content.encode()).hexdigest(),
-      layout.facts["encoder"],
-    )
+    images = self._reader.column("image")[1:]
+    super().__init__(images, layout.fingerprint, layout.facts["encoder"])
 
   def read(self, ids: np.ndarray) -> np.ndarray:
     """See `Texts.read`."""

@@ -163,8 +163,7 @@ class PairsSource:
       **{**layout.facts, "image_shape": self.image_shape},
     )
     self.num_classes = self.info.num_classes
-    content = json.dumps(layout.to_json(), sort_keys=True)
-    self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
+    self.fingerprint = layout.fingerprint
 
   def __len__(self) -> int:
     return self.info.count

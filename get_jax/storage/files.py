@@ -29,7 +29,7 @@ class Files:
 
   Args:
     root: the folder or the zip.
-    under: a folder inside it; names are relative to it.
+    folder: a folder inside it; names are relative to it.
 
   Attributes:
     names: names of all files, sorted.
@@ -38,12 +38,12 @@ class Files:
     UsageError: the folder or zip does not exist, or the zip is damaged.
   """
 
-  def __init__(self, root: str | os.PathLike[str], under: str = ""):
+  def __init__(self, root: str | os.PathLike[str], folder: str = ""):
     self.root = pathlib.Path(root)
-    self.under = under.strip("/")
+    self.folder = folder.strip("/")
     self._entries: dict[str, _Entry] | None = None
     if self.root.is_dir():
-      base = self.root / self.under
+      base = self.root / self.folder
       files = (path for path in base.rglob("*") if path.is_file())
       self.names = sorted(path.relative_to(base).as_posix() for path in files)
     elif self.root.is_file():
@@ -72,11 +72,11 @@ class Files:
 
   @property
   def _prefix(self) -> str:
-    return f"{self.under}/" if self.under else ""
+    return f"{self.folder}/" if self.folder else ""
 
   def path(self, name: str) -> str:
     """Returns the full path of a file, for messages."""
-    return str(self.root / self.under / name)
+    return str(self.root / self.folder / name)
 
   def read(self, name: str) -> bytes:
     """Returns the bytes of a file.
@@ -86,7 +86,7 @@ class Files:
     """
     try:
       if self._entries is None:
-        return (self.root / self.under / name).read_bytes()
+        return (self.root / self.folder / name).read_bytes()
       return self._extract(name, self._entries[name])
     except KeyError:
       raise UsageError(f"{self.path(name)} does not exist") from None

@@ -55,6 +55,12 @@ class Layout:
     start = shard * self.shard_size
     return range(start, min(start + self.shard_size, self.count))
 
+  @property
+  def fingerprint(self) -> str:
+    """SHA-256 of the content of the manifest."""
+    content = json.dumps(self.to_json(), sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
   def to_json(self) -> dict[str, Any]:
     """Returns the content of the manifest."""
     return json.loads(json.dumps(dataclasses.asdict(self)))

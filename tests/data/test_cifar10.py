@@ -1,4 +1,4 @@
-"""CIFAR-10 from image files: all of it, re-encoded as JPEG.
+"""Reads all of CIFAR-10 from image files, re-encoded as JPEG.
 
 Skipped where `../shared/data` does not exist.
 """
@@ -13,7 +13,7 @@ from get_jax.builders.data import build_source
 from get_jax.data import Pipeline, create_source
 
 ZIP = pathlib.Path(__file__).parents[3] / "shared" / "data" / "cifar10-jpeg.zip"
-# Of the training set, as published with the data's usual normalisation.
+# Published statistics of the training set.
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
 
@@ -58,7 +58,7 @@ def test_pixels():
   assert len({image.tobytes() for image in images}) > 4_990
 
 
-def test_an_experiment_takes_it_by_its_path():
+def test_an_experiment_reads_it_from_data_path():
   config = edm_cifar10_cond_vp.get_config()
   config.data.path = str(ZIP)
   pipeline = Pipeline(build_source(config), 64, config.seed)

@@ -1,3 +1,5 @@
+"""Order of the records, and reading ahead."""
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ def numbers(count):
   return ArraySource({"image": np.arange(count)}, None, "numbers")
 
 
-def test_epochs_have_every_record_once_in_another_order():
+def test_each_epoch_is_another_permutation():
   pipeline = Pipeline(numbers(10), batch_size=4, seed=3)
   order = np.concatenate([pipeline.indices(step) for step in range(5)])
   assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
@@ -54,7 +56,7 @@ def test_digits():
   ]  # fmt: skip
 
 
-def test_unknown_sources_and_settings_are_named():
+def test_unknown_sources_and_settings_are_reported():
   with pytest.raises(ValueError, match="data.name is 'digit'; expected one of"):
     create_source("digit")
   with pytest.raises(ValueError, match="unexpected keyword argument 'size'"):

@@ -1,4 +1,4 @@
-"""TFDS's files from tfrecord to array_record, without TensorFlow."""
+"""Conversion of TFDS's tfrecord files to array_record, without TensorFlow."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def field(number, content):
 
 
 def example(pixels, label):
-  """A serialized tf.train.Example of an image and a class, by hand."""
+  """Returns a serialized tf.train.Example of an image and a class."""
   import io
 
   from PIL import Image
@@ -41,12 +41,12 @@ def example(pixels, label):
   return field(1, b"".join(field(1, entry) for entry in entries))
 
 
-def framed(record):
+def tfrecord(record):
   return struct.pack("<Q4x", len(record)) + record + bytes(4)
 
 
 def prepared(data_dir):
-  """CIFAR-10 as TFDS prepares it by default, of two files."""
+  """Writes CIFAR-10 as TFDS prepares it by default, in two files."""
   folder = data_dir / "cifar10" / "3.0.2"
   folder.mkdir(parents=True)
   split = {
@@ -81,7 +81,7 @@ def prepared(data_dir):
   (folder / "features.json").write_text(json.dumps(content))
   for shard, rows in enumerate((range(3), range(3, 5))):
     name = f"cifar10-train.tfrecord-{shard:05d}-of-00002"
-    content = b"".join(framed(example(PIXELS[i], i)) for i in rows)
+    content = b"".join(tfrecord(example(PIXELS[i], i)) for i in rows)
     (folder / name).write_bytes(content)
   return folder
 
@@ -92,12 +92,14 @@ def source(data_dir):
   )
 
 
-def test_the_command_of_the_refusal_mends_it(tmp_path, capsys):
+def test_the_command_in_the_message_converts_the_data(tmp_path, capsys):
   folder = prepared(tmp_path)
   command = f"run: python -m get_jax.data.prepare cifar10 --data_dir={tmp_path}"
-  with pytest.raises(ValueError, match="prepared as tfrecord, without") as said:
+  with pytest.raises(
+    ValueError, match="prepared as tfrecord, without"
+  ) as error:
     source(tmp_path)
-  assert str(said.value).endswith(command)
+  assert str(error.value).endswith(command)
   before = {path: path.read_bytes() for path in folder.glob("*.tfrecord*")}
 
   arguments = command.split(" get_jax.data.prepare ")[1].split()
@@ -114,7 +116,7 @@ def test_the_command_of_the_refusal_mends_it(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("size", [-1, -5, 7])
-def test_a_cut_file_is_named(tmp_path, size, capsys):
+def test_a_truncated_file_is_reported(tmp_path, size, capsys):
   folder = prepared(tmp_path)
   path = folder / "cifar10-train.tfrecord-00001-of-00002"
   whole = path.stat().st_size
@@ -125,7 +127,7 @@ def test_a_cut_file_is_named(tmp_path, size, capsys):
     source(tmp_path)
 
 
-def test_records_that_are_missing_are_counted(tmp_path, capsys):
+def test_missing_records_are_counted(tmp_path, capsys):
   folder = prepared(tmp_path)
   path = folder / "cifar10-train.tfrecord-00000-of-00002"
   os.truncate(path, sum(len(r) + 16 for r in list(read_tfrecord(path))[:2]))
@@ -146,9 +148,9 @@ def test_help():
   )
 
 
-def test_what_is_not_there_needs_tensorflow(tmp_path, capsys):
+def test_preparing_needs_tensorflow(tmp_path, capsys):
   if "tensorflow" in sys.modules:
-    pytest.skip("TensorFlow is here")
+    pytest.skip("TensorFlow is installed")
   assert prepare.main(["mnist", f"--data_dir={tmp_path}"]) == 2
   assert "pip install 'get_jax[prepare]'" in capsys.readouterr().err
   assert prepare.main(["mnits", f"--data_dir={tmp_path}"]) == 2

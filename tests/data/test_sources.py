@@ -1,4 +1,4 @@
-"""Image files, EDM's zips and TFDS as sources."""
+"""Image files, EDM's zips and TFDS as data sources."""
 
 import io
 import json
@@ -51,7 +51,7 @@ def test_images_by_class(root):
   np.testing.assert_array_equal(pixels, PIXELS[[0, 2, 4, 1, 3, 5]])
 
 
-def test_images_of_another_size_are_halved_scaled_and_cut():
+def test_center_crop_halves_scales_and_cuts():
   rng = np.random.RandomState(0)
   pixels = rng.randint(0, 256, (8, 18, 3), np.uint8)
   # The short side is halved by averaging; four of nine columns are cut out.
@@ -105,7 +105,7 @@ def test_worker_processes_read_the_same(tmp_path):
     np.testing.assert_array_equal(batch["image"], pipeline.batch(step)["image"])
 
 
-def test_a_damaged_image_is_named(tmp_path):
+def test_a_damaged_image_is_reported(tmp_path):
   (tmp_path / "a").mkdir()
   (tmp_path / "a" / "0.png").write_bytes(png(PIXELS[0])[:-40])
   source = create_source("images", path=tmp_path, image_size=8)
@@ -113,7 +113,7 @@ def test_a_damaged_image_is_named(tmp_path):
     list(Pipeline(source, 1, 0).batches(0, 1))
 
 
-def test_a_damaged_zip_entry_is_named(tmp_path):
+def test_a_damaged_zip_entry_is_reported(tmp_path):
   path = tmp_path / "x.zip"
   with zipfile.ZipFile(path, "w") as file:
     file.writestr("a/0.png", png(PIXELS[0]))
@@ -125,7 +125,7 @@ def test_a_damaged_zip_entry_is_named(tmp_path):
     source.read(np.arange(1))
 
 
-def test_what_is_missing_is_named(tmp_path):
+def test_missing_data_is_reported(tmp_path):
   with pytest.raises(ValueError, match="folder or zip .* does not exist"):
     create_source("images", path=tmp_path / "no", image_size=8)
   with pytest.raises(ValueError, match="contains no image files"):
@@ -177,7 +177,7 @@ def test_tfds_is_read_without_tensorflow():
   assert "tensorflow" not in sys.modules
 
 
-def test_tfds_says_how_to_prepare(tmp_path):
+def test_tfds_message_has_the_command_to_prepare(tmp_path):
   settings = dict(image_size=32, data_dir=str(tmp_path))
   command = "python -m get_jax.data.prepare cifar10 --data_dir="
   with pytest.raises(ValueError, match=f"is not prepared in .*{command}"):

@@ -1,4 +1,4 @@
-"""Shards that are missing, damaged, doubled, or cannot be written."""
+"""Shards that are missing, damaged, duplicated, or cannot be written."""
 
 import os
 import shutil
@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 from get_jax.data import check, create_source
-from get_jax.data.latents import latents_layout
-from get_jax.data.random_bits import random_bits
 from get_jax.storage.shards import Layout, ShardReader, ShardWriter
 from tests.helpers import ROOT, environment
 
@@ -86,7 +84,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)
-def test_a_fault_is_named_and_mended(fault, tmp_path, capsys):
+def test_a_fault_is_reported_and_can_be_repaired(fault, tmp_path, capsys):
   assert fill(tmp_path) == [0, 1, 2]
   assert check.main([str(tmp_path)]) == 0
   fault(tmp_path)
@@ -94,13 +92,13 @@ def test_a_fault_is_named_and_mended(fault, tmp_path, capsys):
     read(tmp_path)
   assert check.main([str(tmp_path)]) == 1
   assert "1 faults" in capsys.readouterr().out
-  if fault is flip_byte:  # as the message of the check says
+  if fault is flip_byte:  # as the message of `check` instructs
     (tmp_path / "00001.json").unlink()
   assert fill(tmp_path) == [1]
   np.testing.assert_array_equal(read(tmp_path), DATA)
 
 
-def test_a_doubled_shard_is_named(tmp_path):
+def test_a_duplicated_shard_is_reported(tmp_path):
   writer = ShardWriter(tmp_path, LAYOUT)
   for shard in range(3):
     rows = [0, 1, 2, 3] if shard < 2 else [8, 9]
@@ -109,14 +107,14 @@ def test_a_doubled_shard_is_named(tmp_path):
     read(tmp_path)
 
 
-def test_a_shard_too_many_is_named(tmp_path):
+def test_an_extra_shard_is_reported(tmp_path):
   fill(tmp_path)
   shutil.copy(tmp_path / "00000.json", tmp_path / "00003.json")
   with pytest.raises(ValueError, match=r"00003\.json is one shard too many"):
     read(tmp_path)
 
 
-def test_two_writers_on_one_directory(tmp_path):
+def test_a_second_writer_is_refused(tmp_path):
   fill(tmp_path)
   writer = ShardWriter(tmp_path, LAYOUT)
   writer.lock()
@@ -126,7 +124,7 @@ def test_two_writers_on_one_directory(tmp_path):
   np.testing.assert_array_equal(read(tmp_path), DATA)
 
 
-def test_a_full_disk_leaves_what_is_complete(tmp_path):
+def test_a_full_disk_keeps_complete_shards(tmp_path):
   folder = tmp_path / "small"
   folder.mkdir()
   mounted = subprocess.run(
@@ -154,7 +152,7 @@ def test_a_full_disk_leaves_what_is_complete(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_failed_write_is_one_sentence(tmp_path, monkeypatch):
+def test_a_failed_write_has_a_short_message(tmp_path, monkeypatch):
   fill(tmp_path)
   (tmp_path / "00001.json").unlink()
 
@@ -178,53 +176,6 @@ def test_other_directories_are_refused(tmp_path, capsys):
     ValueError, match="'get_jax pairs 2'; expected 'get_jax l"
   ):
     create_source("latents", path=tmp_path)
-
-
-def latents(directory, flips=True):
-  layout = latents_layout(
-    6, 4, (2, 2, 4), "float16", 3, 0.5, 0.25, flips, "vae", "digits"
-  )
-  rows = np.random.RandomState(0).randn(6, 1 + flips, 2, 2, 4)
-  rows = rows.astype(np.float16)
-  writer = ShardWriter(directory, layout)
-  for shard in writer.missing():
-    here = list(layout.shard_range(shard))
-    labels = np.int32(here) % 3
-    writer.write(shard, {"moments": rows[here], "label": labels})
-  return rows.astype(np.float32)
-
-
-def test_latents_are_sampled_anew(tmp_path):
-  rows = latents(tmp_path)
-  source = create_source("latents", path=tmp_path)
-  assert source.image_shape == (2, 2, 2)
-  means = source.read(np.arange(6))
-  np.testing.assert_allclose(
-    means["image"], (rows[:, 0, ..., :2] - 0.25) * 0.5, atol=1e-6
-  )
-  np.testing.assert_array_equal(means["label"], [0, 1, 2, 0, 1, 2])
-  first, second = (
-    source.read(np.zeros(4000, int), random_bits(seed, np.arange(4000)))[
-      "image"
-    ]
-    for seed in (1, 2)
-  )
-  assert (first != second).all()
-  mean, logvar = rows[0, ..., :2], rows[0, ..., 2:]
-  expected = ((mean - 0.25) * 0.5).mean(0)
-  np.testing.assert_allclose(first.mean(0), expected, atol=0.15)
-  spread = 0.25 * (np.exp(logvar).mean(0) + mean.var(0))
-  np.testing.assert_allclose(first.var(0), spread, rtol=0.25)
-
-
-def test_latents_of_another_scale_and_without_flips(tmp_path):
-  rows = latents(tmp_path, flips=False)
-  source = create_source("latents", path=tmp_path, scaling_factor=2.0)
-  np.testing.assert_allclose(
-    source.read(np.arange(6))["image"],
-    (rows[:, 0, ..., :2] - 0.25) * 2,
-    atol=1e-5,
-  )
 
 
 KILLS = """
@@ -254,8 +205,8 @@ print(torn)
 """
 
 
-def test_nothing_is_lost_or_doubled_by_kills_at_any_moment(tmp_path):
-  """40 writers killed, each directory by two of them before it is filled."""
+def test_killed_writers_neither_lose_nor_duplicate_records(tmp_path):
+  """Kills 40 writers, two per directory, before the directories are filled."""
   done = subprocess.run(
     [sys.executable, "-c", KILLS, str(tmp_path)],
     cwd=ROOT,
@@ -265,7 +216,7 @@ def test_nothing_is_lost_or_doubled_by_kills_at_any_moment(tmp_path):
     timeout=300,
   )
   assert done.returncode == 0, done.stderr
-  # Most were killed amid their work.
+  # Most writers were killed while they wrote.
   assert int(done.stdout) >= 10
   directories = list(tmp_path.iterdir())
   assert len(directories) == 21

@@ -1,3 +1,5 @@
+"""Storage of noise/image pairs, and the check of their noise."""
+
 import dataclasses
 
 import jax
@@ -29,20 +31,20 @@ LABELS = np.arange(10, dtype=np.int32) % 4
 def write(directory, info=INFO, shards=None):
   writer = PairsWriter(directory, info)
   for shard in writer.missing() if shards is None else shards:
-    here = np.asarray(info.shard_range(shard))
-    writer.write_pairs(shard, IMAGES[here], LABELS[here])
+    indices = np.asarray(info.shard_range(shard))
+    writer.write_pairs(shard, IMAGES[indices], LABELS[indices])
   return writer
 
 
-def test_what_was_written_is_read(tmp_path):
+def test_written_pairs_are_read_back(tmp_path):
   assert write(tmp_path).missing() == []
   source = PairsSource(tmp_path)
   assert source.info == INFO
-  chosen = np.array([9, 0, 5, 4])
-  records = source.read(chosen)
-  np.testing.assert_array_equal(records["index"], chosen)
-  np.testing.assert_array_equal(records["label"], LABELS[chosen])
-  np.testing.assert_allclose(records["image"], IMAGES[chosen], atol=5e-4)
+  indices = np.array([9, 0, 5, 4])
+  records = source.read(indices)
+  np.testing.assert_array_equal(records["index"], indices)
+  np.testing.assert_array_equal(records["label"], LABELS[indices])
+  np.testing.assert_allclose(records["image"], IMAGES[indices], atol=5e-4)
   assert records["image"].dtype == np.float32
 
 
@@ -54,7 +56,7 @@ def test_pixels_survive_uint8(tmp_path):
   np.testing.assert_array_equal(np.round((read + 1) * 127.5), pixels)
 
 
-def test_a_million_pairs_of_cifar10_take_little(tmp_path):
+def test_size_of_a_million_pairs_of_cifar10(tmp_path):
   info = dataclasses.replace(
     INFO, count=2_000, image_shape=(32, 32, 3), dtype="uint8", shard_size=1_000
   )
@@ -67,21 +69,21 @@ def test_a_million_pairs_of_cifar10_take_little(tmp_path):
   assert size / info.count * 1e6 <= 3.3e9
 
 
-def test_only_missing_shards_are_asked_for(tmp_path):
+def test_missing_lists_missing_shards_only(tmp_path):
   writer = write(tmp_path, shards=[1])
   assert writer.missing() == [0, 2]
   with pytest.raises(ValueError, match="lacks shard 0 of 3"):
     PairsSource(tmp_path)
 
 
-def test_pairs_made_otherwise_are_refused(tmp_path):
+def test_pairs_with_other_settings_are_refused(tmp_path):
   write(tmp_path)
   other = dataclasses.replace(INFO, teacher="xyz")
   with pytest.raises(ValueError, match="teacher is 'abc', expected 'xyz'"):
     PairsWriter(tmp_path, other)
 
 
-def test_a_truncated_shard_is_named(tmp_path):
+def test_a_truncated_shard_is_reported(tmp_path):
   write(tmp_path)
   path = tmp_path / "00001.image.npy"
   path.write_bytes(path.read_bytes()[:-5])
@@ -94,18 +96,18 @@ def test_a_folder_without_pairs_is_refused(tmp_path):
     PairsSource(tmp_path)
 
 
-def test_pairs_may_bring_their_noise(tmp_path):
+def test_pairs_without_seed_store_their_noise(tmp_path):
   info = dataclasses.replace(INFO, seed=None)
   noise = np.random.RandomState(0).randn(10, 2, 2, 1).astype(np.float32)
   writer = PairsWriter(tmp_path, info)
   for shard in writer.missing():
-    here = np.asarray(info.shard_range(shard))
-    writer.write_pairs(shard, IMAGES[here], LABELS[here], noise[here])
+    indices = np.asarray(info.shard_range(shard))
+    writer.write_pairs(shard, IMAGES[indices], LABELS[indices], noise[indices])
   found = PairsSource(tmp_path).read(np.array([7, 2]))["noise"]
   np.testing.assert_array_equal(found, noise[[7, 2]])
 
 
-def test_other_noise_than_the_teachers_is_refused():
+def test_noise_that_differs_from_the_teachers_is_refused():
   key, shape = jax.random.key(3), INFO.image_shape
   info = dataclasses.replace(INFO, noise=noise_digest(key, shape))
   check_noise(info, key)
