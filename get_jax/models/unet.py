@@ -245,15 +245,10 @@ class SongUNet(_UNet):
 
     image = None
     for level, (size, height, features) in reversed(list(enumerate(levels))):
-      if level == len(levels) - 1:
-        x = block(f"dec_{size}_in0", x, x.shape[-1], True)
-        x = block(f"dec_{size}_in1", x, x.shape[-1])
-      else:
-        x = block(f"dec_{size}_up", x, x.shape[-1], up=True)
-      for i in range(self.num_blocks + 1):
-        has_attention = i == self.num_blocks and height in self.attn_resolutions
-        x = jnp.concatenate([x, skips.pop()], axis=-1)
-        x = block(f"dec_{size}_block{i}", x, features, has_attention)
+      # Only the last block of a level has attention.
+      attention = [False] * self.num_blocks + [height in self.attn_resolutions]
+      is_lowest = level == len(levels) - 1
+      x = _decoder_level(block, x, skips, size, features, attention, is_lowest)
       if level == 0 or self.decoder_type == "skip":
         if image is not None:
           name = f"dec_{size}_aux_up"
@@ -343,15 +338,9 @@ class DhariwalUNet(_UNet):
         skips.append(x)
 
     for level, (size, height, features) in reversed(list(enumerate(levels))):
-      if level == len(levels) - 1:
-        x = block(f"dec_{size}_in0", x, x.shape[-1], True)
-        x = block(f"dec_{size}_in1", x, x.shape[-1])
-      else:
-        x = block(f"dec_{size}_up", x, x.shape[-1], up=True)
-      for i in range(self.num_blocks + 1):
-        has_attention = height in self.attn_resolutions
-        x = jnp.concatenate([x, skips.pop()], axis=-1)
-        x = block(f"dec_{size}_block{i}", x, features, has_attention)
+      attention = [height in self.attn_resolutions] * (self.num_blocks + 1)
+      is_lowest = level == len(levels) - 1
+      x = _decoder_level(block, x, skips, size, features, attention, is_lowest)
     x = nn.silu(group_norm("out_norm", x, 1e-5, self.dtype))
     return conv("out_conv", x, self._out_channels, zero)
 
@@ -371,3 +360,28 @@ class DhariwalUNet(_UNet):
       map_label = Linear(out, use_bias=False, initial=initial, name="map_label")
       h = h + map_label(self._one_hot(y, batch))
     return nn.silu(h)
+
+
+def _decoder_level(block, x, skips, size, features, attention, is_lowest):
+  """Applies the blocks of a decoder level.
+
+  Args:
+    block: Function of a name, a feature map, its channels and more, which
+      applies a block.
+    x: Output of the level below, or of the encoder.
+    skips: Outputs of the encoder; those of this level are removed.
+    size: Name of the level.
+    features: Channels of the level.
+    attention: Whether each of the blocks after the first one or two has
+      attention.
+    is_lowest: Whether this is the lowest level, which does not upsample.
+  """
+  if is_lowest:
+    x = block(f"dec_{size}_in0", x, x.shape[-1], True)
+    x = block(f"dec_{size}_in1", x, x.shape[-1])
+  else:
+    x = block(f"dec_{size}_up", x, x.shape[-1], up=True)
+  for i, has_attention in enumerate(attention):
+    x = jnp.concatenate([x, skips.pop()], axis=-1)
+    x = block(f"dec_{size}_block{i}", x, features, has_attention)
+  return x

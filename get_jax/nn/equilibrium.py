@@ -23,19 +23,19 @@ class Equilibrium(nn.Module):
       solution = layer.apply(variables, z0, x)
 
   The block is called as block(z, *inputs) and must return the shape and dtype
-  of z. Its parameters are made once, under the name "block". Random draws
-  inside it, dropout for one, are the same in all iterations of a forward pass
-  and new in the next.
+  of z. Its parameters are created once, under the name "block". Random numbers
+  inside it, such as dropout masks, are the same in all iterations of a forward
+  pass and differ between forward passes.
 
   Attributes:
-    block: the module whose fixed point is taken; it may read any variables
-      but change none.
-    solver: how the fixed point is found; see `Settings.from_config` to
-      build it from a config with strict checks.
-    gradient: how it is differentiated.
-    normalization: maps the block's parameters to those it is iterated with,
-      once in a forward pass; see `get_jax.nn.normalization`.
-    random: names of the random streams that the block may draw from.
+    block: Module whose fixed point is computed. It may read any variables but
+      must not change them.
+    solver: Solver of the fixed point. `Settings.from_config` builds one from a
+      config with strict checks.
+    gradient: Gradient of the fixed point.
+    normalization: Module that maps the block's parameters to those used in the
+      iterations, once per forward pass; see `get_jax.nn.normalization`.
+    random: Names of the random number streams that the block may use.
   """
 
   block: nn.Module

@@ -1,3 +1,5 @@
+"""The KL-autoencoder: sizes, settings and names in weight files."""
+
 import math
 
 import jax
@@ -7,8 +9,8 @@ import pytest
 import safetensors.numpy
 
 from get_jax.autoencoder import AutoencoderKL, create_autoencoder
-from get_jax.interop.pretrained import load_autoencoder
 from get_jax.interop.official import export_official
+from get_jax.interop.pretrained import load_autoencoder
 from get_jax.models.parameters import abstract_params
 
 
@@ -46,7 +48,7 @@ def test_published_settings(name, channels, scale, shift, quant):
 
 
 def old_attention(name):
-  """As diffusers called the parts of attention until 2022."""
+  """Returns the name of an attention tensor in diffusers until 2022."""
   words = {"to_q": "query", "to_k": "key", "to_v": "value"}
   words["to_out.0"] = "proj_attn"
   for new, old in words.items():
@@ -55,7 +57,7 @@ def old_attention(name):
 
 
 def latent_diffusion(name):
-  """As the code of latent diffusion calls the tensors of three levels."""
+  """Returns the name in the code of latent diffusion, for three levels."""
   for new, old in {
     "mid_block.resnets.0": "mid.block_1",
     "mid_block.resnets.1": "mid.block_2",
@@ -119,13 +121,13 @@ def test_latents_are_eight_times_smaller():
   assert model.downsample == 8
 
 
-def test_scales_are_undone():
+def test_unscale_inverts_scale():
   model = create_autoencoder("FLUX.1")
   z = np.linspace(-3, 3, 7, dtype=np.float32)
   np.testing.assert_allclose(model.unscale(model.scale(z)), z, rtol=1e-5)
 
 
-def test_mistakes_are_named(tmp_path):
+def test_errors(tmp_path):
   with pytest.raises(ValueError, match="'SD4'; expected one of: SD, SDXL"):
     create_autoencoder("SD4")
   with pytest.raises(ValueError, match="unexpected keyword argument 'depth'"):

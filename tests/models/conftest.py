@@ -11,9 +11,9 @@ from get_jax.models.parameters import abstract_params
 
 @pytest.fixture(scope="session")
 def random_params():
-  """`random_params(model)`: small numbers everywhere, without compiling.
+  """`random_params(model)`: small random numbers, without compilation.
 
-  Fresh parameters would hide much: their heads and output layers are zero.
+  Initial parameters would hide errors: their heads and output layers are zero.
   """
 
   def make(model, scale=0.1):
@@ -28,6 +28,6 @@ def random_params():
 
 @pytest.fixture(scope="session")
 def fast_compile_jit():
-  """`jax.jit` for programs that run once or twice: compiled carelessly."""
+  """`jax.jit` without optimisation, for programs that run once or twice."""
   options = {"xla_backend_optimization_level": 0}
   return functools.partial(jax.jit, compiler_options=options)

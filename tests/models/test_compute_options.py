@@ -1,4 +1,4 @@
-"""Scan, rematerialisation, precision and attention change no number."""
+"""Scan, rematerialisation and attention do not change the results."""
 
 import functools
 
@@ -80,7 +80,7 @@ def plain(random_params, fast_compile_jit):
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIONS)
-def test_same_numbers(plain, fast_compile_jit, name, options):
+def test_same_results(plain, fast_compile_jit, name, options):
   params, expected_grads, expected = plain(name)
   loss = loss_of(build(name, **options))
   grads, out = fast_compile_jit(jax.grad(loss, has_aux=True))(params)

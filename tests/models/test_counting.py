@@ -33,7 +33,7 @@ def test_convolution():
   assert multiply_adds(conv, x, kernel) == 4 * 4 * 6 * 3 * 3 * 2
 
 
-def test_programs_inside_programs():
+def test_nested_programs():
   @jax.jit
   def inner(a, b):
     return jax.checkpoint(jnp.dot)(a, b)
@@ -51,17 +51,17 @@ def test_programs_inside_programs():
 
 
 def test_branches_count_if_they_cost_the_same():
-  def choose(first, second):
+  def branches(first, second):
     return multiply_adds(
       lambda a, b: jax.lax.cond(a.sum() > 0, first, second, a, b), A, SQUARE
     )
 
-  assert choose(jnp.dot, lambda a, b: (2 * a) @ b) == 18
+  assert branches(jnp.dot, lambda a, b: (2 * a) @ b) == 18
   with pytest.raises(NotImplementedError, match="branches"):
-    choose(jnp.dot, lambda a, b: a)
+    branches(jnp.dot, lambda a, b: a)
 
 
-def test_loops_of_unknown_length_are_refused():
+def test_loops_of_unknown_length_raise():
   def search(a, b):
     return jax.lax.while_loop(lambda c: c.sum() < 9, lambda c: c @ b, a)
 

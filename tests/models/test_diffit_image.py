@@ -51,7 +51,7 @@ def _run(jit, model, params, train=False, **call):
 
 
 @pytest.mark.parametrize("time", STAGE_TIMES)
-def test_every_way_of_telling_the_time(time, run, random_params):
+def test_all_uses_of_the_time(time, run, random_params):
   model = tiny(time=time)
   apply = run(model, random_params(model, 0.3))
   out = apply([-1.0, 0.5])
@@ -82,11 +82,11 @@ def test_ablations_by_their_sizes():
   assert size(time="mlp") - none == 4 * widths * token
   assert stage < size(decoder_time="stage") < mixed
   # 128 more sinusoids for the first layer and the augmentation, and 128
-  # frequencies that are kept though not trained.
+  # frequencies that are stored but not trained.
   assert size(time_embedding="fourier") - mixed == 128 * (512 + 9 + 1)
 
 
-def test_windows_are_cut_row_by_row():
+def test_windows_are_in_row_major_order():
   x = np.arange(2 * 4 * 6 * 3, dtype=np.float32).reshape(2, 4, 6, 3)
   window, grid = windows.window_and_grid(4, 6, 2)
   tokens = windows.window_partition(x, window)
@@ -111,8 +111,8 @@ def test_images_that_are_not_square(run, random_params):
 def test_other_skips_resampling_and_augmentation(run, random_params):
   model = tiny(skip="add", resample="bilinear", time_embedding="fourier")
   params = random_params(model, 0.3)
-  told = jnp.array([[0.0] * 9, [1.0] * 9])
-  out = run(model, params, augment_labels=told)([0.1, 0.1])
+  augment_labels = jnp.array([[0.0] * 9, [1.0] * 9])
+  out = run(model, params, augment_labels=augment_labels)([0.1, 0.1])
   assert np.isfinite(out).all()
 
 

@@ -1,4 +1,4 @@
-"""DiT's block designs, conditions and shapes."""
+"""DiT's block designs, conditioning and shapes."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def run(model, params, jit):
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_blocks_listen_to_time_and_label(
+def test_blocks_depend_on_time_and_label(
   block, random_params, fast_compile_jit
 ):
   model = tiny(block=block)

@@ -1,4 +1,4 @@
-"""GET's calls: starts, iterations, gradients and shapes."""
+"""GET: initial states, iterations, gradients and shapes."""
 
 import functools
 
@@ -54,7 +54,7 @@ def test_state_has_a_token_for_each_patch(setting):
   assert model.state_shape == (8, 16)
 
 
-def test_without_a_start_it_begins_at_zero(setting, generate):
+def test_the_default_initial_state_is_zero(setting, generate):
   _, _, _, y, z0 = setting
   out = generate(y, None, 6)
   assert out.shape == (2, 8, 4, 1) and out.dtype == jnp.float32
@@ -93,7 +93,7 @@ def test_outputs_are_the_plain_iterates(setting, fast_compile_jit):
 
 
 @pytest.mark.parametrize("gradient", [Implicit(), Phantom(steps=2)])
-def test_other_gradients_learn_from_the_solution(setting, gradient):
+def test_other_gradients_use_the_solution(setting, gradient):
   _, params, noise, y, z0 = setting
   model = tiny(gradient=gradient)
 
@@ -107,7 +107,7 @@ def test_other_gradients_learn_from_the_solution(setting, gradient):
   assert jax.tree.structure(grads) == jax.tree.structure(params)
 
 
-def test_labels_must_be_there():
+def test_missing_labels_are_an_error():
   with pytest.raises(UsageError, match="num_classes=3 but got no labels"):
     model = tiny()
     jax.eval_shape(
@@ -116,7 +116,7 @@ def test_labels_must_be_there():
     )
 
 
-def test_weight_norm_begins_without_effect(setting, generate, fast_compile_jit):
+def test_weight_norm_is_neutral_at_first(setting, generate, fast_compile_jit):
   _, params, noise, y, z0 = setting
   model = tiny(weight_norm=True)
   added = {

@@ -1,4 +1,4 @@
-"""Every network by name, with its exact size."""
+"""Exact size of each network."""
 
 import jax.numpy as jnp
 import pytest
@@ -99,6 +99,6 @@ def test_wrong_names_and_fields(name, fields, message):
     create_model(name, **fields)
 
 
-def test_a_bare_family_takes_its_fields():
+def test_a_family_name_gives_its_module():
   for name, family in FAMILIES.items():
     assert isinstance(create_model(name), family.module)

@@ -28,16 +28,16 @@ T = jnp.array([-0.4, 0.2])
 def calls(model, params, fast_compile_jit, **fixed):
   """A jitted forward pass; arguments are labels and augmentation labels."""
 
-  def call(y, told):
+  def call(y, augment_labels):
     return model.apply(
-      {"params": params}, X, T, y, augment_labels=told, **fixed
+      {"params": params}, X, T, y, augment_labels=augment_labels, **fixed
     )
 
   return fast_compile_jit(call)
 
 
 @pytest.mark.parametrize("name, fields", [SONG, ADM])
-def test_conditions(name, fields, random_params, fast_compile_jit):
+def test_conditioning(name, fields, random_params, fast_compile_jit):
   model = create_model(name, null_class=True, **fields)
   params = random_params(model, scale=0.3)
   call = calls(model, params, fast_compile_jit)
@@ -46,15 +46,15 @@ def test_conditions(name, fields, random_params, fast_compile_jit):
   other = call(jnp.array([0, 2]), jnp.zeros((2, 9)))
   np.testing.assert_allclose(other[0], plain[0], rtol=1e-4, atol=1e-5)
   assert np.abs(other[1] - plain[1]).max() > 1e-3
-  told = call(jnp.array([0, 1]), jnp.eye(9)[:2])
-  assert np.abs(told - plain).max() > 1e-3
-  # The null class has no parameters: it is a condition of zeros.
+  augment_labels = call(jnp.array([0, 1]), jnp.eye(9)[:2])
+  assert np.abs(augment_labels - plain).max() > 1e-3
+  # The null class has no parameters: its one-hot vector is zero.
   null = call(jnp.array([3, 3]), jnp.zeros((2, 9)))
   none = calls(model, params, fast_compile_jit)(None, None)
   np.testing.assert_allclose(null, none, rtol=1e-5, atol=1e-6)
 
 
-def test_recomputation_changes_nothing(random_params, fast_compile_jit):
+def test_remat_changes_nothing(random_params, fast_compile_jit):
   model = create_model("SongUNet", **{**TINY, "channel_mult": (1,)})
   params = random_params(model)
   results = []
@@ -72,7 +72,7 @@ def test_recomputation_changes_nothing(random_params, fast_compile_jit):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_dropout_is_for_training(random_params, fast_compile_jit):
+def test_dropout_in_training(random_params, fast_compile_jit):
   model = create_model("SongUNet", **{**TINY, "dropout": 0.5})
   params = random_params(model)
 
@@ -95,15 +95,15 @@ def test_time_dependent_attention(random_params, fast_compile_jit):
   assert block["position_bias"].shape == (7 * 15, 1)
   out = calls(model, params, fast_compile_jit)(jnp.array([0, 1]), None)
   assert np.isfinite(out).all()
-  # DiffiT's Table 5 exchanges the attention of DDPM++ and nothing else.
+  # DiffiT's Table 5 replaces the attention of DDPM++ only.
   plain = abstract_params(create_model("DDPM++-32"))
   ours = abstract_params(create_model("DDPM++-32", tmsa=True))
-  attends = [k for k, v in plain.items() if "qkv" in v]
+  with_attention = [k for k, v in plain.items() if "qkv" in v]
   added = 512 * 768 + 768 + np.array([31**2, 15**2])
   new = sum(a.size for a in jax.tree.leaves(ours))
   old = sum(a.size for a in jax.tree.leaves(plain))
-  low = sum("8x8" in k for k in attends)
-  assert new - old == (len(attends) - low) * added[0] + low * added[1]
+  low = sum("8x8" in k for k in with_attention)
+  assert new - old == (len(with_attention) - low) * added[0] + low * added[1]
 
 
 def test_half_precision_is_close(random_params, fast_compile_jit):
@@ -126,7 +126,7 @@ def test_half_precision_is_close(random_params, fast_compile_jit):
     ("kaiming_normal", 2.0, 0.0, None),
   ],
 )
-def test_start_of_layers(mode, weight, bias, limit):
+def test_initialisation_of_layers(mode, weight, bias, limit):
   init = Init(mode, weight, bias)
   key = jax.random.key(0)
   kernel = init.initializer(init.weight, 72, 144)(key, (3, 3, 8, 16))

@@ -1,4 +1,4 @@
-"""U-ViT's conditions, long skips, hidden states and shapes."""
+"""U-ViT: conditioning, long skips, hidden states and shapes."""
 
 import itertools
 
@@ -14,7 +14,7 @@ from get_jax.models.parameters import abstract_params
 from get_jax.models.uvit import SKIPS
 
 TINY = dict(image_size=8, hidden_size=16, depth=4, num_heads=2)
-CONDITIONS = {
+CONDITIONINGS = {
   "none": {},
   "class": dict(num_classes=3, null_class=True),
   "text": dict(context_tokens=5, context_features=7),
@@ -35,9 +35,9 @@ def inputs(model):
   return x, jnp.array([3.0, 900.0]), y
 
 
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_conditions(condition, random_params, fast_compile_jit):
-  model = tiny(**CONDITIONS[condition])
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_conditioning(conditioning, random_params, fast_compile_jit):
+  model = tiny(**CONDITIONINGS[conditioning])
   params = random_params(model, 0.3)
   apply = fast_compile_jit(lambda *args: model.apply({"params": params}, *args))
   x, t, y = inputs(model)
@@ -54,7 +54,7 @@ def test_conditions(condition, random_params, fast_compile_jit):
 
 @pytest.mark.parametrize("scan", [False, True])
 def test_hidden_states_of_all_blocks(scan, random_params, fast_compile_jit):
-  model = tiny(scan=scan, image_size=(8, 4), **CONDITIONS["class"])
+  model = tiny(scan=scan, image_size=(8, 4), **CONDITIONINGS["class"])
   params = random_params(model, 0.3)
 
   @fast_compile_jit
@@ -75,7 +75,7 @@ def test_skips_by_their_sizes():
   assert size["add"] == size["none"]
 
 
-def test_how_it_starts():
+def test_initialisation():
   """As PyTorch leaves what the official code does not touch."""
   model = tiny(hidden_size=256, num_classes=100, in_channels=4)
   spread = {
@@ -93,12 +93,12 @@ def test_how_it_starts():
   }
 
   @jax.jit
-  def start(key, inputs):
+  def init(key, inputs):
     params = flatten_dict(model.init(key, *inputs)["params"], sep="/")
     return {path: params[path] for path in spread}
 
   shapes = jax.tree.map(jnp.zeros_like, model.inputs(1))
-  for path, leaf in start(jax.random.key(0), shapes).items():
+  for path, leaf in init(jax.random.key(0), shapes).items():
     error = 6 * spread[path] / leaf.size**0.5
     assert leaf.std() == pytest.approx(spread[path], abs=error), path
 
@@ -118,8 +118,8 @@ def test_fields_that_do_not_fit(fields, message):
 
 
 @pytest.mark.parametrize("y", [None, np.zeros(2, np.int32)])
-def test_text_is_asked_for(y):
-  model = tiny(**CONDITIONS["text"])
+def test_missing_text_is_an_error(y):
+  model = tiny(**CONDITIONINGS["text"])
   params = abstract_params(model)
   x, t, _ = model.inputs(2)
   with pytest.raises(UsageError, match="expected shape .batch, 5, 7."):

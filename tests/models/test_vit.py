@@ -1,4 +1,4 @@
-"""The ViT baseline and its three conditionings."""
+"""The ViT baseline and its conditioning."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The attention dispatcher and the fused projection."""
+"""Selection of the attention implementation and the fused projection."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def test_attend_is_softmax_attention():
   np.testing.assert_allclose(attend(q, k, v, bias), expected, atol=1e-5)
 
 
-def test_half_precision_keeps_its_type():
+def test_half_precision_keeps_its_dtype():
   q, k, v = arrays(jnp.bfloat16)
   out = attend(q, k, v)
   assert out.dtype == jnp.bfloat16
@@ -39,7 +39,7 @@ def queries(dtype=jnp.bfloat16, tokens=256, head_dim=72):
 
 
 @pytest.mark.parametrize(
-  ("platform", "array", "chosen"),
+  ("platform", "array", "expected"),
   [
     ("gpu", queries(), "cudnn (default on GPU)"),
     ("gpu", queries(tokens=257), "cudnn (default on GPU)"),
@@ -52,14 +52,14 @@ def queries(dtype=jnp.bfloat16, tokens=256, head_dim=72):
     ("tpu", queries(jnp.float32, 1024), "xla (splash requires bfloat16"),
   ],
 )
-def test_what_auto_selects(platform, array, chosen):
+def test_what_auto_selects(platform, array, expected):
   selected = "{} ({})".format(
     *attention.select_automatically(array, array, None, platform)
   )
-  assert selected.startswith(chosen)
+  assert selected.startswith(expected)
 
 
-def test_a_bias_keeps_auto_from_splash():
+def test_auto_does_not_select_splash_with_a_bias():
   q, bias = queries(tokens=1024), jnp.zeros((1, 16, 1, 1))
   found = attention.select_automatically(q, q, bias, "tpu")
   assert found == ("xla", "splash requires no bias on the logits")
@@ -80,17 +80,17 @@ def test_a_bias_keeps_auto_from_splash():
     ("splash", queries(), "on a CPU; expected to run on a TPU"),
   ],
 )
-def test_wishes_outside_the_limits_are_refused(implementation, array, message):
+def test_unsupported_arrays_are_refused(implementation, array, message):
   with pytest.raises(UsageError, match=message):
     attend(array, array, array, implementation=implementation)
 
 
-def test_the_choice_is_logged_once(caplog, monkeypatch):
+def test_the_selection_is_logged_once(caplog, monkeypatch):
   attention.log_once.cache_clear()
   q, k, v = arrays()
   with caplog.at_level("INFO", "get_jax"):
     attend(q, k, v)
-    assert not caplog.records  # A CPU has no choice.
+    assert not caplog.records  # There is no selection on a CPU.
     monkeypatch.setattr(attention, "target_platform", lambda: "tpu")
     for _ in range(2):
       attend(q, k, v)
@@ -121,7 +121,7 @@ def assert_same(f, g, *args):
 
 
 def test_the_padding_of_odd_lengths_for_cudnn():
-  """cuDNN's arguments, given to the implementation that runs anywhere."""
+  """Passes the arguments for cuDNN to the XLA implementation."""
   q, _, _ = arrays(tokens=5)
   _, k, v = arrays(tokens=7)
   bias = jax.random.normal(jax.random.key(1), (1, 2, 5, 7))

@@ -1,4 +1,4 @@
-"""A linen block as an equilibrium layer."""
+"""Equilibrium layer of a linen block."""
 
 import flax.linen as nn
 import jax
@@ -82,7 +82,7 @@ def test_gradients_of_the_layer(arrays, variables, gradient):
 
 
 def test_one_dropout_mask_for_all_iterations(arrays, variables):
-  """The map is the same one in all iterations, and another next time."""
+  """The map is constant within a forward pass and differs between passes."""
   z0, x = arrays
   layer = Equilibrium(
     block=Block(), solver=Anderson(40, 1e-5), gradient=Implicit()
@@ -108,7 +108,7 @@ def test_one_dropout_mask_for_all_iterations(arrays, variables):
   assert jnp.isfinite(gradient["block"]["dense"]["kernel"]).all()
 
 
-def test_remat_and_names_do_not_depend_on_each_other(arrays):
+def test_remat_does_not_change_the_parameter_tree(arrays):
   _, x = arrays
 
   class Model(nn.Module):
@@ -137,7 +137,7 @@ def test_remat_and_names_do_not_depend_on_each_other(arrays):
 
 
 def test_weight_norm_in_the_layer(arrays, variables):
-  """It changes nothing at first, and is computed outside the iteration."""
+  """Is neutral at initialisation and computed outside the iteration."""
   z0, x = arrays
   layer = Equilibrium(block=Block(), normalization=WeightNorm())
   made = jax.jit(layer.init)(jax.random.key(1), z0, x)
@@ -164,7 +164,7 @@ def square_roots(program):
   ]
 
 
-def test_spectral_norm_takes_a_step_a_call(arrays):
+def test_spectral_norm_takes_one_step_per_call(arrays):
   z0, x = arrays
   layer = Equilibrium(block=Block(), normalization=SpectralNorm())
   made = jax.jit(layer.init)(jax.random.key(1), z0, x)

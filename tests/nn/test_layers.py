@@ -1,4 +1,4 @@
-"""Patches, positions, times and labels."""
+"""Patches and embeddings of positions, times and labels."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from get_jax.nn.position_embedding import PositionTable, sincos_2d
 from get_jax.nn.timestep_embedding import TimestepEmbed, timestep_sinusoid
 
 
-def test_patches_run_row_by_row_with_the_channel_fastest():
+def test_patches_are_in_row_major_order_with_the_channel_fastest():
   image = np.arange(2 * 4 * 6 * 3).reshape(2, 4, 6, 3)
   patches = patchify(image, 2)
   assert patches.shape == (2, 6, 12)

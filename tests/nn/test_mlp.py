@@ -1,4 +1,4 @@
-"""The perceptron's activation."""
+"""The activation of the MLP."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def test_gelu_and_its_derivatives():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_half_precision_gelu_is_rounded_once(dtype):
-  """Off by no more than one rounding: 1 + erf in half would be far off."""
+  """Has at most one rounding error; 1 + erf in half precision has more."""
   x = jnp.asarray(POINTS, dtype)
   value, slope, _ = derivatives(np.asarray(x, np.float64))
   found, vjp = jax.vjp(gelu_erf, x)

@@ -1,4 +1,4 @@
-"""Activations pinned to the mesh in context."""
+"""Sharding of activations over the mesh in context."""
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +14,10 @@ def test_the_batch_is_split_and_the_rest_whole():
   with jax.set_mesh(mesh):
     x = jax.jit(shard_batch)(jnp.ones((8, 3)))
     assert x.sharding.spec == PartitionSpec(("data", "fsdp"))
-    # A batch that does not divide is left alone.
+    # A batch that the axes do not divide is unchanged.
     assert jax.jit(shard_batch)(jnp.ones((6, 3))).shape == (6, 3)
 
 
-def test_without_a_mesh_nothing_happens():
+def test_without_a_mesh_the_batch_is_unchanged():
   x = jnp.ones((8, 3))
   assert shard_batch(x) is x

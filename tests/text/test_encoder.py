@@ -1,4 +1,4 @@
-"""CLIP's text encoder, against the numbers of `transformers`."""
+"""CLIP's text encoder against reference values of `transformers`."""
 
 import json
 import math
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from get_jax.interop.pretrained import load_text_encoder
 from get_jax.interop.official import export_official
+from get_jax.interop.pretrained import load_text_encoder
 from get_jax.models.parameters import abstract_params
 from get_jax.text import CLIPTextEncoder
 
@@ -94,7 +94,7 @@ EXPECTED = [
 
 
 def weights():
-  """Standard normal numbers for every tensor, in the order of their names."""
+  """Returns standard normal values for each tensor, in the order of names."""
   rng = np.random.RandomState(0)
   model = CLIPTextEncoder(**CONFIG)
   zeros = jax.tree.map(
@@ -124,7 +124,7 @@ def test_hidden_states_are_those_of_transformers(tmp_path):
   check(save(tmp_path, weights(), CONFIG))
 
 
-def test_the_text_half_of_a_whole_clip_is_taken(tmp_path):
+def test_the_text_encoder_of_a_full_clip_is_loaded(tmp_path):
   tensors = weights() | {
     "logit_scale": np.zeros((), np.float32),
     "vision_model.class_embedding": np.zeros(3, np.float32),
@@ -146,7 +146,7 @@ def test_published_size():
   assert len(jax.tree.leaves(params)) == 196
 
 
-def test_mistakes_are_named(tmp_path):
+def test_errors(tmp_path):
   with pytest.raises(ValueError, match=r"there is no .*config\.json"):
     load_text_encoder(tmp_path)
   (tmp_path / "config.json").write_text(json.dumps(CONFIG))
