@@ -54,7 +54,7 @@ class Denoising:
 
   def prepare(
     self, batch: Mapping[str, Any], key: jax.Array
-  ) -> dict[str, jax.Array | None]:
+  ) -> dict[str, Array | None]:
     """Samples all random inputs of the loss, except dropout.
 
     Args:
