@@ -1,6 +1,7 @@
-"""How runs of several processes end: stopped, killed, stuck or refused.
+"""Exit of runs with several processes: stopped, killed or stuck ones.
 
-One run goes through all of it, and ends as if nothing had happened.
+One run is interrupted in each of these ways and resumed; its metrics equal
+those of a run without interruptions.
 """
 
 import re
@@ -24,11 +25,11 @@ from tests.helpers import (
 
 LAST = 4000
 SAVED_EVERY = 20
-PATIENCE = 60  # seconds in which the others of a lost process must end
+EXIT_TIMEOUT = 60  # seconds within which the others of a lost process exit
 
 
 class Group:
-  """A run of main.py on several processes; all are killed in the end."""
+  """A run of main.py on several processes; all are killed at the end."""
 
   def __init__(self, workdir, count):
     command = [
@@ -58,27 +59,27 @@ class Group:
       process.kill()
       process.wait()
 
-  def told(self, process):
+  def stderr(self, process):
     return self.messages[process].read_text(errors="replace")
 
   def send_after(self, steps, number, process):
-    """A signal to a process, when so many steps are done."""
+    """Sends a signal to a process after a number of steps."""
     for _ in range(6000):
-      done = [int(n) for n in re.findall(r" (\d+)/4000 ", self.told(0))]
+      done = [int(n) for n in re.findall(r" (\d+)/4000 ", self.stderr(0))]
       if done and done[-1] >= done[0] + steps:
-        # All have told where they are.
+        # By then all processes have published their location.
         time.sleep(3)
         self.processes[process].send_signal(number)
         return
       for i, each in enumerate(self.processes):
-        assert each.poll() is None, self.told(i)
+        assert each.poll() is None, self.stderr(i)
       time.sleep(0.05)
-    raise AssertionError("the run did not get going")
+    raise AssertionError("the run made no progress")
 
   def end(self, process):
-    """Exit code and messages of a process."""
-    code = self.processes[process].wait(timeout=PATIENCE)
-    return code, self.told(process)
+    """Waits for a process; returns its exit code and its messages."""
+    code = self.processes[process].wait(timeout=EXIT_TIMEOUT)
+    return code, self.stderr(process)
 
 
 def command_of(workdir, num_steps):
@@ -92,43 +93,43 @@ def command_of(workdir, num_steps):
 
 
 @pytest.fixture(scope="module")
-def adventure(tmp_path_factory):
-  """The folder of the run, and what its processes said."""
-  workdir = tmp_path_factory.mktemp("adventure")
-  told = {}
+def interrupted_run(tmp_path_factory):
+  """The workdir, and exit codes and messages of the processes."""
+  workdir = tmp_path_factory.mktemp("interrupted_run")
+  outcomes = {}
   with Group(workdir, 2) as group:
     group.send_after(5, signal.SIGTERM, 1)
-    told["stopped"] = [group.end(i) for i in (0, 1)]
+    outcomes["stopped"] = [group.end(i) for i in (0, 1)]
     last_line = read_metrics(workdir)[-1]["step"]
-    told["saved"] = saved_steps(workdir), last_line
-  # Half a checkpoint, as a copy that broke off leaves it.
+    outcomes["saved"] = saved_steps(workdir), last_line
+  # An incomplete checkpoint, as an interrupted copy leaves it.
   (workdir / "checkpoints" / f"{last_line + 1}").mkdir()
   with Group(workdir, 4) as group:
     group.send_after(SAVED_EVERY + 2, signal.SIGKILL, 3)
-    told["worker"] = [group.end(i) for i in range(4)]
+    outcomes["worker"] = [group.end(i) for i in range(4)]
   with Group(workdir, 2) as group:
     group.send_after(2, signal.SIGSTOP, 1)
-    told["stuck"] = group.end(0)
+    outcomes["stuck"] = group.end(0)
   with Group(workdir, 2) as group:
     group.send_after(2, signal.SIGKILL, 0)
-    told["coordinator"] = group.end(1)
-  return workdir, told
+    outcomes["coordinator"] = group.end(1)
+  return workdir, outcomes
 
 
-def test_a_signal_to_one_stops_all_at_the_same_step(adventure):
-  _, told = adventure
-  (code, stderr), (other_code, other_stderr) = told["stopped"]
+def test_a_signal_to_one_stops_all_at_the_same_step(interrupted_run):
+  _, outcomes = interrupted_run
+  (code, stderr), (other_code, other_stderr) = outcomes["stopped"]
   assert code == other_code == 75, stderr + other_stderr
   step = int(re.search(r"stopped after step (\d+) of 4000, saved", stderr)[1])
-  saved, last_line = told["saved"]
+  saved, last_line = outcomes["saved"]
   assert saved[-1] == last_line == step
   assert "run the same command again" in stderr
   assert "run the same command again" not in other_stderr
 
 
-def test_the_others_of_a_killed_worker_end(adventure):
-  _, told = adventure
-  *others, (killed, _) = told["worker"]
+def test_the_others_of_a_killed_worker_end(interrupted_run):
+  _, outcomes = interrupted_run
+  *others, (killed, _) = outcomes["worker"]
   assert killed == -signal.SIGKILL
   for code, stderr in others:
     assert code == 76, stderr
@@ -136,33 +137,33 @@ def test_the_others_of_a_killed_worker_end(adventure):
     assert re.search(r"it was last at: train, step \d+", stderr)
 
 
-def test_half_a_checkpoint_is_put_aside_by_all(adventure):
-  workdir, told = adventure
-  step = told["saved"][1]
+def test_an_incomplete_checkpoint_is_renamed_by_all(interrupted_run):
+  workdir, outcomes = interrupted_run
+  step = outcomes["saved"][1]
   assert (workdir / "checkpoints" / f"{step + 1}.damaged").is_dir()
-  for _, stderr in told["worker"]:
+  for _, stderr in outcomes["worker"]:
     assert f"Skipping damaged checkpoint {step + 1}" in stderr
     assert f"resuming after step {step}\n" in stderr
 
 
-def test_the_others_of_a_killed_coordinator_end(adventure):
-  _, told = adventure
-  code, _ = told["coordinator"]
-  # JAX's runtime may be the first to notice.
+def test_the_others_of_a_killed_coordinator_end(interrupted_run):
+  _, outcomes = interrupted_run
+  code, _ = outcomes["coordinator"]
+  # JAX's runtime may detect it first.
   assert code in (76, -signal.SIGABRT)
 
 
-def test_a_stopped_process_is_reported(adventure):
-  _, told = adventure
-  code, stderr = told["stuck"]
+def test_a_stopped_process_is_reported(interrupted_run):
+  _, outcomes = interrupted_run
+  code, stderr = outcomes["stuck"]
   assert code == 76, stderr
   assert "process 1 is lost: no heartbeat" in stderr
   assert re.search(r"it was last at: train, step \d+", stderr)
 
 
-def test_nothing_is_lost_or_doubled(adventure):
+def test_no_step_is_lost_or_repeated(interrupted_run):
   """Restarted on 2, 4, 2 and 2 processes, then on one."""
-  workdir, _ = adventure
+  workdir, _ = interrupted_run
   last, whole = saved_steps(workdir)[-1] + 5, workdir.parent / "whole"
   for each in (workdir, whole):
     done = run_main(*command_of(each, last), timeout=600)

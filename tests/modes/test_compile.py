@@ -1,4 +1,4 @@
-"""--mode=compile: what it refuses, and one pod that is not there."""
+"""--mode=compile: refused input, and one pod that this machine lacks."""
 
 import importlib.util
 import json
@@ -26,7 +26,7 @@ def test_a_topology_belongs_to_the_mode():
   ]
 
 
-def test_a_topology_is_asked_for():
+def test_a_missing_topology_is_refused():
   with pytest.raises(UsageError, match="--topology is missing"):
     compile_mode.run(tiny_config(), None)
 
@@ -55,7 +55,9 @@ def test_operations_are_three_forward_passes():
 
 def test_operations_of_sampling_are_those_of_its_evaluations():
   config = tiny_config()  # Heun: 2 evaluations a step, 1 in the last
-  forward = 2 * config.sampling.batch_size * model_size(build_model(config)).macs
+  forward = (
+    2 * config.sampling.batch_size * model_size(build_model(config)).macs
+  )
   assert count_operations(config, "sample") == (5 * forward, 5 * forward)
 
 
@@ -70,7 +72,7 @@ def test_a_step_is_made_from_shapes_alone(kind):
   assert memory.argument_size_in_bytes == step.arguments
 
 
-def test_captions_need_not_be_there():
+def test_caption_files_are_not_needed():
   config = uvit_s2_coco.get_config()
   config.batch_size = 2
   needed, done = count_operations(config, "train")
@@ -92,7 +94,7 @@ def test_a_topology_that_libtpu_does_not_know():
 
 @needs_libtpu
 def test_fsdp_on_a_pod_of_four(tmp_path):
-  """A state split in four; a layer is gathered as often as it is used."""
+  """The state is split in four; each use of a layer gathers it once."""
   settings = {
     "model.hidden_size": 512,
     "model.num_heads": 8,
@@ -127,7 +129,7 @@ def test_fsdp_on_a_pod_of_four(tmp_path):
 
 
 @needs_libtpu
-def test_memory_that_does_not_suffice_is_told():
+def test_insufficient_memory_is_reported():
   config = tiny_config(batch_size=2**18, model__hidden_size=1024)
   report = compile_report(config, "train", find_topology("v5e:1x1"))
   assert not report.fits

@@ -1,4 +1,4 @@
-"""The whole job of the README's first command, made tiny."""
+"""The job of the README's first command, with tiny settings."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ def command(workdir, **overrides):
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory):
-  """Killed while pairs are made, then run to its end."""
+  """A run that is killed while pairs are generated, then resumed."""
   workdir = tmp_path_factory.mktemp("job")
   process = subprocess.Popen(
     command(workdir),
@@ -97,7 +97,7 @@ def test_the_report(interrupted):
   assert 0 <= report["teacher"]["scores"]["class_accuracy[digits-v1]"] <= 1
 
 
-def test_a_second_run_does_nothing_again(interrupted):
+def test_a_second_run_repeats_nothing(interrupted):
   workdir, _ = interrupted
   files = [p for p in workdir.rglob("*") if p.is_file()]
   kept = [p for p in files if p.suffix in (".npy", ".png", ".jsonl")]

@@ -1,4 +1,4 @@
-"""A guided latent teacher, its pairs, a GET of its latents, and pixels."""
+"""A GET distilled from a guided teacher in latents, decoded to pixels."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""--mode=latents: encoding once, resuming, and reading what was encoded."""
+"""--mode=latents: encoding, resuming, and reading the latents."""
 
 import functools
 import signal

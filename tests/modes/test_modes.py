@@ -1,4 +1,4 @@
-"""Modes that work on a trained run, in this process."""
+"""Modes that need a trained run, called in this process."""
 
 import json
 import shutil
