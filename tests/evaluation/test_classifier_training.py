@@ -1,4 +1,4 @@
-"""Making an extractor: training, the unit of distance, the stored precision."""
+"""Training of a classifier: accuracy, feature scale, stored precision."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The frozen digits classifier, alone and through the scores."""
+"""The frozen digits classifier, and scores computed with it."""
 
 import pathlib
 
@@ -13,7 +13,7 @@ from get_jax.evaluation.extractors.train_digits_classifier import (
   load_digit_images,
 )
 
-ROOM = pathlib.Path(evaluation.__file__).parent / "extractors"
+EXTRACTORS = pathlib.Path(evaluation.__file__).parent / "extractors"
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +99,15 @@ def test_batches_divided_among_devices(extractor, reference, real):
 
 
 def test_parameters_and_size():
-  with np.load(ROOM / "digits_v1.npz") as file:
+  with np.load(EXTRACTORS / "digits_v1.npz") as file:
     count = sum(file[key].size for key in file.files if key != "about")
   assert count == 46_294
-  assert (ROOM / "digits_v1.npz").stat().st_size < 110_000
+  assert (EXTRACTORS / "digits_v1.npz").stat().st_size < 110_000
 
 
 def test_changed_weights_are_refused(tmp_path, monkeypatch):
   changed = tmp_path / "digits_v1.npz"
-  changed.write_bytes((ROOM / "digits_v1.npz").read_bytes() + b" ")
+  changed.write_bytes((EXTRACTORS / "digits_v1.npz").read_bytes() + b" ")
   with pytest.raises(UsageError, match="frozen classifier was changed"):
     evaluation.load_classifier(changed, sha256=registry.DIGITS_SHA256)
 

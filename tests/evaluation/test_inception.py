@@ -1,4 +1,4 @@
-"""What needs no reference numbers: weights, resizing, refusals."""
+"""Inception-v3 without reference numbers: weights, resizing, bad input."""
 
 import jax
 import numpy as np
