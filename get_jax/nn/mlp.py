@@ -44,8 +44,8 @@ def gelu_and_derivative(x: jax.Array) -> tuple[jax.Array, jax.Array]:
   wide = x.astype(jnp.float32)
   cdf = 0.5 * (1 + jax.lax.erf(wide * 0.5**0.5))
   density = jnp.exp(-0.5 * wide**2) * (2 * jnp.pi) ** -0.5
-  value, derivative = wide * cdf, cdf + wide * density
-  return value.astype(x.dtype), derivative.astype(x.dtype)
+  value = (wide * cdf).astype(x.dtype)
+  return value, (cdf + wide * density).astype(x.dtype)
 
 
 class Mlp(nn.Module):
