@@ -1,0 +1,76 @@
+"""Tolerances of the reference cases, by kind.
+
+Errors are relative L2 errors over an array, unless the name says otherwise.
+"""
+
+import dataclasses
+import re
+
+from cases import Case
+
+
+@dataclasses.dataclass(frozen=True)
+class Stated:
+  """The tolerance is that of the case.
+
+  Attributes:
+    otherwise: the tolerance of a case that states none.
+    share: fraction of the stated tolerance, where this code is more precise.
+  """
+
+  otherwise: float
+  share: float = 1.0
+
+
+# A number holds for every case of the kind: either the cases state it in words
+# only, or it is stricter than what they state.
+TOLERANCES: dict[str, dict[str, float | Stated]] = {
+  "dit/forward": {"out": Stated(1e-5), "grad": 2e-5},
+  "dit/cfg": {"out": Stated(2e-5)},
+  "dit/trajectory": {"out": Stated(2e-5)},
+  "dit/train": {"loss": 1e-5, "change": 2e-3},
+  # Absolute. At large times, a float32 angle has lost digits.
+  "dit/embeddings": {"time": 2e-4, "small_time": 1e-6, "position": 1e-7},
+  "dit/tables": {"out": Stated(1e-10)},
+  "dit/step": {"out": Stated(2e-6)},
+  # The decoder term of t = 0 is a difference of clamped probabilities.
+  "dit/losses": {
+    "mse": 1e-5,
+    "loss": 1e-4,
+    "grad": 1e-4,
+    "first_loss": 1e-3,
+    "first_grad": 1e-2,
+  },
+}
+
+
+def tolerance(case: Case, kind: str, name: str = "out") -> float:
+  """Returns the tolerance of an array of a case.
+
+  Args:
+    case: the case.
+    kind: key of `TOLERANCES`.
+    name: name within the kind.
+  """
+  entry = TOLERANCES[kind][name]
+  if isinstance(entry, float):
+    return entry
+  number = stated(case, name)
+  return entry.otherwise if number is None else entry.share * number
+
+
+def stated(case: Case, name: str) -> float | None:
+  """Returns the tolerance that the case's `meta` states, or None.
+
+  In words, it is the first number: "float32: rel L2 <= 5e-3 (...)".
+  """
+  keys = ("tolerance", "tol_rel_l2", "tol")
+  value = next((case.meta[key] for key in keys if key in case.meta), None)
+  if isinstance(value, dict):
+    value = value.get("rel_l2_float32", value)
+  if isinstance(value, dict):
+    value = value.get(name)
+  if isinstance(value, str):
+    number = re.search(r"\d+(\.\d+)?e-\d+", value)
+    value = number and number[0]
+  return None if value is None else float(value)
