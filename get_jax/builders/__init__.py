@@ -2,6 +2,8 @@
 
 __all__ = [
   "conditioning",
+  "config_check",
+  "config_keys",
   "data",
   "decoder",
   "evaluator",
@@ -10,6 +12,7 @@ __all__ = [
   "model",
   "objective",
   "process",
+  "schema",
   "sections",
   "training_step",
 ]

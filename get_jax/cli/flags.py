@@ -5,6 +5,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
+from get_jax.builders.config_keys import SECTIONS, TOP
 from get_jax.errors import UsageError
 from get_jax.modes import MODES
 
@@ -111,8 +112,19 @@ MODE_FLAGS = {
 
 
 def help_text() -> str:
-  """Returns the description of all flags defined here."""
-  return flags.FLAGS.module_help(__name__)
+  """Returns the description of all flags and of the keys of every config."""
+  tables = {"": TOP, **{f"{name}.": keys for name, keys in SECTIONS.items()}}
+  keys = [
+    f"  --config.{prefix}{name}: {key.meaning}\n"
+    f"    ({key.expected()}; default {key.default!r})"
+    for prefix, keys in tables.items()
+    for name, key in keys.items()
+  ]
+  return (
+    f"{flags.FLAGS.module_help(__name__)}\n\n"
+    "Config keys (docs/config.md also lists those of every network, process, "
+    "sampler and data source):\n" + "\n".join(keys)
+  )
 
 
 def workdir() -> str | None:

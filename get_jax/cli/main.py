@@ -53,12 +53,14 @@ def _parse(argv: list[str]) -> list[str]:
 def _run_mode(argv: list[str]) -> None:
   del argv
   # These import JAX, which takes seconds and which --help does not need.
+  from get_jax.builders.config_check import check_config
   from get_jax.cli.exit import exit_on_error
   from get_jax.cli.launch import join_processes
 
   logging.getLogger().setLevel(logging.WARNING)
   logging.getLogger("get_jax").setLevel(logging.INFO)
   with exit_on_error():
+    check_config(flags.CONFIG.value)
     mode = flags.MODE.value
     workdir, options = flags.workdir(), flags.mode_options()
     joined = join_processes(

@@ -1,0 +1,248 @@
+"""Checks a config against the table of its keys, before any work starts."""
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ml_collections
+
+from get_jax.builders.config_keys import (
+  FIELD_RANGES,
+  LATENTS,
+  LATENTS_CAPTIONS,
+  OPTIONAL_SECTIONS,
+  SECTIONS,
+  TOP,
+)
+from get_jax.builders.schema import COUNT, Key, Keys, check_keys
+from get_jax.data.sources import SOURCES
+from get_jax.diffusion import PROCESSES, SAMPLERS
+from get_jax.diffusion.augmentation import Augmentation
+from get_jax.equilibrium.settings import Settings
+from get_jax.errors import UsageError, suggest
+from get_jax.models.registry import find_family
+
+# Sections whose keys are the settings of what they name or describe.
+OPEN_SECTIONS = (
+  "model",
+  "data",
+  "process",
+  "sampler",
+  "augmentation",
+  "equilibrium",
+)
+# Fields that the builders set.
+_NOT_SETTINGS = ("name", "parent", "process", "solver", "gradient")
+# Lower and upper bounds.
+_ORDERED = (
+  ("process.beta_min", "process.beta_max"),
+  ("process.linear_start", "process.linear_end"),
+  ("process.sigma_min", "process.sigma_max"),
+  ("sampler.sigma_min", "sampler.sigma_max"),
+  ("sampler.s_min", "sampler.s_max"),
+  ("sampler.t_last", "sampler.t_first"),
+)
+
+
+def check_config(config: ml_collections.ConfigDict) -> None:
+  """Checks every key of an experiment and of its teacher.
+
+  Args:
+    config: the experiment.
+
+  Raises:
+    UsageError: a section or key is missing or unknown, a value has the wrong
+      type or is out of range, or two values contradict each other.
+  """
+  _check_experiment(config.to_dict(), "")
+
+
+def setting_keys(owner: Callable[..., Any]) -> Keys:
+  """Returns the settings of a class or function as keys.
+
+  Args:
+    owner: a dataclass, or a function with annotated parameters. Types and
+      defaults come from its signature, meanings from its docstring, ranges
+      from `FIELD_RANGES`.
+  """
+  plain_class = inspect.isclass(owner) and not dataclasses.is_dataclass(owner)
+  hints = typing.get_type_hints(owner.__init__ if plain_class else owner)
+  meanings = documented_fields(owner)
+  keys = {}
+  for name, default in _signature(owner).items():
+    if name in _NOT_SETTINGS:
+      continue
+    hint = hints[name]
+    limits = FIELD_RANGES.get(name, COUNT if _mentions_int(hint) else None)
+    required = default is inspect.Parameter.empty
+    keys[name] = Key(
+      hint, meanings.get(name, ""), default, limits, required=required
+    )
+  return keys
+
+
+def documented_fields(owner: Callable[..., Any]) -> dict[str, str]:
+  """Returns what docstrings say of attributes or arguments, by name.
+
+  Args:
+    owner: a function, or a class, whose bases are read too.
+  """
+  found: dict[str, str] = {}
+  classes = owner.__mro__ if inspect.isclass(owner) else (owner,)
+  for cls in reversed(classes):
+    text = inspect.cleandoc(cls.__doc__ or "")
+    section = re.search(r"^(?:Attributes|Args):\n((?:  .*\n?)*)", text, re.M)
+    entries = re.findall(
+      r"^  (\w+): (.*(?:\n {4,}.*)*)", section[1] if section else "", re.M
+    )
+    found |= {name: " ".join(meaning.split()) for name, meaning in entries}
+  return found
+
+
+def _signature(owner: Callable[..., Any]) -> dict[str, Any]:
+  """Returns the default of every setting by name, `empty` without one."""
+  if not dataclasses.is_dataclass(owner):
+    parameters = inspect.signature(owner).parameters.values()
+    return {p.name: p.default for p in parameters}
+  empty = inspect.Parameter.empty
+  return {
+    field.name: empty if field.default is dataclasses.MISSING else field.default
+    for field in dataclasses.fields(owner)
+    if field.init
+  }
+
+
+def _mentions_int(hint: Any) -> bool:
+  return hint is int or any(map(_mentions_int, typing.get_args(hint)))
+
+
+def _check_experiment(values: Mapping[str, Any], prefix: str) -> None:
+  sections = {*SECTIONS, *OPEN_SECTIONS, *OPTIONAL_SECTIONS}
+  sections |= {"latents", "teacher"}
+  for name, value in values.items():
+    if name not in TOP and name not in sections:
+      hint = suggest(name, sorted([*TOP, *sections]))
+      raise UsageError(f"{prefix}{name} is unknown; {hint}")
+    if name in sections and not isinstance(value, Mapping):
+      raise UsageError(f"{prefix}{name} is {value!r}; expected a section")
+  for name in (*SECTIONS, *OPEN_SECTIONS):
+    if name not in values:
+      raise UsageError(
+        f"the section {prefix}{name} is missing; every config has it, empty or "
+        "not"
+      )
+  top = {name: value for name, value in values.items() if name in TOP}
+  check_keys(top, TOP, prefix)
+  for name, keys in (SECTIONS | OPTIONAL_SECTIONS).items():
+    if name in values:
+      check_keys(values[name], keys, f"{prefix}{name}.")
+  _check_open_sections(values, prefix)
+  _check_relations(values, prefix)
+  if "teacher" in values:
+    _check_experiment(values["teacher"], f"{prefix}teacher.")
+
+
+def _check_open_sections(values: Mapping[str, Any], prefix: str) -> None:
+  _check_model(values["model"], f"{prefix}model")
+  if values["task"] == "denoising":
+    _check_named(values["process"], PROCESSES, f"{prefix}process")
+    _check_named(values["sampler"], SAMPLERS, f"{prefix}sampler")
+    _check_named(values["data"], SOURCES, f"{prefix}data")
+  if values["augmentation"]:
+    keys = setting_keys(Augmentation)
+    check_keys(values["augmentation"], keys, f"{prefix}augmentation.")
+  if values["equilibrium"]:
+    Settings.from_config(values["equilibrium"], f"{prefix}equilibrium")
+  if "latents" in values:
+    latents = dict(values["latents"])
+    _check_named(latents.pop("data", {}), SOURCES, f"{prefix}latents.data")
+    captions = latents.pop("captions", None)
+    check_keys(latents, LATENTS, f"{prefix}latents.")
+    if captions is not None:
+      check_keys(captions, LATENTS_CAPTIONS, f"{prefix}latents.captions.")
+
+
+def _check_model(section: Mapping[str, Any], where: str) -> None:
+  name, fields = _name_and_fields(section, where)
+  check_keys(fields, model_keys(name), f"{where}.")
+
+
+def model_keys(name: str) -> Keys:
+  """Returns the keys of `config.model` for a network by name.
+
+  Raises:
+    UsageError: no network has that name.
+  """
+  family, _ = find_family(name)
+  size = Key(int | tuple[int, int], "Image size in pixels.", None, COUNT)
+  downsample = Key(int, "Pixels per latent along a side.", None, COUNT)
+  keys = {
+    **setting_keys(family.module),
+    "image_size": size,
+    "downsample": downsample,
+  }
+  keys["dtype"] = dataclasses.replace(keys["dtype"], hint=str | None)
+  return {
+    key: dataclasses.replace(about, required=False)
+    for key, about in keys.items()
+  }
+
+
+def _check_named(
+  section: Mapping[str, Any],
+  classes: Mapping[str, Callable[..., Any]],
+  where: str,
+) -> None:
+  name, fields = _name_and_fields(section, where)
+  if name not in classes:
+    raise UsageError(f"{where}.name is {name!r}; {suggest(name, classes)}")
+  check_keys(fields, setting_keys(classes[name]), f"{where}.")
+
+
+def _name_and_fields(
+  section: Mapping[str, Any], where: str
+) -> tuple[str, dict[str, Any]]:
+  if not isinstance(section.get("name"), str):
+    found = f"is {section['name']!r}" if "name" in section else "is missing"
+    raise UsageError(f"{where}.name {found}; expected a string")
+  return section["name"], {k: v for k, v in section.items() if k != "name"}
+
+
+def _check_relations(values: Mapping[str, Any], prefix: str) -> None:
+  for low, high in _ORDERED:
+    (section, first), second = low.split("."), high.split(".")[1]
+    bounds = values[section].get(first), values[section].get(second)
+    if None not in bounds and bounds[0] >= bounds[1]:
+      raise UsageError(
+        f"{prefix}{low} is {bounds[0]!r}; expected less than {high}="
+        f"{bounds[1]!r}"
+      )
+  interval = values["guidance"].get("interval")
+  if interval is not None and interval[0] >= interval[1]:
+    raise UsageError(
+      f"{prefix}guidance.interval is {tuple(interval)!r}; expected (low, high)"
+    )
+  if len(values["ema"].keys() & {"decay", "half_life_images"}) != 1:
+    raise UsageError(
+      f"{prefix}ema has the keys {sorted(values['ema'])}; expected either "
+      "decay or half_life_images"
+    )
+  if values["batch_size"] % values["accumulation"]:
+    raise UsageError(
+      f"{prefix}accumulation is {values['accumulation']}; expected a divisor "
+      f"of batch_size={values['batch_size']}"
+    )
+  if values["task"] == "distillation":
+    needed = ("distillation", "pairs", "teacher")
+    for name in needed:
+      if name not in values:
+        raise UsageError(
+          f"the section {prefix}{name} is missing; task='distillation' needs it"
+        )
+    if "iterations" not in values["sampling"]:
+      raise UsageError(
+        f"{prefix}sampling.iterations is missing; task='distillation' needs it"
+      )
