@@ -1,13 +1,12 @@
 """Registry of networks by the names that their papers give them."""
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, suggest
 from get_jax.models import diffit, diffit_image, dit, get, unet, uvit, vit
 from get_jax.models.base import ImageModel
 from get_jax.nn.patches import as_pair
@@ -71,15 +70,14 @@ def create_model(name: str, **fields: Any) -> ImageModel:
     UsageError: The name, a field or the dtype is unknown, or `downsample` does
       not divide the image size.
   """
-  family, variant = _find(name)
+  family, variant = find_family(name)
   fields = {**variant, **fields}
   own = {f.name for f in dataclasses.fields(family.module)}
   known = sorted(own - {"parent", "name"} | {"image_size", "downsample"})
   for field in fields:
     if field not in known:
       raise UsageError(
-        f"{name} has no field {field!r}{_did_you_mean(field, known)}; "
-        f"expected one of: {', '.join(known)}"
+        f"{name} has no field {field!r}; {suggest(field, known)}"
       )
   _check_dtype(fields.get("dtype"))
   image_size = fields.pop("image_size", family.image_size)
@@ -107,19 +105,19 @@ def _check_dtype(dtype: Any) -> None:
     )
 
 
-def _find(name: str) -> tuple[Family, Mapping[str, Any]]:
+def find_family(name: str) -> tuple[Family, Mapping[str, Any]]:
+  """Returns the family of a network and the fields of its variant.
+
+  Args:
+    name: a variant ("DiT-XL/2") or a family ("DiT"), which has no fields.
+
+  Raises:
+    UsageError: no network has that name.
+  """
   for family_name, family in FAMILIES.items():
     if name == family_name:
       return family, {}
     if name in family.variants:
       return family, family.variants[name]
   known = [*FAMILIES, *names()]
-  raise UsageError(
-    f"model {name!r} does not exist{_did_you_mean(name, known)}; "
-    f"expected one of: {', '.join(known)}"
-  )
-
-
-def _did_you_mean(word: str, words: list[str]) -> str:
-  close = difflib.get_close_matches(word, words, n=1, cutoff=0.7)
-  return f" (did you mean {close[0]!r}?)" if close else ""
+  raise UsageError(f"model {name!r} does not exist; {suggest(name, known)}")

@@ -86,9 +86,9 @@ def test_fields_can_be_overridden():
 @pytest.mark.parametrize(
   ("name", "fields", "message"),
   [
-    ("DiT-XL/3", {}, "model 'DiT-XL/3' does not exist .did you mean 'DiT-XL/"),
+    ("DiT-XL/3", {}, "model 'DiT-XL/3' does not exist; did you mean 'DiT-XL/"),
     ("nonsense", {}, "model 'nonsense' does not exist; expected one of: DiT, "),
-    ("DiT-S/2", dict(hiden_size=1), "'hiden_size' .did you mean 'hidden_size'"),
+    ("DiT-S/2", dict(hiden_size=1), "'hiden_size'; did you mean 'hidden_size'"),
     ("DiT-S/2", dict(dtype="bf16"), "dtype is 'bf16'; expected one of: float3"),
     ("DiT-S/2", dict(dtype="int8"), "dtype is 'int8'; expected one of: float3"),
     ("DiT-S/2", dict(image_size=100), "image_size is 100; .*downsample=8"),
