@@ -70,15 +70,15 @@ class SigmaProcess(Process):
     """The lowest and the highest noise level that the network supports."""
     return 0.0, math.inf
 
-  def round_sigma(self, sigma: np.ndarray) -> np.ndarray:
+  def round_sigma(self, sigma: Array) -> Array:
     """Returns the nearest noise levels that the network supports, float64."""
     return sigma
 
-  def coefficients(self, sigma: jax.Array) -> Coefficients:
+  def coefficients(self, sigma: Array) -> Coefficients:
     """Returns the preconditioning coefficients at sigma, (B,)."""
     raise NotImplementedError
 
-  def weight(self, sigma: jax.Array) -> jax.Array:
+  def weight(self, sigma: Array) -> Array:
     """Returns the loss weight of the squared error at sigma, (B,)."""
     return 1 / sigma**2
 

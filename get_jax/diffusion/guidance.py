@@ -117,7 +117,7 @@ class Guidance:
   def __call__(
     self,
     net: Callable,
-    y: jax.Array | None,
+    y: Array | None,
     null: Array | int | None,
     sigma_of: Callable | None = None,
   ) -> Network:
@@ -178,7 +178,7 @@ def check_labels(labels, num_classes: int, null_class: bool = True) -> None:
     )
 
 
-def _interleave(first: jax.Array, second: jax.Array) -> jax.Array:
+def _interleave(first: Array, second: Array) -> jax.Array:
   """Interleaves two arrays (B, ...) to (2B, ...)."""
   pairs = jnp.stack([first, second], axis=1)
   return pairs.reshape(-1, *first.shape[1:])

@@ -68,7 +68,7 @@ class Process(abc.ABC):
     return self.loss_at(net, x0, *self.sample_levels_and_noise(key, x0.shape))
 
   @abc.abstractmethod
-  def sigma_of(self, t: jax.Array) -> jax.Array:
+  def sigma_of(self, t: Array) -> jax.Array:
     """Returns the noise-to-signal ratio sigma at the network's time t.
 
     Args:

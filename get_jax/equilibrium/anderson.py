@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
 from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.solvers import Solver
@@ -24,7 +25,7 @@ class Memory(NamedTuple):
 
   images: PyTree
   differences: PyTree
-  gram: Array
+  gram: Float[Array, "B M M"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +117,12 @@ class Anderson(Solver):
     point = tree_math.select(usable, tree_math.cast_like(point, image), image)
     return image, point, Memory(images, differences, gram)
 
-  def weights(self, gram: Array, filled: Array, usable: Array) -> Array:
+  def weights(
+    self,
+    gram: Float[Array, "B M M"],
+    filled: Bool[Array, " M"],
+    usable: Bool[Array, " B"],
+  ) -> Float[Array, "B M"]:
     """Returns the weights a, (B, M), zero for rows that are not filled yet.
 
     Args:

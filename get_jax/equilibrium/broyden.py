@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
 
 from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.solvers import Solver
@@ -30,10 +31,10 @@ class Memory(NamedTuple):
 
   us: PyTree
   vs: PyTree
-  updates: Array
+  updates: Int[Array, " B"]
   point: PyTree
   difference: PyTree
-  length: Array
+  length: Float[Array, " B"]
 
   def newton(self, z: PyTree, difference: PyTree) -> PyTree:
     """Returns the point after a quasi-Newton step from z."""
@@ -127,7 +128,11 @@ class Broyden(Solver):
     return z, tree_math.cast_like(following, z), memory
 
   def update_inverse(
-    self, memory: Memory, change: PyTree, difference: PyTree, where: Array
+    self,
+    memory: Memory,
+    change: PyTree,
+    difference: PyTree,
+    where: Bool[Array, "..."],
   ) -> Memory:
     """Applies Broyden's rank-one update after a step.
 
@@ -135,7 +140,7 @@ class Broyden(Solver):
       memory: the memory before the update.
       change: the change of z in the step.
       difference: f(z) - z after the step.
-      where: (B,) bool, the samples to update.
+      where: (B,) or scalar bool, the samples to update.
     """
     us, vs = memory.us, memory.vs
     delta = tree_math.subtract(difference, memory.difference)

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from get_jax.equilibrium.typing import Array
 
@@ -20,7 +21,7 @@ class Exponential:
 
   decay: float = 0.8
 
-  def weights(self, count: int) -> np.ndarray:
+  def weights(self, count: int) -> Float[np.ndarray, " n"]:
     """Returns the weights of `count` states; the last is 1."""
     return self.decay ** np.arange(count - 1, -1, -1.0)
 
@@ -37,7 +38,7 @@ class Linear:
   slope: float = 0.9
   bias: float = 0.0
 
-  def weights(self, count: int) -> np.ndarray:
+  def weights(self, count: int) -> Float[np.ndarray, " n"]:
     """Returns the weights of `count` states; the last is 1 + bias."""
     return 1 + self.bias - self.slope * np.arange(count - 1, -1, -1.0) / count
 
@@ -52,7 +53,7 @@ class Constant:
 
   weight: float = 1.0
 
-  def weights(self, count: int) -> np.ndarray:
+  def weights(self, count: int) -> Float[np.ndarray, " n"]:
     """Returns the weights of `count` states."""
     return np.full(count, self.weight)
 
@@ -61,7 +62,9 @@ Weighting = Exponential | Linear | Constant
 EXPONENTIAL = Exponential()
 
 
-def correction_loss(values: Array, weighting: Weighting = EXPONENTIAL) -> Array:
+def correction_loss(
+  values: Float[Array, "n ..."], weighting: Weighting = EXPONENTIAL
+) -> Float[Array, "..."]:
   """Returns the weighted sum, not the mean, of the losses of the taps.
 
   Args:

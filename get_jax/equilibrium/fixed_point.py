@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.anderson import Anderson
@@ -26,9 +28,9 @@ def fixed_point(
   *,
   solver: Solver = SOLVER,
   gradient: Gradient = GRADIENT,
-  taps: tuple[int, ...] | None = None,
+  taps: Sequence[int] | None = None,
   trace: bool = False,
-  probe: Array | None = None,
+  probe: Float[Array, "B 3"] | None = None,
 ) -> Solution:
   """Solves z = f(params, x, z) for every sample of a batch.
 
@@ -62,11 +64,10 @@ def fixed_point(
       ascend, or the probe does not match the gradient method or the batch.
   """
   check_z0(z0)
-  if taps is not None:
-    taps = check_taps(taps, solver.max_steps)
+  steps = None if taps is None else check_taps(taps, solver.max_steps)
   if probe is not None:
     check_probe(probe, gradient, tree_math.batch_size(z0))
-  iteration = Iteration(CheckedMap(f), params, x, solver, taps, trace)
+  iteration = Iteration(CheckedMap(f), params, x, solver, steps, trace)
   return gradient.solve(iteration, jax.tree.map(jnp.asarray, z0), probe)
 
 
@@ -127,7 +128,7 @@ def check_z0(z0: PyTree) -> None:
     )
 
 
-def check_taps(taps: tuple[int, ...], max_steps: int) -> tuple[int, ...]:
+def check_taps(taps: Sequence[int], max_steps: int) -> tuple[int, ...]:
   """Returns the taps as an ascending tuple, or raises ValueError."""
   taps = tuple(int(t) for t in taps)
   if any(a >= b for a, b in itertools.pairwise(taps)):

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.anderson import Anderson
@@ -26,7 +27,7 @@ class Gradient:
   """Base class: solves, then attaches a derivative to the value and taps."""
 
   def solve(
-    self, iteration: Iteration, z0: PyTree, probe: Array | None
+    self, iteration: Iteration, z0: PyTree, probe: Float[Array, "B 3"] | None
   ) -> Solution:
     """Runs the iteration from z0 and returns a differentiable solution.
 
@@ -42,7 +43,10 @@ class Gradient:
     return self.with_gradient(iteration, solution, probe)
 
   def with_gradient(
-    self, iteration: Iteration, solution: Solution, probe: Array | None
+    self,
+    iteration: Iteration,
+    solution: Solution,
+    probe: Float[Array, "B 3"] | None,
   ) -> Solution:
     """Returns the same solution with derivatives."""
     value = self.attach(
@@ -69,7 +73,7 @@ class Gradient:
     params: PyTree,
     x: PyTree,
     z: PyTree,
-    probe: Array | None = None,
+    probe: Float[Array, "B 3"] | None = None,
   ) -> PyTree:
     """Returns a state with a derivative with respect to params and x.
 

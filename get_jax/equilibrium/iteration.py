@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.solution import Solution
@@ -33,22 +34,22 @@ class State(NamedTuple):
     active: (B,) bool, the samples that have not finished.
   """
 
-  step: Array
+  step: Int[Array, ""]
   z: PyTree
   memory: Any
   value: PyTree
-  residual: Array
-  relative: Array
-  steps: Array
-  active: Array
+  residual: Float[Array, " B"]
+  relative: Float[Array, " B"]
+  steps: Int[Array, " B"]
+  active: Bool[Array, " B"]
 
 
 class StepOutput(NamedTuple):
   """The value to report after one step, and the residuals of that step."""
 
   value: PyTree
-  residual: Array
-  relative: Array
+  residual: Float[Array, " B"]
+  relative: Float[Array, " B"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,7 +253,9 @@ class Iteration:
     )
 
 
-def residuals(z: PyTree, image: PyTree) -> tuple[Array, Array]:
+def residuals(
+  z: PyTree, image: PyTree
+) -> tuple[Float[Array, " B"], Float[Array, " B"]]:
   """Returns ||f(z) - z|| and ||f(z) - z|| / ||f(z)||, each (B,)."""
   absolute = tree_math.norm(tree_math.subtract(image, z))
   size = tree_math.norm(image)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.typing import Array, Map, PyTree
@@ -31,7 +32,7 @@ def gaussian_like(key: Array, z: PyTree, count: int | None = None) -> PyTree:
 
 def jacobian_penalty(
   f: Map, params: PyTree, x: PyTree, z: PyTree, probes: PyTree
-) -> Array:
+) -> Float[Array, ""]:
   """Estimates |df/dz|_F^2 / D, averaged over the batch (Hutchinson).
 
   The estimate can be differentiated with respect to params, x and z. If z is
@@ -77,8 +78,8 @@ class PowerIteration(NamedTuple):
     vector: the last vector, normalised, leaves (B, ...).
   """
 
-  radius: Array
-  quotient: Array
+  radius: Float[Array, " B"]
+  quotient: Float[Array, " B"]
   vector: PyTree
 
 

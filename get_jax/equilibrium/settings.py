@@ -7,6 +7,8 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import ml_collections
+
 from get_jax.equilibrium.anderson import Anderson
 from get_jax.equilibrium.broyden import Broyden
 from get_jax.equilibrium.gradients import (
@@ -43,7 +45,9 @@ class Settings:
 
   @classmethod
   def from_config(
-    cls, config: Mapping[str, Any], where: str = "equilibrium"
+    cls,
+    config: Mapping[str, Any] | ml_collections.ConfigDict,
+    where: str = "equilibrium",
   ) -> "Settings":
     """Builds the settings from a mapping, such as an ml_collections ConfigDict.
 
@@ -66,7 +70,9 @@ class Settings:
     return _from_mapping(cls, config, where)
 
 
-def _from_mapping(cls: type, config: Mapping[str, Any], where: str) -> Any:
+def _from_mapping(
+  cls: type, config: Mapping[str, Any] | ml_collections.ConfigDict, where: str
+) -> Any:
   """Returns the dataclass `cls` with fields from a mapping."""
   fields = {f.name for f in dataclasses.fields(cls) if f.init}
   hints = typing.get_type_hints(cls)

@@ -1,12 +1,16 @@
 """The result of a fixed-point solve."""
 
 import dataclasses
+import typing
 
 import jax
+from jaxtyping import Bool, Float, Int
 
 from get_jax.equilibrium.typing import Array, PyTree
 
 
+# A pytree may hold leaves of any type, for example those of `jax.eval_shape`.
+@typing.no_type_check
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Solution:
@@ -30,10 +34,10 @@ class Solution:
   """
 
   value: PyTree
-  residual: Array
-  relative_residual: Array
-  steps: Array
-  converged: Array
-  trace: Array | None = None
-  relative_trace: Array | None = None
+  residual: Float[Array, " B"]
+  relative_residual: Float[Array, " B"]
+  steps: Int[Array, " B"]
+  converged: Bool[Array, " B"]
+  trace: Float[Array, "steps B"] | None = None
+  relative_trace: Float[Array, "steps B"] | None = None
   taps: PyTree | None = None

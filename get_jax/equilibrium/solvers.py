@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any
 
 import jax
+from jaxtyping import Int
 
 from get_jax.equilibrium import tree_math
 from get_jax.equilibrium.typing import Array, PyTree
@@ -52,7 +53,7 @@ class Solver:
     raise NotImplementedError
 
   def update(
-    self, step: Array, z: PyTree, image: PyTree, memory: Any
+    self, step: Int[Array, ""], z: PyTree, image: PyTree, memory: Any
   ) -> tuple[PyTree, PyTree, Any]:
     """Returns (value, next point, new memory) after one evaluation.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float
 
 from get_jax.equilibrium.typing import Array, PyTree
 
@@ -31,7 +32,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
   return jax.tree.map(lambda a, b: a.astype(b.dtype), tree, like)
 
 
-def inner(a: PyTree, b: PyTree) -> Array:
+def inner(a: PyTree, b: PyTree) -> Float[Array, " B"]:
   """Returns the inner product of every sample, shape (B,)."""
   dtype = jnp.promote_types(accumulator_dtype(a), accumulator_dtype(b))
 
@@ -44,7 +45,7 @@ def inner(a: PyTree, b: PyTree) -> Array:
   )
 
 
-def norm(a: PyTree) -> Array:
+def norm(a: PyTree) -> Float[Array, " B"]:
   """Returns the Euclidean norm of every sample, shape (B,)."""
   return jnp.sqrt(inner(a, a))
 
@@ -54,12 +55,12 @@ def expand(weights: Array, leaf: Array) -> Array:
   return weights.reshape(weights.shape + (1,) * (leaf.ndim - weights.ndim))
 
 
-def scale(weights: Array, a: PyTree) -> PyTree:
+def scale(weights: Float[Array, " B"], a: PyTree) -> PyTree:
   """Multiplies sample b of every leaf by weights[b]."""
   return jax.tree.map(lambda p: expand(weights, p) * p, a)
 
 
-def select(mask: Array, a: PyTree, b: PyTree) -> PyTree:
+def select(mask: Bool[Array, " B"], a: PyTree, b: PyTree) -> PyTree:
   """Selects the samples of `a` where mask (B,) is True, else those of `b`.
 
   It uses `where` and no arithmetic, so samples that are not selected may be

@@ -1,8 +1,9 @@
-"""Samplers on data whose best denoiser is known in closed form.
+"""Samplers on data whose optimal denoiser is known in closed form.
 
-For their order, the data are two normal modes at -m and m: in one dimension
-the probability flow keeps every sample's quantile, which gives the exact end
-of its path. For their distribution, they are a correlated normal variable.
+To test the order, the data are a mixture of two normal distributions at -m and
+m: in one dimension, the probability flow preserves the quantile of every
+sample, which gives the exact solution. To test the distribution of samples, the
+data are a correlated normal variable.
 """
 
 import jax
@@ -21,7 +22,7 @@ NOISE = SampleNoise.create(jax.random.key(5), np.arange(32))
 
 
 def two_modes(x, alpha, sigma):
-  """The best guess at the noise in x = alpha x0 + sigma n."""
+  """The optimal noise estimate of x = alpha x0 + sigma n."""
   v = alpha**2 * SD**2 + sigma**2
   return sigma * (x - alpha * M * jnp.tanh(alpha * M * x / v)) / v
 
@@ -31,7 +32,7 @@ COVARIANCE = np.array([[0.5, 0.3], [0.3, 0.4]])
 
 
 def correlated(x, alpha, sigma):
-  """The same for normal data of two channels."""
+  """The optimal noise estimate for normal data of two channels."""
   values, vectors = np.linalg.eigh(COVARIANCE)
   along = (x - alpha * MEAN.astype(np.float32)) @ vectors.astype(np.float32)
   best = sigma * along / (alpha**2 * values.astype(np.float32) + sigma**2)
@@ -39,7 +40,7 @@ def correlated(x, alpha, sigma):
 
 
 def network(process, noise_at=two_modes):
-  """The raw network of a process that has learned the data."""
+  """The network of a process with the optimal estimate."""
 
   def of_sigma(scaled, t):
     sigma = process.sigma_of(t)
@@ -60,26 +61,26 @@ def network(process, noise_at=two_modes):
 
 
 def quantile(x, alpha, sigma):
-  """The probability that a noised datum is below x, float64."""
+  """The probability that noised data are below x, float64."""
   x, std = np.asarray(x, np.float64), np.hypot(alpha * SD, sigma)
   sides = [(x - s * alpha * M) / std for s in (-1, 1)]
   return sum(scipy.special.ndtr(side) for side in sides) / 2
 
 
 def exact_end(x, start, end):
-  """Where the probability flow takes x between two (alpha, sigma)."""
-  wanted = quantile(x, *start)
+  """The exact solution of the probability flow between two (alpha, sigma)."""
+  target = quantile(x, *start)
   low = np.full(x.shape, -5.0 * np.hypot(*end))
   high = -low
   for _ in range(60):
     middle = (low + high) / 2
-    below = quantile(middle, *end) < wanted
+    below = quantile(middle, *end) < target
     low, high = np.where(below, middle, low), np.where(below, high, middle)
   return (low + high) / 2
 
 
 def ends_of(sampler):
-  """(alpha, sigma) where a sampler begins and ends, and its start's scale."""
+  """(alpha, sigma) at the start and the end of a sampler."""
   process, scheme = sampler.process, sampler.scheme
   if hasattr(process, "denoiser"):
     return (1.0, scheme.start), (1.0, 0.0)
@@ -94,7 +95,7 @@ def ends_of(sampler):
 
 
 def error(sampler, x):
-  """The root mean square distance of samples from the exact ends."""
+  """The root mean square error of samples."""
   start, end = ends_of(sampler)
   x0 = sampler.scheme.start * np.asarray(NOISE(0, SHAPE), np.float64)
   return np.sqrt(np.mean((x - exact_end(x0, start, end)) ** 2))
@@ -108,8 +109,8 @@ LAMBDA = {"spacing": "lambda", "t_last": 1e-2}
 SINGLE = {**LAMBDA, "method": "singlestep"}
 MULTI = {**LAMBDA, "method": "multistep"}
 TAYLOR = {"solver_type": "taylor"}
-# Nominal order, numbers of steps, settings; cases of one name and process
-# run as one program.
+# Nominal order, numbers of steps, settings. The cases of one sampler and one
+# process run as one program.
 ORDERS = {
   ("heun", EDM): {
     "Euler": (1, SHORT, {"solver": "euler"}),
@@ -144,13 +145,13 @@ def test_errors_fall_with_the_order(name, process):
     for count in counts
   ]
   net = network(process)
-  if name == "ddim":  # every number of steps has its own table
-    found = [
+  if name == "ddim":  # Every number of steps has its own table.
+    samples = [
       fast_compile_jit(lambda s=s: s(net, NOISE, SHAPE))() for s in samplers
     ]
   else:
-    found = sample_together(samplers, net, NOISE, SHAPE)
-  errors = [error(s, x) for s, x in zip(samplers, found, strict=True)]
+    samples = sample_together(samplers, net, NOISE, SHAPE)
+  errors = [error(s, x) for s, x in zip(samplers, samples, strict=True)]
   slopes = np.log2(np.divide(errors[0::2], errors[1::2]))
   for (case, (order, *_)), slope in zip(cases.items(), slopes, strict=True):
     assert order - 0.35 < slope < order + 0.8, (case, slope)
@@ -182,7 +183,7 @@ def test_mean_and_covariance(case):
   np.testing.assert_allclose(np.cov(x.T), COVARIANCE, atol=0.04)
 
 
-def test_adaptive_steps_belong_to_single_samples():
+def test_adaptive_step_sizes_are_per_sample():
   sampler = create_sampler("dpm_solver_adaptive", VP, t_last=1e-2)
   net = network(VP)
   solve = fast_compile_jit(lambda noise: sampler.solve(net, noise, SHAPE))
@@ -198,7 +199,7 @@ def test_adaptive_steps_belong_to_single_samples():
   assert np.isnan(fast_compile_jit(lambda: short(net, NOISE, SHAPE))()).any()
 
 
-def test_encoding_by_ddim_is_undone_by_sampling():
+def test_sampling_inverts_the_encoding_of_ddim():
   sampler = create_sampler("ddim", ADM, num_steps=200)
   net = network(ADM)
   x0 = M + SD * np.asarray(NOISE(0, SHAPE))

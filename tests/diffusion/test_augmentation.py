@@ -1,4 +1,4 @@
-"""The augmentation pipe without reference numbers."""
+"""The augmentation pipeline, without reference numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +22,12 @@ def test_the_identity_returns_the_image():
   )
 
 
-def test_labels_tell_what_was_done():
+def test_labels_describe_the_operations():
   augmentation = Augmentation()
   assert augmentation.num_labels == 9
   images, labels = fast_compile_jit(augmentation)(KEY, IMAGES)
   assert images.shape == IMAGES.shape and labels.shape == (6, 9)
-  # Nothing but mirroring, which is labelled too.
+  # Only mirroring, which has a label too.
   plain = np.flatnonzero(~np.any(labels[:, 1:], axis=1))
   assert len(plain) and np.isin(labels[:, 0], [0, 1]).all()
   for i in plain:
@@ -45,11 +45,11 @@ def test_colour_of_grey_images():
   augmentation = Augmentation(
     **{**OFF, "p": 1.0, "brightness": 1.0, "contrast": 1.0, "lumaflip": 1.0}
   )
-  draws = augmentation.sample_parameters(KEY, 6)
+  parameters = augmentation.sample_parameters(KEY, 6)
   apply = fast_compile_jit(augmentation.apply)
   grey = IMAGES[..., :1]
-  alone, _ = apply(grey, draws)
-  tripled, _ = apply(jnp.repeat(grey, 3, axis=-1), draws)
+  alone, _ = apply(grey, parameters)
+  tripled, _ = apply(jnp.repeat(grey, 3, axis=-1), parameters)
   np.testing.assert_allclose(alone, tripled[..., :1], atol=1e-5)
   np.testing.assert_allclose(tripled, alone.repeat(3, axis=-1), atol=1e-5)
 

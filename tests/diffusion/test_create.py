@@ -1,4 +1,4 @@
-"""Making processes and samplers by name, and the sentences when it fails."""
+"""Processes and samplers by name, and the error messages."""
 
 import pytest
 

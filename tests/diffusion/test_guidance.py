@@ -13,12 +13,12 @@ NULL = 9
 
 
 def net(x, t, y):
-  """Six channels: four to be guided and two of a variance."""
+  """Six channels: four that are guided and two of a variance."""
   out = x * (1 + y[:, None, None, None]) + t[:, None, None, None]
   return jnp.concatenate([out, out[..., :2]], axis=-1)
 
 
-def test_only_the_leading_channels_are_pushed():
+def test_only_the_leading_channels_are_guided():
   cond, uncond = net(X, T, Y), net(X, T, jnp.full(3, NULL))
   for channels in (3, None):
     out = Guidance(scale=4.0, channels=channels)(net, Y, NULL)(X, T)
@@ -28,7 +28,7 @@ def test_only_the_leading_channels_are_pushed():
     np.testing.assert_array_equal(out[..., k:], cond[..., k:])
 
 
-def test_u_vit_counts_from_the_conditional_model():
+def test_convention_of_u_vit():
   by_w = Guidance(scale=1.4)(net, Y, NULL)(X, T)
   by_s = Guidance(scale=0.4, convention="u-vit")(net, Y, NULL)(X, T)
   np.testing.assert_allclose(by_s, by_w, rtol=1e-6)
@@ -47,7 +47,7 @@ def test_no_guidance_is_one_evaluation_of_the_batch_itself():
   assert sizes == [(3, 3), (3, None), (6, 6)]
 
 
-def test_text_is_nulled_by_the_embedding_of_the_empty_text():
+def test_null_text_is_the_embedding_of_the_empty_text():
   text = jnp.arange(3 * 5 * 2, dtype=jnp.float32).reshape(3, 5, 2)
   empty = jnp.full((5, 2), -1.0)
 
@@ -59,7 +59,7 @@ def test_text_is_nulled_by_the_embedding_of_the_empty_text():
   np.testing.assert_allclose(out, expected, rtol=1e-6)
 
 
-def test_interval_is_told_by_the_noise_level():
+def test_interval_is_in_noise_levels():
   process = create_process("edm", time_scale=100.0)
   sigma = jnp.array([0.1, 1.0, 10.0])
   t = 100 * jnp.log(sigma) / 4
@@ -67,7 +67,7 @@ def test_interval_is_told_by_the_noise_level():
   np.testing.assert_allclose(weight, [1, 3, 1])
 
 
-def test_wrong_uses_are_one_sentence():
+def test_invalid_uses_are_one_sentence():
   with pytest.raises(UsageError, match="needs a null class"):
     Guidance(scale=2.0)(net, Y, None)
   with pytest.raises(UsageError, match="needs labels or text"):

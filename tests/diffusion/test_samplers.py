@@ -1,4 +1,4 @@
-"""What every sampler promises: counts, watching, wrong combinations."""
+"""Properties of all samplers: evaluations, previews, invalid combinations."""
 
 import jax
 import jax.numpy as jnp
@@ -39,13 +39,13 @@ COUNTS = [
 
 
 def network(x, t):
-  """Any network: noise and a variance, of the right shapes."""
+  """An arbitrary network with outputs for noise and variance."""
   out = jnp.tanh(x) + 0.1 * jnp.tanh(t)[:, None, None, None]
   return jnp.concatenate([out, 0.1 * out], axis=-1)
 
 
 @pytest.mark.parametrize("name, process, settings, count", COUNTS)
-def test_evaluations_are_what_is_reported(name, process, settings, count):
+def test_number_of_evaluations(name, process, settings, count):
   sampler = create_sampler(name, process, **settings)
   assert sampler.evaluations == count
   if count > 60:
@@ -92,13 +92,13 @@ def test_trajectory_and_previews(name, process, settings):
   assert begins == (3 if "solver" in name else 6)
   assert sorted(seen) == list(range(0, begins, 2))
   assert all(image.shape == x.shape for image in seen.values())
-  # Sampling is the same when nobody looks, and sample by sample.
+  # Samples do not depend on previews, trajectories or the batch.
   part = fast_compile_jit(lambda noise: sampler(network, noise, SHAPE))
   alone = part(SampleNoise(NOISE.keys[1:3]))
   np.testing.assert_allclose(alone, x[1:3], rtol=1e-5, atol=1e-6)
 
 
-def test_a_guided_sampler_is_compiled_once_and_holds_the_network_once():
+def test_a_guided_sampler_is_compiled_once_and_traces_the_network_once():
   traces = []
 
   def net(x, t, y):
@@ -134,7 +134,7 @@ def test_samples_do_not_depend_on_the_mesh():
   inputs = SampleNoise.create(jax.random.key(0), np.arange(8)), jnp.arange(8)
   spread = fast_compile_jit(sample, in_shardings=split, out_shardings=split)
   compiled = spread.lower(*inputs).compile()
-  # Samples and their two halves stay on their device.
+  # The two inputs of a guided sample are on the same device.
   for collective in ("all-gather", "all-to-all", "permute", "all-reduce"):
     assert collective not in compiled.as_text()
   expected = fast_compile_jit(sample)(*inputs)
@@ -204,12 +204,12 @@ WRONG = [
 
 
 @pytest.mark.parametrize("make, sentence", WRONG)
-def test_wrong_combinations_are_one_sentence(make, sentence):
+def test_wrong_combinations_are_one_sentence(make, sentence, unchecked_types):
   with pytest.raises(UsageError, match=sentence) as caught:
     make()
   assert "\n" not in str(caught.value)
 
 
-def test_every_sampler_is_tried_here():
-  tried = {name for name, *_ in COUNTS} | {"dpm_solver_adaptive"}
-  assert tried == set(SAMPLERS)
+def test_every_sampler_is_tested():
+  tested = {name for name, *_ in COUNTS} | {"dpm_solver_adaptive"}
+  assert tested == set(SAMPLERS)

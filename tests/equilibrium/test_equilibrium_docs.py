@@ -1,4 +1,4 @@
-"""The worked example of docs/equilibrium.md is run as it stands there."""
+"""Runs the worked example of docs/equilibrium.md."""
 
 import pathlib
 import re

@@ -16,7 +16,7 @@ from get_jax.equilibrium import (
 from get_jax.errors import UsageError
 
 
-def test_a_config_becomes_solver_and_gradient():
+def test_solver_and_gradient_from_a_config():
   config = ml_collections.ConfigDict(
     {
       "solver": {"name": "anderson", "max_steps": 24, "tolerance": 1e-3},
@@ -82,7 +82,7 @@ def test_a_config_becomes_solver_and_gradient():
     ),
   ],
 )
-def test_what_is_unknown_is_an_error(config, sentence):
+def test_invalid_settings_are_errors(config, sentence):
   with pytest.raises(UsageError) as caught:
     Settings.from_config(config)
   assert sentence in str(caught.value)

@@ -1,4 +1,4 @@
-"""The front door: values, taps, diagnostics, independence, bad input."""
+"""`fixed_point`: values, taps, statistics, independent samples, bad input."""
 
 import dataclasses
 
@@ -26,8 +26,8 @@ SOLVERS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-  # Small programs, run once: their compilation is all that takes time.
+def fast_compilation():
+  # The programs are small and run once, so compilation dominates the time.
   jax.config.update("jax_disable_most_optimizations", True)
   yield
   jax.config.update("jax_disable_most_optimizations", False)
@@ -83,8 +83,8 @@ def test_fixed_count_returns_every_iterate(problem):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_samples_do_not_see_each_other(problem, solver):
-  """One sample becomes NaN, one is harder; the others do not notice."""
+def test_samples_are_independent(problem, solver):
+  """One sample becomes NaN and one is harder; the others are not affected."""
   params, x, z0 = problem
 
   def f(params, x, z):
@@ -103,19 +103,21 @@ def test_samples_do_not_see_each_other(problem, solver):
 
   hardness = jnp.ones((4, 1)).at[1].set(1.5)
   alone = call((x, hardness), z0)
-  sick = call((x.at[2, 0].set(99.0), hardness), z0)
+  with_nan = call((x.at[2, 0].set(99.0), hardness), z0)
   others = np.array([0, 1, 3])
   assert alone.converged.all()
-  np.testing.assert_array_equal(sick.converged, [True, True, False, True])
+  np.testing.assert_array_equal(with_nan.converged, [True, True, False, True])
   for name in ("value", "residual", "steps"):
     np.testing.assert_array_equal(
-      getattr(sick, name)[others], getattr(alone, name)[others], err_msg=name
+      getattr(with_nan, name)[others],
+      getattr(alone, name)[others],
+      err_msg=name,
     )
-  # The sick one gives what it had, and says so.
-  np.testing.assert_array_equal(sick.value[2], z0[2])
-  assert sick.steps[2] == 1
-  assert sick.residual[2] == np.inf
-  # The harder sample takes longer; a finished one is left as it was.
+  # The NaN sample returns its initial state and is not converged.
+  np.testing.assert_array_equal(with_nan.value[2], z0[2])
+  assert with_nan.steps[2] == 1
+  assert with_nan.residual[2] == np.inf
+  # The harder sample takes longer; a finished one does not change.
   assert alone.steps[1] > alone.steps[0]
   assert (alone.residual < solver.tolerance).all()
   order = np.array([3, 1, 0, 2])
@@ -125,8 +127,8 @@ def test_samples_do_not_see_each_other(problem, solver):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_what_does_not_converge_gives_the_best_iterate(solver):
-  """A rotation that grows: no solver comes below the tolerance in 4 steps."""
+def test_without_convergence_the_best_iterate_is_returned(solver):
+  """An expanding rotation: no solver reaches the tolerance in 4 steps."""
   solver = dataclasses.replace(solver, max_steps=4, tolerance=1e-12)
   angle = jnp.array([[0.0, 1.5], [-1.5, 0.0]])
 
@@ -140,8 +142,8 @@ def test_what_does_not_converge_gives_the_best_iterate(solver):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_singular_systems_do_no_harm(solver):
-  """A constant map, an identity, and a map that has no fixed point."""
+def test_singular_systems(solver):
+  """A constant map, the identity, and a map without a fixed point."""
 
   def f(params, x, z):
     return jnp.stack([jnp.ones_like(z[0]), z[1], z[2] + 1])
@@ -156,7 +158,7 @@ def test_singular_systems_do_no_harm(solver):
 
 
 def test_the_final_state_is_always_among_the_taps(problem):
-  """Also where all samples have converged before a tap."""
+  """Also if all samples have converged before a tap."""
   params, x, z0 = problem
   solver = Simple(60, 1e-4)
   solution = solve(tanh_map, params, x, z0, solver=solver, taps=(2, 50))
@@ -253,7 +255,7 @@ def test_bad_settings_are_one_sentence(make, sentence):
     ),
   ],
 )
-def test_bad_input_is_one_sentence(problem, changed, sentence):
+def test_bad_input_is_one_sentence(problem, changed, sentence, unchecked_types):
   params, x, z0 = problem
   arguments = dict(f=tanh_map, params=params, x=x, z0=z0) | changed
   with pytest.raises(ValueError, match=sentence) as caught:
@@ -267,8 +269,8 @@ def check_sentence(caught):
   assert "\n" not in text
 
 
-def test_a_start_that_is_no_number_under_jit(problem):
-  """It cannot be refused there; its sample comes back as it went in."""
+def test_initial_state_with_nan_under_jit(problem):
+  """There it cannot be rejected; the sample is returned unchanged."""
   params, x, z0 = problem
   z0 = z0.at[1].set(jnp.nan)
   solution = jax.jit(

@@ -1,4 +1,4 @@
-"""How many evaluations the solvers need where plain iteration is slow."""
+"""Number of evaluations of the solvers where plain iteration is slow."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from get_jax.equilibrium import Anderson, Broyden, fixed_point
 
 
 def spectral_map(size, symmetric, seed, radius=0.95):
-  """A random matrix of that spectral radius and a batch of shifts."""
+  """A random matrix with a given spectral radius, and a batch of shifts."""
   rng = np.random.default_rng(seed)
   w = rng.normal(size=(size, size))
   if symmetric:
@@ -47,8 +47,8 @@ def test_a_third_of_plain_iteration_at_radius_095(size):
           assert 3 * solution.steps.max() <= plain
 
 
-def test_broyden_solves_what_does_not_contract():
-  """Spectral radius 2: plain iteration runs away."""
+def test_broyden_solves_a_map_that_is_no_contraction():
+  """Spectral radius 2: plain iteration diverges."""
   with jax.enable_x64(True):
     w, x = spectral_map(16, False, 0, radius=2.0)
     solution = fixed_point(
@@ -64,7 +64,7 @@ def test_broyden_solves_what_does_not_contract():
 
 
 def test_line_search_saves_a_step_that_overshoots():
-  """f(z) = z - arctan(5 z): the full steps from far away go ever farther."""
+  """f(z) = z - 5 arctan(5 z): full steps from far away diverge."""
 
   def f(params, x, z):
     return z - 5 * jnp.arctan(5 * z)

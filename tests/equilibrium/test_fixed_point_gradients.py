@@ -25,10 +25,10 @@ EXACT = Implicit(Anderson(100, 1e-14, relative=True))
 
 
 @pytest.fixture(autouse=True)
-def quick_compilation(request):
-  # Small programs, run once: their compilation is all that takes time.
-  quick = "memory" not in request.node.name
-  jax.config.update("jax_disable_most_optimizations", quick)
+def fast_compilation(request):
+  # The programs are small and run once, so compilation dominates the time.
+  fast = "memory" not in request.node.name
+  jax.config.update("jax_disable_most_optimizations", fast)
   yield
   jax.config.update("jax_disable_most_optimizations", False)
 
@@ -68,7 +68,7 @@ def loss(params, x, v, solver, gradient, probe=None):
 
 
 def far(a, b):
-  """The relative distance of two trees."""
+  """The relative distance between two trees."""
   a, b = (
     np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
     for tree in jax.device_get((a, b))
@@ -128,7 +128,7 @@ def test_implicit_against_finite_differences(float64):
 def test_implicit_against_optimistix(float64):
   params, x, v = problem()
 
-  def theirs(params, x):
+  def reference(params, x):
     solution = optimistix.fixed_point(
       lambda z, arguments: tanh_map(*arguments, z),
       optimistix.FixedPointIteration(rtol=1e-12, atol=1e-12),
@@ -139,7 +139,7 @@ def test_implicit_against_optimistix(float64):
     )
     return jnp.sum(v * solution.value + solution.value**2)
 
-  expected = jax.jit(jax.grad(theirs, (0, 1)))(params, x)
+  expected = jax.jit(jax.grad(reference, (0, 1)))(params, x)
   for solver, gradient in [
     (Broyden(100, 1e-12), Implicit(Broyden(100, 1e-13, relative=True))),
     (Simple(400, 1e-12), Implicit(Simple(500, 1e-13, relative=True))),
@@ -298,11 +298,11 @@ def test_two_forward_passes_before_one_backward_pass():
   assert far(two, gradient_of(params, -x, v, solver, gradient, 0)) < 1e-4
 
 
-def test_a_sick_sample_leaves_the_implicit_gradient_alone():
+def test_a_diverging_sample_does_not_affect_the_implicit_gradient():
   params, x, v = problem(np.float32)
 
   def f(params, x, z):
-    # Finite where it starts, infinite after three steps.
+    # Finite at the initial state, infinite after three steps.
     wild = jnp.where(x[:, :1] > 50, 1e20, 0)
     return tanh_map(params, x, z) + wild * z**2
 
@@ -318,9 +318,9 @@ def test_a_sick_sample_leaves_the_implicit_gradient_alone():
     healthy = jnp.where(x[:, :1] > 50, 0, solution.value)
     return jnp.sum(v * healthy), solution.converged
 
-  sick = x.at[2, 0].set(60.0)
+  diverging = x.at[2, 0].set(60.0)
   call = jax.jit(jax.grad(total, has_aux=True))
-  gradient, converged = call(params, sick)
+  gradient, converged = call(params, diverging)
   np.testing.assert_array_equal(converged, [True, True, False, True])
   keep = jnp.array([0, 1, 3])
   v = v[keep]
@@ -328,8 +328,8 @@ def test_a_sick_sample_leaves_the_implicit_gradient_alone():
   assert far(gradient, expected) < 1e-4
 
 
-def test_inputs_that_are_no_numbers_have_no_gradient():
-  """Labels and keys may be among the inputs of an implicit layer."""
+def test_inputs_that_are_not_floating_point_have_no_gradient():
+  """The inputs of an implicit layer may include labels and keys."""
   params, x, v = problem(np.float32)
 
   def f(params, x, z):

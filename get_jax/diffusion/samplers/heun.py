@@ -17,6 +17,7 @@ from get_jax.diffusion.samplers.edm_schedules import (
   noise_levels,
 )
 from get_jax.diffusion.scheme import Scheme
+from get_jax.diffusion.typing import Array
 from get_jax.errors import UsageError
 
 
@@ -134,7 +135,7 @@ class Heun(SchemeSampler):
       noise_index=noise_index if churn else None,
     )
 
-  def _step(self, sigma: np.ndarray, sigma_next: float):
+  def _step(self, sigma: Array, sigma_next: float):
     """Returns the rows of one step between two noise levels."""
     schedule = self.sigma_schedule
     start = float(schedule.time(sigma))
