@@ -9,8 +9,9 @@ from typing import IO
 
 import numpy as np
 
-from get_jax.data.image_reader import ImageReader
+from get_jax.data.image_reader import ImageFiles, ImageReader
 from get_jax.errors import UsageError
+from get_jax.storage.files import Files
 
 
 class ImageSet:
@@ -59,7 +60,8 @@ def open_images(
       `arr_1`, as ADM and DiT write (streamed, never loaded whole); a `.zip` of
       image files; a folder of image files, searched recursively. Files are
       taken in the order of their names and must be of one size.
-    channels: 3 converts files to RGB; 1 accepts grey files only.
+    channels: 3 converts files to RGB; 1 accepts only files whose pixels are
+      grey.
     within: a folder inside the zip or folder to take, such as "train".
 
   Raises:
@@ -127,25 +129,26 @@ def _read_header(
 
 
 def _open_files(path: pathlib.Path, channels: int, within: str) -> ImageSet:
-  reader = ImageReader(path, within)
+  files = Files(path, within)
+  reader = ImageReader(ImageFiles(files))
 
   def batches(size: int) -> Iterator[np.ndarray]:
     shape = None
     for start in range(0, len(reader), size):
       batch = []
-      for name in reader.names[start : start + size]:
-        image = reader.decode(name, channels, convert_to_grey=False)
+      for index in range(start, min(start + size, len(reader))):
+        image = reader.decode(index, channels, convert_to_grey=False)
         shape = shape or image.shape
         if image.shape != shape:
           raise UsageError(
-            f"{reader.path(name)} is {image.shape[0]}x{image.shape[1]} pixels, "
-            f"expected {shape[0]}x{shape[1]} like {reader.names[0]}: images of "
-            "a set are of one size"
+            f"{reader.path(index)} is {image.shape[0]}x{image.shape[1]} "
+            f"pixels, expected {shape[0]}x{shape[1]} like {reader.names[0]}: "
+            "images of a set are of one size"
           )
         batch.append(image)
       yield np.stack(batch)
 
   name = f"{path.name}/{within}" if within else path.name
-  folder = f"{reader.files.folder}/" if reader.files.folder else ""
+  folder = f"{files.folder}/" if files.folder else ""
   names = [folder + file_name for file_name in reader.names]
   return ImageSet(name, len(reader), batches, names=names)

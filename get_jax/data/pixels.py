@@ -6,33 +6,34 @@ from PIL import Image
 from get_jax.data.random_bits import bernoulli
 
 
-def center_crop(pixels: np.ndarray, size: int) -> np.ndarray:
-  """Returns the central square of an image, scaled to `size`, as in ADM.
+def center_crop(pixels: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+  """Returns the central part of an image, scaled to `size`, as in ADM.
 
-  The image is halved by averaging while its short side is at least 2 `size`;
-  then the short side is scaled to `size` bicubically and the middle is cut out
-  (Dhariwal and Nichol 2021).
+  The image is halved by averaging while it is at least twice as large; then it
+  is scaled bicubically until one side fits and the other is not too short, and
+  the middle is cut out (Dhariwal and Nichol 2021, for squares).
 
   Args:
     pixels: uint8 (H, W, C), with C = 1 or 3.
-    size: side of the result.
+    size: side of the result, or its (H, W).
 
   Returns:
-    uint8 (size, size, C); `pixels` itself if it has this shape.
+    uint8 (*size, C); `pixels` itself if it has this shape.
   """
-  if pixels.shape[:2] == (size, size):
+  height, width = (size, size) if isinstance(size, int) else size
+  if pixels.shape[:2] == (height, width):
     return pixels
   grey = pixels.shape[2] == 1
   image = Image.fromarray(pixels[..., 0] if grey else pixels)
-  while min(image.size) >= 2 * size:
+  while image.width >= 2 * width and image.height >= 2 * height:
     half = image.width // 2, image.height // 2
     image = image.resize(half, Image.Resampling.BOX)
-  factor = size / min(image.size)
+  factor = max(width / image.width, height / image.height)
   scaled = round(image.width * factor), round(image.height * factor)
   image = image.resize(scaled, Image.Resampling.BICUBIC)
-  left, top = (image.width - size) // 2, (image.height - size) // 2
-  return np.asarray(image)[top : top + size, left : left + size].reshape(
-    size, size, -1
+  left, top = (image.width - width) // 2, (image.height - height) // 2
+  return np.asarray(image)[top : top + height, left : left + width].reshape(
+    height, width, -1
   )
 
 

@@ -1,15 +1,19 @@
 """Data sources: the protocol, sources in memory, and the registry."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from get_jax.data.array_records import array_record
+from get_jax.data.decoding import BACKGROUND
+from get_jax.data.hugging_face import hugging_face
 from get_jax.data.image_source import edm_zip, images
 from get_jax.data.latents import CaptionedLatents, LatentsSource
 from get_jax.data.texts import SyntheticTexts, Texts
 from get_jax.data.tfds import TfdsSource
+from get_jax.data.webdataset import webdataset
 from get_jax.errors import UsageError
 
 
@@ -92,29 +96,38 @@ class ArraySource:
 
 def dataset(
   dataset: str,
-  image_size: int,
+  image_size: int | Sequence[int],
   split: str = "train",
   path: str = "",
   flip: bool = False,
   labels: bool = True,
+  orientation: str = "exif",
+  background: Sequence[int] = BACKGROUND,
+  skip_broken: bool = False,
 ) -> Source:
   """Opens a public data set, from image files or as prepared by TFDS.
 
   Args:
     dataset: its name in TFDS, such as "cifar10".
-    image_size: side of the records.
+    image_size: side of the records, or (H, W).
     split: such as "train"; for image files the name of the folder.
     path: a folder or zip of `<split>/<class>/<image>`; "" reads TFDS's files.
     flip: mirrors each image with probability 1/2, anew in every epoch.
     labels: whether to use the labels.
+    orientation: "exif" or "ignore"; see `Decoding`.
+    background: colour under transparent pixels; see `Decoding`.
+    skip_broken: leaves out the image files that cannot be decoded.
 
   Raises:
     UsageError: the data set is not found.
   """
+  settings = dict(
+    flip=flip, labels=labels, orientation=orientation, background=background
+  )
   if path:
-    return images(path, image_size, split, flip=flip, labels=labels)
+    return images(path, image_size, split, skip_broken=skip_broken, **settings)
   try:
-    return TfdsSource(dataset, image_size, split, flip=flip, labels=labels)
+    return TfdsSource(dataset, image_size, split, **settings)
   except UsageError as error:
     raise UsageError(
       f"{error}, or set data.path to a folder or zip of its images "
@@ -164,14 +177,17 @@ def synthetic(
 
 
 SOURCES: dict[str, Callable[..., Source]] = {
+  "array_record": array_record,
   "captioned_latents": CaptionedLatents,
   "dataset": dataset,
   "digits": digits,
   "edm_zip": edm_zip,
+  "hugging_face": hugging_face,
   "images": images,
   "latents": LatentsSource,
   "synthetic": synthetic,
   "tfds": TfdsSource,
+  "webdataset": webdataset,
 }
 
 

@@ -1,9 +1,12 @@
 """Reads TensorFlow Datasets by name, without TensorFlow."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from get_jax.data.decoding import BACKGROUND, Decoding
+from get_jax.data.image_reader import decode_named, to_pixels
 from get_jax.data.pixels import center_crop, random_flip, to_float
 from get_jax.errors import UsageError
 
@@ -42,12 +45,14 @@ class TfdsSource:
 
   Args:
     dataset: its name, such as "cifar10" or "imagenet2012:5.1.0".
-    image_size: side of the records; images of another size are cropped as in
-      ADM.
+    image_size: side of the records, or (H, W); images of another size are
+      cropped as in ADM.
     split: such as "train" or "train[:1000]".
     data_dir: folder of prepared data sets; None is TFDS's default.
     flip: mirrors each image with probability 1/2, anew in every epoch.
     labels: whether to use the labels.
+    orientation: "exif" or "ignore"; see `Decoding`.
+    background: colour under transparent pixels; see `Decoding`.
 
   Raises:
     UsageError: the data set is not prepared, or is in a format that cannot be
@@ -57,12 +62,17 @@ class TfdsSource:
   def __init__(
     self,
     dataset: str,
-    image_size: int,
+    image_size: int | Sequence[int],
     split: str = "train",
     data_dir: str | None = None,
     flip: bool = False,
     labels: bool = True,
+    orientation: str = "exif",
+    background: Sequence[int] = BACKGROUND,
   ):
+    import tensorflow_datasets as tfds
+
+    self.decoding = Decoding(orientation, background)
     builder = find_builder(dataset, data_dir)
     try:
       self.data = builder.as_data_source(split)
@@ -74,15 +84,21 @@ class TfdsSource:
       ) from error
     except ValueError as error:
       raise UsageError(f"tfds {dataset!r}, split {split!r}: {error}") from error
+    # Images are decoded here. (TFDS's mock data rejects the argument above.)
+    self.data.decoders = {"image": tfds.decode.SkipDecoding()}
     features = builder.info.features
     channels = (features["image"].shape or (None, None, 3))[-1] or 3
     self.flip = flip
-    self.image_shape = (image_size, image_size, channels)
+    is_side = isinstance(image_size, int)
+    height, width = (image_size,) * 2 if is_side else image_size
+    self.image_shape = (height, width, channels)
     self.has_labels = labels and "label" in features
     self.num_classes: int | None = (
       features["label"].num_classes if self.has_labels else None
     )
-    self.fingerprint = f"{builder.info.full_name}/{split}/{image_size}"
+    self.name = f"{builder.info.full_name}/{split}"
+    size = height if height == width else f"{height}x{width}"
+    self.fingerprint = f"{self.name}/{size}{self.decoding.suffix}"
 
   def __len__(self) -> int:
     return len(self.data)
@@ -95,14 +111,27 @@ class TfdsSource:
     `bits` (n,) decide the flips; without them no image is mirrored.
     """
     examples = [self.data[i] for i in indices.tolist()]
-    size = self.image_shape[0]
-    pixels = np.stack([center_crop(x["image"], size) for x in examples])
+    *size, channels = self.image_shape
+    images = [
+      self._pixels(x["image"], i, channels)
+      for i, x in zip(indices.tolist(), examples, strict=True)
+    ]
+    pixels = np.stack([center_crop(image, tuple(size)) for image in images])
     if self.flip:
       pixels = random_flip(pixels, bits)
     records = {"image": to_float(pixels)}
     if self.has_labels:
       records["label"] = np.array([x["label"] for x in examples], np.int32)
     return records
+
+  def _pixels(
+    self, image: bytes | np.ndarray, index: int, channels: int
+  ) -> np.ndarray:
+    """Returns a stored image as uint8 (H, W, C)."""
+    if isinstance(image, np.ndarray):  # of TFDS's mock data
+      return image
+    path = f"{self.name}, record {index}"
+    return to_pixels(decode_named(image, path, self.decoding), channels)
 
 
 def _state(builder: "tfds.core.DatasetBuilder") -> str:

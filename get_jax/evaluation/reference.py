@@ -65,7 +65,8 @@ def read_reference(
   recall and KID.
 
   Args:
-    path: An `.npz` with `mu` and `sigma`, or with `arr_0`.
+    path: An `.npz` with `mu` and `sigma`, or with `arr_0`; or a folder or zip
+      of images, which are opened with the channels of the extractor.
     extractor: The extractor that samples are evaluated with. Files of other
       programs do not contain which extractor computed them, so the caller must
       make sure that it is the same.
@@ -77,6 +78,18 @@ def read_reference(
       features, or contains statistics of another extractor.
   """
   path = pathlib.Path(path).expanduser()
+
+  def measure_images() -> FeatureSummary:
+    return summarize_images(
+      extractor,
+      open_images(path, extractor.channels).batches(BATCH_SIZE),
+      keep_features=keep_features,
+      keep_logits=False,
+      devices=devices,
+    )
+
+  if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
+    return Reference(measure_images(), path.name)
   if not path.is_file():
     raise UsageError(
       f"reference statistics {path} do not exist, expected an .npz with 'mu' "
@@ -94,13 +107,7 @@ def read_reference(
   about = json.loads(str(arrays["about"])) if "about" in arrays else {}
   features = arrays.get("rows")
   if has_images and (keep_features or "mu" not in arrays):
-    summary = summarize_images(
-      extractor,
-      open_images(path).batches(BATCH_SIZE),
-      keep_features=keep_features,
-      keep_logits=False,
-      devices=devices,
-    )
+    summary = measure_images()
     if "mu" not in arrays:
       return Reference(summary, path.name)
     features = summary.features

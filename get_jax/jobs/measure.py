@@ -104,7 +104,7 @@ def measure(
 
 def measure_files(evaluator: Evaluator, path: str) -> EvaluationResult:
   """Computes the scores of images in an .npz file, a zip file or a folder."""
-  files = open_images(path)
+  files = open_images(path, evaluator.extractor.channels)
   with independent_progress():
     images = interruptible(
       files.batches(EXTRACTION_BATCH_SIZE), f"measuring {files.name}"

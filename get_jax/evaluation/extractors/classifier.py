@@ -106,6 +106,7 @@ class ClassifierExtractor:
     image_shape: As given.
     digest: As given.
     preprocessing: Transformation of the uint8 images before the network.
+    channels: Channels C of `image_shape`.
   """
 
   preprocessing = "x / 127.5 - 1"
@@ -121,6 +122,7 @@ class ClassifierExtractor:
     self.name = name
     self.dim = classifier.num_features
     self.image_shape = image_shape
+    self.channels = image_shape[2]
     self.digest = digest
     self._apply = functools.partial(
       jax.jit(classifier.apply), {"params": params}

@@ -39,11 +39,14 @@ class InceptionExtractor:
     dim: Number of features, 2048.
     digest: SHA-256 of the weights.
     preprocessing: As given.
+    channels: 3; grey files are opened as RGB.
 
   Raises:
     UsageError: The preprocessing is unknown, or the arrays are those of
       another network.
   """
+
+  channels = 3
 
   def __init__(
     self,

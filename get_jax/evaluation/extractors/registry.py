@@ -38,12 +38,14 @@ class FeatureExtractor(Protocol):
     digest: Hash of the weights, or "" where there is none; part of the key of
       cached reference statistics.
     preprocessing: Transformation of the uint8 images before the network.
+    channels: Channels C of image files: 3, or 1 for grey.
   """
 
   name: str
   dim: int
   digest: str
   preprocessing: str
+  channels: int
 
   def __call__(self, images) -> ExtractorOutput:
     """Computes features.
@@ -64,6 +66,7 @@ class CallableExtractor:
     name: Name of the extractor, part of the name of every score.
     dim: Number of features D.
     digest: Distinguishes versions of `function`, if there are any.
+    channels: Channels C of image files: 3, or 1 for grey.
   """
 
   preprocessing = "as the function does"
@@ -74,8 +77,10 @@ class CallableExtractor:
     name: str,
     dim: int,
     digest: str = "",
+    channels: int = 3,
   ):
     self.name, self.dim, self.digest = name, dim, digest
+    self.channels = channels
     self._function = function
 
   def __call__(self, images) -> ExtractorOutput:

@@ -1,0 +1,226 @@
+"""Reads Hugging Face data sets on disk: Arrow or Parquet, through `datasets`.
+
+Needs get_jax[hf]. No loading script is run. A folder of image files with a
+`metadata.jsonl` needs no `datasets`: `get_jax.data.image_source.images` reads
+it.
+"""
+
+import importlib.util
+import os
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from get_jax.data.decoding import BACKGROUND, Decoding
+from get_jax.data.image_source import ImageSource
+from get_jax.data.labels import Labels, number_classes
+from get_jax.errors import UsageError
+from get_jax.storage.files import Files
+
+if TYPE_CHECKING:
+  import datasets
+
+# Usual columns, in the order in which they are tried.
+IMAGE_COLUMNS = ("image", "img", "jpg", "png")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "cls", "class")
+
+
+class HuggingFaceImages:
+  """A column of images of a data set; see `EncodedImages`.
+
+  Args:
+    data: the data set.
+    column: name of the column: images, {bytes, path}, or encoded bytes.
+    location: path of the data set.
+  """
+
+  def __init__(self, data: "datasets.Dataset", column: str, location: str):
+    import datasets
+
+    if isinstance(data.features[column], datasets.Image):
+      data = data.cast_column(column, datasets.Image(decode=False))
+    self._data, self._column = data.select_columns([column]), column
+    self.location = location
+    self.names = [f"row {i}" for i in range(len(data))]
+    self.skipped: dict[str, int] = {}
+
+  def read(self, index: int) -> bytes:
+    """See `EncodedImages.read`."""
+    value = self._data[index][self._column]
+    if isinstance(value, dict) and value.get("bytes") is None:
+      name = value.get("path")
+      if not name:
+        raise UsageError(f"{self.path(index)} has no image")
+      path = pathlib.Path(self.location, name)
+      try:
+        return path.read_bytes()
+      except OSError as error:
+        raise UsageError(
+          f"{self.path(index)} refers to {path}, which cannot be read: {error}"
+        ) from error
+    content = value["bytes"] if isinstance(value, dict) else value
+    if not isinstance(content, bytes):
+      raise UsageError(f"{self.path(index)} has no image")
+    return content
+
+  def path(self, index: int) -> str:
+    """See `EncodedImages.path`."""
+    return f"{self.location}, {self.names[index]}"
+
+
+def hugging_face(
+  path: str | os.PathLike[str],
+  image_size: int | Sequence[int],
+  split: str = "",
+  channels: int = 3,
+  flip: bool = False,
+  labels: bool = True,
+  num_classes: int | None = None,
+  image_key: str = "",
+  label_key: str = "",
+  orientation: str = "exif",
+  background: Sequence[int] = BACKGROUND,
+  skip_broken: bool = False,
+) -> ImageSource:
+  """Reads a Hugging Face data set on disk.
+
+  Args:
+    path: what `save_to_disk` wrote; a folder of Parquet files, such as a
+      downloaded repository of the Hub; or a Parquet file.
+    image_size: side of the records, or (H, W).
+    split: such as "train"; "" if there is only one.
+    channels: 3, or 1 for grey.
+    flip: mirrors each image with probability 1/2.
+    labels: whether to use the labels: class numbers, or names, which are
+      numbered in their order.
+    num_classes: number of classes; None takes those of the column's feature,
+      or those that occur.
+    image_key: column of the images; "" takes the only column of images, or
+      tries `IMAGE_COLUMNS`.
+    label_key: column of the labels; "" takes the only column of classes, or
+      tries `LABEL_COLUMNS`.
+    orientation: "exif" or "ignore"; see `Decoding`.
+    background: colour under transparent pixels; see `Decoding`.
+    skip_broken: leaves out the images that cannot be decoded.
+
+  Raises:
+    UsageError: `datasets` is not installed, the path is no such data set, or
+      the split or a column does not exist.
+  """
+  decoding = Decoding(orientation, background)
+  if importlib.util.find_spec("datasets") is None:
+    raise UsageError(
+      "data of Hugging Face is read through datasets, which is not installed; "
+      "run: pip install 'get_jax[hf]'"
+    )
+  import datasets
+
+  root = pathlib.Path(path).expanduser()
+  data = _open(root, split)
+  location = f"{root}/{split}" if split else str(root)
+  column = _find_column(
+    data, image_key, datasets.Image, IMAGE_COLUMNS, location, "data.image_key"
+  )
+  classes = None
+  if labels:
+    label_column = _find_column(
+      data,
+      label_key,
+      datasets.ClassLabel,
+      LABEL_COLUMNS,
+      location,
+      "data.label_key, or data.labels=False",
+    )
+    classes = _labels(data, label_column, location, num_classes)
+  images = HuggingFaceImages(data, column, location)
+  return ImageSource(
+    images, classes, image_size, channels, flip, decoding, skip_broken
+  )
+
+
+def _open(root: pathlib.Path, split: str) -> "datasets.Dataset":
+  import datasets
+
+  if not root.exists():
+    raise UsageError(f"{root} does not exist; expected a data set on disk")
+  parquet = _parquet_files(root)
+  try:
+    if parquet:
+      files = _select_split(parquet, split, root)
+      paths = [str(path) for path in files]
+      return datasets.Dataset.from_parquet(paths)
+    data = datasets.load_from_disk(str(root))
+  except (OSError, ValueError) as error:
+    raise UsageError(
+      f"{root} cannot be read as a data set of Hugging Face ({error}); "
+      "expected the output of save_to_disk, or Parquet files"
+    ) from error
+  if isinstance(data, datasets.DatasetDict):
+    return _select_split(dict(data), split, root)
+  return data
+
+
+def _parquet_files(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+  """Returns the Parquet files by split: `train-00000-of-00005.parquet`."""
+  if root.is_file():
+    return {"": [root]}
+  found: dict[str, list[pathlib.Path]] = {}
+  for name in Files(root).names:
+    if name.lower().endswith(".parquet"):
+      path = root / name
+      split = re.sub(r"-\d+(-of-\d+.*)?$", "", path.stem)
+      if re.fullmatch(r"[\d_-]*|part", split):
+        split = path.parent.name if path.parent != root else ""
+      found.setdefault(split, []).append(path)
+  return found
+
+
+def _select_split(splits: dict[str, Any], split: str, root: pathlib.Path):
+  if split in splits:
+    return splits[split]
+  if not split and len(splits) == 1:
+    return next(iter(splits.values()))
+  raise UsageError(
+    f"data.split is {split!r}; expected one of those in {root}: "
+    f"{', '.join(sorted(splits))}"
+  )
+
+
+def _find_column(
+  data: "datasets.Dataset",
+  key: str,
+  feature: type,
+  usual: Sequence[str],
+  location: str,
+  settings: str,
+) -> str:
+  """Returns the column `key`, the only one of a type, or a usual one."""
+  typed = [n for n, f in data.features.items() if isinstance(f, feature)]
+  candidates = [key] if key else typed if len(typed) == 1 else usual
+  for name in candidates:
+    if name in data.features:
+      return name
+  raise UsageError(
+    f"{location} has the columns {', '.join(data.features)}; expected "
+    f"{' or '.join(candidates)} ({settings})"
+  )
+
+
+def _labels(
+  data: "datasets.Dataset", column: str, location: str, num_classes: int | None
+) -> Labels:
+  import datasets
+
+  values = data.select_columns([column])[:][column]
+  feature = data.features[column]
+  if isinstance(feature, datasets.ClassLabel):
+    labels = number_classes(
+      [-1 if v is None else v for v in values],
+      location,
+      num_classes or feature.num_classes,
+    )
+    if len(labels.names) == feature.num_classes and feature.names:
+      return Labels(labels.numbers, feature.names)
+    return labels
+  return number_classes(list(values), location, num_classes)
