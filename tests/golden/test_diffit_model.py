@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from golden_numbers import fast_compile_jit, nhwc, relative, replay
+from cases import cases
+from golden_numbers import (
+  chw_to_hwc,
+  fast_compile_jit,
+  nhwc,
+  relative,
+  replay,
+)
+from tolerances import tolerance
 
 from get_jax.diffusion import Guidance, create_process, create_sampler
 from get_jax.interop import name_mapping
@@ -50,35 +58,29 @@ def check_gradients(ours, theirs, tolerance):
     assert relative(got, expected) < tolerance, key
 
 
-@pytest.fixture(scope="module")
-def block_case(golden):
-  """`block_case(name)`: the case, its block, names and parameters."""
-
-  def load(name):
-    data = golden(f"diffit/{name}")
-    cfg, tensors = data.meta["cfg"], data.under("param")
-    side = cfg["window_size"]
-    block = DiffiTBlock(
-      cfg["num_heads"], (side, side), mlp_ratio=cfg["mlp_ratio"]
-    )
-    width = cfg["hidden_size"]
-    shapes = jax.eval_shape(
-      block.init,
-      jax.random.key(0),
-      jnp.zeros((1, side**2, width)),
-      jnp.zeros((1, width)),
-    )
-    found = name_mapping.build_mapping(RULES, shapes["params"])
-    index = tensors["attn.relative_position_index"]
-    np.testing.assert_array_equal(index, relative_position_index((side, side)))
-    return data, block, found, name_mapping.params_from_tensors(found, tensors)
-
-  return load
+def block_of(case):
+  """Returns the block of a case, its name mapping and its parameters."""
+  cfg, tensors = case.meta["cfg"], case.under("param")
+  side, width = cfg["window_size"], cfg["hidden_size"]
+  block = DiffiTBlock(
+    cfg["num_heads"], (side, side), mlp_ratio=cfg["mlp_ratio"]
+  )
+  shapes = jax.eval_shape(
+    block.init,
+    jax.random.key(0),
+    jnp.zeros((1, side**2, width)),
+    jnp.zeros((1, width)),
+  )
+  mapping = name_mapping.build_mapping(RULES, shapes["params"])
+  index = tensors["attn.relative_position_index"]
+  np.testing.assert_array_equal(index, relative_position_index((side, side)))
+  return block, mapping, name_mapping.params_from_tensors(mapping, tensors)
 
 
-def test_block(block_case):
-  data, block, found, params = block_case("block")
-  x, c = data.arrays["in/x"], data.arrays["in/c"]
+@cases("diffit/block*.npz")
+def test_block(case):
+  block, mapping, params = block_of(case)
+  x, c = case.arrays["in/x"], case.arrays["in/c"]
   heads, side = block.num_heads, block.window[0]
 
   @fast_compile_jit
@@ -98,16 +100,17 @@ def test_block(block_case):
     )
 
   (loss, (out, kept)), (grads, grad_x, grad_c) = run(params, x, c)
-  tolerance = data.meta["tolerance"]
+  limit = tolerance(case, "diffit/block", "out")
+  grad_limit = tolerance(case, "diffit/block", "grad")
   table = params["attn"]["position_bias"]
   attn = kept["attn"]
   projected = [attn[k]["__call__"][0] for k in ("qkv", "time_qkv")]
   qkv = projected[0].reshape(*x.shape[:2], -1) + projected[1][:, None]
-  q, k, v = np.moveaxis(qkv.reshape(3, side**2, 3, heads, -1), 2, 0)
-  expected = data.under("mid") | data.under("out")
+  q, k, v = np.moveaxis(qkv.reshape(len(x), side**2, 3, heads, -1), 2, 0)
+  expected = case.under("mid") | case.under("out")
   for name, got in {
     "norm1": kept["norm1"]["__call__"][0],
-    # Their queries come scaled.
+    "q": q.swapaxes(1, 2),
     "k": k.swapaxes(1, 2),
     "v": v.swapaxes(1, 2),
     "relative_position_bias": relative_position_bias(table, (side, side)),
@@ -116,44 +119,51 @@ def test_block(block_case):
     "block": out,
     "loss": loss,
   }.items():
-    assert relative(got, expected[name]) < tolerance["out"], name
-  scale = np.linalg.norm(expected["q"]) / np.linalg.norm(q)
-  assert relative(scale * q.swapaxes(1, 2), expected["q"]) < tolerance["out"]
-  theirs = data.under("grad")
-  check_gradients(
-    name_mapping.tensors_from_params(found, grads), theirs, tolerance["grad"]
-  )
-  assert relative(grad_x, data.arrays["grad_in/x"]) < tolerance["grad"]
-  assert relative(grad_c, data.arrays["grad_in/c"]) < tolerance["grad"]
+    assert relative(got, expected[name]) < limit, name
+  official = name_mapping.tensors_from_params(mapping, grads)
+  check_gradients(official, case.under("grad"), grad_limit)
+  assert relative(grad_x, case.arrays["grad_in/x"]) < grad_limit
+  assert relative(grad_c, case.arrays["grad_in/c"]) < grad_limit
 
   attention = fast_compile_jit(TMSA(heads, window=block.window).apply)
   for name, time in {"": c, "_zero_c": 0 * c}.items():
     got = attention({"params": params["attn"]}, x, time)
-    theirs = expected[f"attention_of_x{name}"]
-    assert relative(got, theirs) < tolerance["out"]
+    assert relative(got, expected[f"attention_of_x{name}"]) < limit
 
 
-def test_small_activations(block_case):
-  data, block, _, params = block_case("small_activations")
-  given, out = data.under("in"), data.under("out")
-  got = fast_compile_jit(block.apply)(
-    {"params": params}, given["x"], given["c"]
-  )
-  assert relative(got, out["block"]) < data.meta["tolerance"]
-  weight = data.arrays["param/final_layer.linear.weight"].astype(np.float32)
-  bias = data.arrays["param/final_layer.linear.bias"].astype(np.float32)
+@cases("diffit/small_activations*.npz")
+def test_small_activations(case):
+  block, _, params = block_of(case)
+  given, out = case.under("in"), case.under("out")
+  limit = tolerance(case, "diffit/small_activations")
+  got, kept = fast_compile_jit(
+    lambda x, c: block.apply(
+      {"params": params},
+      x,
+      c,
+      capture_intermediates=True,
+      mutable=["intermediates"],
+    )
+  )(given["x"], given["c"])
+  assert relative(got, out["block"]) < limit
+  for name in ("norm1", "norm2"):
+    norm = kept["intermediates"][name]["__call__"][0]
+    assert relative(norm, case.arrays[f"mid/{name}"]) < limit
+  weight = case.arrays["param/final_layer.linear.weight"].astype(np.float32)
+  bias = case.arrays["param/final_layer.linear.bias"].astype(np.float32)
   final = FinalLayer(len(bias), activation=jax.nn.silu)
   linear = {"linear": {"kernel": weight.T, "bias": bias}}
   got = final.apply({"params": linear}, given["final_tokens"])
-  assert relative(got, out["final"]) < data.meta["tolerance"]
+  assert relative(got, out["final"]) < limit
 
 
-def test_block_in_windows(block_case):
-  data, block, _, params = block_case("window_block")
-  x, c = nhwc(data.arrays["in/x"]), data.arrays["in/c"]
-  window, grid = windows.window_and_grid(
-    *x.shape[1:3], data.meta["cfg"]["window_size"]
-  )
+@cases("diffit/window_block*.npz")
+def test_block_in_windows(case):
+  block, _, params = block_of(case)
+  x, c = nhwc(case.arrays["in/x"]), case.arrays["in/c"]
+  side = case.meta["cfg"]["window_size"]
+  window, grid = windows.window_and_grid(*x.shape[1:3], side)
+  attention = TMSA(block.num_heads, window=block.window)
 
   @fast_compile_jit
   def run(x, c):
@@ -164,20 +174,30 @@ def test_block_in_windows(block_case):
       out = windows.window_merge(tokens, window, grid)
       return jnp.mean(out**2), out
 
-    return jax.grad(loss, argnums=(0, 1), has_aux=True)(x, c)
+    return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(x, c)
 
-  (grad_x, grad_c), out = run(x, c)
-  tolerance = data.meta["tolerance"]
-  assert relative(out, nhwc(data.arrays["out/block"])) < tolerance["out"]
-  expected = nhwc(data.arrays["grad_in/x"])
-  assert relative(grad_x, expected) < tolerance["grad"]
-  assert relative(grad_c, data.arrays["grad_in/c"]) < tolerance["grad"]
+  @fast_compile_jit
+  def attend(x, c):
+    tokens = attention.apply(
+      {"params": params["attn"]}, windows.window_partition(x, window), c
+    )
+    return windows.window_merge(tokens, window, grid)
+
+  (loss, out), (grad_x, grad_c) = run(x, c)
+  limit = tolerance(case, "diffit/block", "out")
+  expected = case.under("out")
+  assert relative(out, nhwc(expected["block"])) < limit
+  assert relative(attend(x, c), nhwc(expected["attention"])) < limit
+  assert relative(loss, expected["loss"]) < limit
+  limit = tolerance(case, "diffit/block", "grad")
+  assert relative(grad_x, nhwc(case.arrays["grad_in/x"])) < limit
+  assert relative(grad_c, case.arrays["grad_in/c"]) < limit
 
 
-def test_relative_positions(golden):
-  data = golden("diffit/tables")
-  arrays = data.arrays
-  for side in data.meta["windows"]:
+@cases("diffit/tables*.npz")
+def test_relative_positions(case):
+  arrays = case.arrays
+  for side in case.meta["windows"]:
     window = (side, side)
     index = relative_position_index(window)
     np.testing.assert_array_equal(
@@ -185,16 +205,17 @@ def test_relative_positions(golden):
     )
     bias = relative_position_bias(arrays[f"in/table/{side}"], window)
     np.testing.assert_array_equal(bias, arrays[f"out/bias/{side}"])
-  for side, facts in data.meta["big"].items():
+  for side, facts in case.meta["big"].items():
     index = relative_position_index((int(side), int(side)))
     probe = tuple(arrays[f"in/probe/{side}"].T)
     np.testing.assert_array_equal(index[probe], arrays[f"out/probe/{side}"])
     digest = hashlib.sha256(index.astype("<i4").tobytes()).hexdigest()
     assert digest == facts["sha256_int32_little_endian"]
     assert index.sum() == facts["sum"]
-  for name, table in data.under("out/pos_embed").items():
+  limit = tolerance(case, "diffit/tables", "pos_embed")
+  for name, table in case.under("out/pos_embed").items():
     side, dim = map(int, name.split("_"))
-    np.testing.assert_allclose(sincos_2d((side, side), dim), table, atol=1e-6)
+    np.testing.assert_allclose(sincos_2d((side, side), dim), table, atol=limit)
 
 
 def module(cfg):
@@ -203,17 +224,27 @@ def module(cfg):
   return create_model("DiffiT", **cfg)
 
 
-def case(golden, name):
-  data = golden(f"diffit/{name}")
-  model = module(data.meta["cfg"])
-  return data, model, load_official(model, data.under("param"))
+def official_guidance(case, call):
+  """The guidance of a call, with the official default arguments.
+
+  The official schedule depends on the size of the input.
+  """
+  small = case.meta["cfg"]["input_size"] <= 32
+  return Guidance(
+    call["cfg_scale"],
+    channels=3,
+    schedule="power_cosine" if small else "constant",
+    power=call.get("scale_pow", 4.0),
+    period=call.get("diffusion_steps", 1000),
+  )
 
 
-@pytest.mark.parametrize("name", ["forward_a", "forward_b_nosigma"])
-def test_forward_and_gradients(golden, name):
-  data, model, params = case(golden, name)
-  x = nhwc(data.arrays["in/x"])
-  t, y = (jnp.asarray(data.arrays[f"in/{k}"]) for k in "ty")
+@cases("diffit/forward_*.npz")
+def test_forward_and_gradients(case):
+  model = module(case.meta["cfg"])
+  params = load_official(model, case.under("param"))
+  x = nhwc(case.arrays["in/x"])
+  t, y = (jnp.asarray(case.arrays[f"in/{k}"]) for k in "ty")
 
   @fast_compile_jit
   def run(params, x):
@@ -231,102 +262,101 @@ def test_forward_and_gradients(golden, name):
     return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(params, x)
 
   (loss, (out, kept)), (grads, grad_x) = run(params, x)
-  tolerance = data.meta["tolerance"]
-  assert relative(out, nhwc(data.arrays["out/model"])) < tolerance["out"]
-  assert relative(loss, data.arrays["out/loss"]) < tolerance["out"]
+  limits = {
+    name: tolerance(case, "diffit/forward", name)
+    for name in ("out", "mid", "grad")
+  }
+  assert relative(out, nhwc(case.arrays["out/model"])) < limits["out"]
+  assert relative(loss, case.arrays["out/loss"]) < limits["out"]
 
   def seen(name):
     return kept[name]["__call__"][0]
 
+  table = case.arrays["param/y_embedder.embedding_table.weight"]
+  drop = case.arrays.get("in/force_drop", np.zeros(len(y)))
   ours = {
     "tokens_in": seen("positions"),
     "t_emb": seen("time_embed"),
     "y_emb": seen("label_embed"),
+    "y_emb_forced": np.float32(
+      table[np.where(drop == 1, model.num_classes, y)]
+      if len(table) > model.num_classes
+      else table[y]
+    ),
     "c": seen("time_embed") + seen("label_embed"),
     "t_sinusoid": timestep_sinusoid(t, 256),
     "final_tokens": seen("final_layer"),
     **{f"block{i}": seen(f"blocks_{i}") for i in range(model.depth)},
   }
-  for key, theirs in data.under("mid").items():
-    if key != "y_emb_forced":
-      assert relative(ours[key], theirs) < tolerance["mid"], key
+  for name, expected in case.under("mid").items():
+    assert relative(ours[name], expected) < limits["mid"], name
   official = export_official(model, grads)
-  check_gradients(official, data.under("grad"), tolerance["grad"])
-  expected = nhwc(data.arrays["grad_in/x"])
-  assert relative(grad_x, expected) < tolerance["grad"]
+  check_gradients(official, case.under("grad"), limits["grad"])
+  expected = nhwc(case.arrays["grad_in/x"])
+  assert relative(grad_x, expected) < limits["grad"]
 
 
-@pytest.mark.parametrize("schedule", ["power_cosine", "constant"])
-def test_guidance(golden, schedule):
-  data, model, params = case(golden, f"guidance_{schedule}")
+@cases("diffit/guidance_*.npz")
+def test_guidance(case):
+  model = module(case.meta["cfg"])
+  params = load_official(model, case.under("param"))
+  limit = tolerance(case, "diffit/guidance", "out")
+  weight_limit = tolerance(case, "diffit/guidance", "weight")
 
   @fast_compile_jit
   def net(x, t, y):
     return model.apply({"params": params}, x, t, y)
 
-  fields = {
-    "cfg_scale": "scale",
-    "scale_pow": "power",
-    "diffusion_steps": "period",
-  }
-  for i, call in enumerate(data.meta["calls"]):
-    given = data.under(f"in/{i}")
-    x, t, y = nhwc(given["x"]), jnp.asarray(given["t"]), jnp.asarray(given["y"])
-    expected = nhwc(data.arrays[f"out/{i}/guided"])
+  for i, call in enumerate(case.meta["calls"]):
+    given = case.under(f"in/{i}")
+    x, y = jnp.asarray(nhwc(given["x"])), jnp.asarray(given["y"])
+    t = jnp.asarray(given["t"], jnp.float32)
+    expected = nhwc(case.arrays[f"out/{i}/guided"])
     if "cfg_scale" in call:
       half = len(x) // 2
-      guidance = Guidance(
-        channels=3,
-        schedule=schedule,
-        **{fields[k]: v for k, v in call.items()},
-      )
+      guidance = official_guidance(case, call)
       x, t, y, expected = x[:half], t[:half], y[:half], expected[:half]
       got = guidance(net, y, model.num_classes)(x, t)
-      scale = data.arrays[f"out/{i}/effective_scale"]
+      scale = case.arrays[f"out/{i}/effective_scale"]
       np.testing.assert_allclose(
-        guidance.weight(t), scale, rtol=1e-5, atol=1e-6
+        guidance.weight(t), scale, rtol=weight_limit, atol=weight_limit / 10
       )
     else:
       got = net(x, t, y)
-    assert relative(got, expected) < data.meta["tolerance"]["out"]
+    assert relative(got, expected) < limit, call
 
 
-def test_guidance_schedules(golden):
-  data = golden("diffit/tables")
-  for i, call in enumerate(data.meta["schedules"]):
+@cases("diffit/tables*.npz")
+def test_guidance_schedules(case):
+  for i, call in enumerate(case.meta["schedules"]):
     steps = call.get("diffusion_steps", 1000)
     guidance = Guidance(
       call["cfg_scale"],
       schedule="power_cosine",
-      power=call["scale_pow"],
+      power=call.get("scale_pow", 4.0),
       period=steps,
     )
     weight = guidance.weight(jnp.arange(float(steps)))
-    theirs = data.arrays[f"out/schedule/{i}"]
-    np.testing.assert_allclose(weight, theirs, rtol=1e-6)
+    expected = case.arrays[f"out/schedule/{i}"]
+    limit = tolerance(case, "diffit/tables", "schedule")
+    np.testing.assert_allclose(weight, expected, rtol=limit)
 
 
-@pytest.mark.parametrize(
-  "name", ["guided20", "250", "guided_tail", "unguided10"]
-)
-def test_trajectories(golden, name):
-  data, model, params = case(golden, f"trajectory_{name}")
-  meta, arrays = data.meta, data.arrays
+@cases("diffit/trajectory_*.npz")
+def test_trajectories(case):
+  model = module(case.meta["cfg"])
+  params = load_official(model, case.under("param"))
+  meta, arrays = case.meta, case.arrays
   process = create_process("adm")
   respaced = process.respaced(meta["respacing"])
   times = respaced.tables.timesteps[: meta["only_last_steps"]]
   np.testing.assert_array_equal(times[::-1], arrays["out/model_t"])
   sampler = create_sampler("ddpm", process, num_steps=tuple(times.tolist()))
   guidance = Guidance()
-  if told := meta["guidance"]:
-    guidance = Guidance(
-      told["cfg_scale"],
-      channels=3,
-      schedule="power_cosine",
-      power=told["scale_pow"],
-      period=told["diffusion_steps"],
-    )
+  if meta["guidance"]:
+    guidance = official_guidance(case, meta["guidance"])
   noise = replay(arrays["in/z"], arrays["in/noise"])
+  shape = chw_to_hwc(arrays["in/z"].shape)
 
   @fast_compile_jit
   def run():
@@ -334,20 +364,20 @@ def test_trajectories(golden, name):
       return model.apply({"params": params}, x, t, y)
 
     guided = guidance(net, jnp.asarray(arrays["in/y"]), model.num_classes)
-    shape = nhwc(arrays["in/z"]).shape[1:]
     return sampler(guided, noise, shape, trajectory=True)[1]
 
   states = run()[1:][arrays["out/sample_steps"]]
-  assert relative(states, nhwc(arrays["out/samples"])) < meta["tolerance"]
+  limit = tolerance(case, "diffit/trajectory")
+  assert relative(states, nhwc(arrays["out/samples"])) < limit
 
 
-def test_initialisation(golden):
-  data = golden("diffit/init_stats")
-  model = module(data.meta["cfg"])
+@cases("diffit/init_stats*.npz")
+def test_initialization(case):
+  model = module(case.meta["cfg"])
   inputs = jax.tree.map(jnp.zeros_like, model.inputs(1))
   start = fast_compile_jit(model.init)(jax.random.key(0), *inputs)["params"]
   tensors = export_official(model, start)
-  for name, stat in data.meta["stats"].items():
+  for name, stat in case.meta["stats"].items():
     tensor = tensors[name]
     assert tensor.shape == tuple(stat["shape"]), name
     if name == "pos_embed" or name.endswith("index"):
@@ -357,5 +387,8 @@ def test_initialisation(golden):
     assert tensor.std() == pytest.approx(stat["std"], abs=error), name
     assert abs(tensor.mean()) <= error, name
     if stat["std"] * 1.8 > stat["absmax"] > 0:  # uniform
-      assert np.abs(tensor).max() == pytest.approx(stat["absmax"], rel=0.02)
-  assert data.arrays["out/output_absmax"] == 0
+      # The maximum of few uniform numbers varies.
+      slack = max(0.02, 10 / tensor.size)
+      largest = np.abs(tensor).max()
+      assert largest == pytest.approx(stat["absmax"], rel=slack), name
+  assert case.arrays["out/output_absmax"] == 0

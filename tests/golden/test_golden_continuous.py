@@ -5,65 +5,93 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import cases, each
 from golden_numbers import (
+  chw_to_hwc,
   fast_compile_jit,
   nhwc,
+  official_process,
   relative,
   replay,
   sample_together,
 )
+from tolerances import tolerance
 
-from get_jax.diffusion import create_process, create_sampler
+from get_jax.diffusion import create_sampler
 
 SPACING = {"time_uniform": "time", "logSNR": "lambda"}
 
 
-def fake_network(x, time):
-  wave = 0.5 * jnp.cos(0.01 * time)[:, None, None, None]
-  return 0.3 * x + wave * jnp.tanh(x)
+def fake_network(case):
+  """The written-out network of `meta`."""
+  label = 0.0
+  if case.meta.get("with_y"):
+    label = 0.1 * case.arrays["in/y"][:, None, None, None]
+
+  def net(x, time):
+    wave = 0.5 * jnp.cos(0.01 * time)[:, None, None, None]
+    return 0.3 * x + wave * jnp.tanh(x) + label
+
+  return net
 
 
-def test_losses(golden):
-  data = golden("uvit/loss_simple")
-  given, out = data.under("in"), data.under("out")
+@cases("uvit/loss_simple*.npz")
+def test_losses(case):
+  given, out, mid = (case.under(k) for k in ("in", "out", "mid"))
+  net = fake_network(case)
+  limit = tolerance(case, "uvit/losses", "out")
+  time_limit = tolerance(case, "uvit/losses", "time")
   x0, noise = nhwc(given["x0"]), nhwc(given["eps"])
   t = jnp.asarray(given["t"], jnp.float32)
+  x = nhwc(mid["vp_xt"])
   words = {"noise_pred": "noise", "x0_pred": "data"}
   for theirs, prediction in words.items():
     for on, target in words.items():
-      process = create_process("vp", prediction=prediction, target=target)
-      x = nhwc(data.arrays["mid/vp_xt"])
+      process = official_process(
+        "vp", case.meta["vpsde"], prediction=prediction, target=target
+      )
 
       @fast_compile_jit
-      def run(process=process, x=x):
-        loss, _ = process.loss_at(fake_network, x0, t, noise)
-        return loss, process.score(fake_network)(x, t)
+      def run(process=process):
+        loss, _ = process.loss_at(net, x0, t, noise)
+        return loss, process.score(net)(x, t)
 
       got, score = run()
-      assert relative(got, out[f"vp_model_{theirs}_loss_{on}"]) < 1e-5
-      assert relative(score, nhwc(out[f"vp_model_{theirs}_score"])) < 1e-5
+      assert relative(got, out[f"vp_model_{theirs}_loss_{on}"]) < limit
+      assert relative(score, nhwc(out[f"vp_model_{theirs}_score"])) < limit
   np.testing.assert_allclose(
-    process.network_time(t), data.arrays["mid/vp_net_time"], rtol=1e-6
+    process.network_time(t), mid["vp_net_time"], rtol=time_limit
   )
-  process = create_process("stable_diffusion")
+  process = official_process("stable_diffusion", case.meta["schedule_args"])
   n = jnp.asarray(given["n"])
-  got, _ = process.loss_at(fake_network, x0, n - 1, noise)
-  assert relative(got, out["discrete_loss"]) < 1e-5
+  got, _ = process.loss_at(net, x0, n - 1, noise)
+  assert relative(got, out["discrete_loss"]) < limit
   x = process.q_sample(x0, n - 1, noise)
-  assert relative(x, nhwc(data.arrays["mid/discrete_xn"])) < 1e-5
-  np.testing.assert_array_equal(process.network_timestep(n - 1), n)
-  np.testing.assert_allclose(process.network_time(n / 1000), n, rtol=1e-6)
+  assert relative(x, nhwc(mid["discrete_xn"])) < limit
+  times = mid["discrete_net_time"]
+  np.testing.assert_array_equal(process.network_timestep(n - 1), times)
+  t = n / process.num_timesteps
+  np.testing.assert_allclose(process.network_time(t), times, rtol=time_limit)
 
 
-@pytest.mark.parametrize("xp, rtol", [(np, 1e-9), (jnp, 1e-5)])
-def test_sde(golden, xp, rtol):
-  data = golden("uvit/vpsde_values")
-  given = data.under("in")
+PRECISIONS = pytest.mark.parametrize(
+  "xp, precision", [(np, "float64"), (jnp, "float32")]
+)
+
+
+@PRECISIONS
+@cases("uvit/vpsde_values*.npz")
+def test_sde(case, xp, precision):
+  given = case.under("in")
+  rtol = tolerance(case, "uvit/sde", precision)
   dtype = np.float64 if xp is np else np.float32
   t = given["t"].astype(dtype)
   pairs = given["pairs"].T
-  for name, words in {"vp": "linear", "cos": "cosine"}.items():
-    schedule = create_process("vp", beta_schedule=words).schedule
+  for name, arguments, words in (
+    ("vp", case.meta["vpsde"], "linear"),
+    ("cos", case.meta["cosine"], "cosine"),
+  ):
+    schedule = official_process("vp", arguments, beta_schedule=words).schedule
     inner = t > 0
 
     def values(t, inner, schedule=schedule):
@@ -83,7 +111,7 @@ def test_sde(golden, xp, rtol):
       "diffusion": beta**0.5,
       "squared_diffusion": beta,
     }
-    expected = data.under(f"out/{name}")
+    expected = case.under(f"out/{name}")
     for key, sign in {"snr": 2, "nsr": -2}.items():
       np.testing.assert_allclose(
         np.exp(sign * lam), expected[key][inner], rtol=rtol
@@ -102,38 +130,50 @@ def test_sde(golden, xp, rtol):
         np.testing.assert_allclose(value, expected[key], rtol=rtol, atol=1e-12)
 
 
-def test_stable_diffusion_schedule(golden):
-  data = golden("uvit/sd_schedule")
-  out = data.under("out")
-  process = create_process("stable_diffusion")
+@cases("uvit/sd_schedule*.npz")
+def test_stable_diffusion_schedule(case):
+  out = case.under("out")
+  process = official_process("stable_diffusion", case.meta["schedule_args"])
+  rtol = tolerance(case, "uvit/discrete", "out")
   alpha_bar = np.append(1.0, process.tables.alpha_bar)
   betas = np.append(0.0, process.tables.betas)
-  np.testing.assert_allclose(alpha_bar, out["cum_alphas"], rtol=1e-10)
-  np.testing.assert_allclose(betas, out["betas"], rtol=1e-9)
-  np.testing.assert_allclose(1 - alpha_bar, out["cum_betas"], rtol=1e-9)
+  np.testing.assert_allclose(
+    alpha_bar,
+    out["cum_alphas"],
+    rtol=tolerance(case, "uvit/discrete", "alpha_bar"),
+  )
+  np.testing.assert_allclose(betas, out["betas"], rtol=rtol)
+  np.testing.assert_allclose(1 - alpha_bar, out["cum_betas"], rtol=rtol)
   snr = alpha_bar[1:] / (1 - alpha_bar[1:])
-  np.testing.assert_allclose(snr, out["snr_from_1"], rtol=1e-9)
-  start, end = data.arrays["in/pairs"].T
+  np.testing.assert_allclose(snr, out["snr_from_1"], rtol=rtol)
+  start, end = case.arrays["in/pairs"].T
   skip = alpha_bar[end] / alpha_bar[start]
-  np.testing.assert_allclose(skip, out["skip_alphas"], rtol=1e-9)
-  np.testing.assert_allclose(1 - skip, out["skip_betas"], rtol=1e-9, atol=1e-12)
+  np.testing.assert_allclose(skip, out["skip_alphas"], rtol=rtol)
+  np.testing.assert_allclose(1 - skip, out["skip_betas"], rtol=rtol, atol=1e-12)
   tilde = (1 - alpha_bar[start]) / (1 - alpha_bar[end]) * (1 - skip)
-  np.testing.assert_allclose(tilde, out["tilde_beta"], rtol=1e-9, atol=1e-12)
+  np.testing.assert_allclose(tilde, out["tilde_beta"], rtol=rtol, atol=1e-12)
 
 
-@pytest.mark.parametrize("xp, rtol", [(np, 1e-7), (jnp, 1e-5)])
-def test_noise_schedules(golden, xp, rtol):
-  data = golden("uvit/noise_schedule_values")
-  given = data.under("in")
+@PRECISIONS
+@cases("uvit/noise_schedule_values*.npz")
+def test_noise_schedules(case, xp, precision):
+  given, meta = case.under("in"), case.meta
+  rtol = tolerance(case, "uvit/schedule", precision)
   schedules = {
-    "linear": create_process("vp").schedule,
-    "cosine": create_process("vp", beta_schedule="cosine").schedule,
-    "discrete": create_process("stable_diffusion").schedule,
+    "linear": official_process("vp", meta["linear"]).schedule,
+    "cosine": official_process(
+      "vp", meta.get("cosine"), beta_schedule="cosine"
+    ).schedule,
+    "discrete": official_process(
+      "stable_diffusion", meta["sd_schedule_args"]
+    ).schedule,
   }
   dtype = np.float64 if xp is np else np.float32
   for name, schedule in schedules.items():
-    expected = data.under(f"out/{name}")
-    t = given["t"].astype(dtype)[: len(expected["lambda"])]
+    expected = case.under(f"out/{name}")
+    t = given["t"].astype(dtype)
+    if len(t) != len(expected["lambda"]):  # those before the truncation
+      t = t[given["t"] <= expected["T"]]
     lam = given["lambda_discrete" if name == "discrete" else "lambda"]
 
     def values(t, lam, schedule=schedule):
@@ -150,9 +190,9 @@ def test_noise_schedules(golden, xp, rtol):
     assert schedule.t_first == pytest.approx(float(expected["T"]))
 
 
-def toy_network(process, data):
+def toy_network(process, case):
   """The raw network that predicts the noise of the analytic data."""
-  scalars, given = data.meta["toy_scalars"], data.under("in")
+  scalars, given = case.meta["toy_scalars"], case.under("in")
   schedule, scale = process.schedule, process.network_time(1.0)
 
   def net(x, time):
@@ -168,43 +208,75 @@ def toy_network(process, data):
   return net
 
 
-def sample(sampler, data, noise=()):
-  start = replay(data.arrays["in/x_init"], noise)
-  net = toy_network(sampler.process, data)
-  run = fast_compile_jit(
-    lambda: sampler(net, start, (3, 3, 2), trajectory=True)
-  )
+def sample(sampler, case, noise=()):
+  start = case.arrays["in/x_init"]
+  net = toy_network(sampler.process, case)
+  source, shape = replay(start, noise), chw_to_hwc(start.shape)
+  run = fast_compile_jit(lambda: sampler(net, source, shape, trajectory=True))
   return run()
 
 
-def run_together(samplers, data, noise=()):
-  net = toy_network(samplers[0].process, data)
-  noise = replay(data.arrays["in/x_init"], noise)
-  return sample_together(samplers, net, noise, (3, 3, 2))
+def run_together(samplers, case, noise=()):
+  start = case.arrays["in/x_init"]
+  net = toy_network(samplers[0].process, case)
+  source, shape = replay(start, noise), chw_to_hwc(start.shape)
+  return sample_together(samplers, net, source, shape)
 
 
-@pytest.mark.parametrize("toy", ["gauss", "mix"])
-def test_euler(golden, toy):
-  data = golden(f"uvit/em_vp_{toy}")
-  process = create_process("vp")
+def check_trajectory(case, run, sampler, noise=()):
+  """Compares the states of a run, if the case has them."""
+  limit = tolerance(case, "uvit/solver", "out")
+  expected, mid = case.arrays[f"out/{run}"], case.under("mid")
+  if not {f"{run}_call_x", f"{run}_trace"} & mid.keys():
+    return
+  x, states = sample(sampler, case, noise)
+  assert relative(x, nhwc(expected)) < limit, run
+  if f"{run}_call_x" in mid:
+    begins = np.flatnonzero(sampler.scheme.starts_step)
+    calls = nhwc(mid[f"{run}_call_x"])[begins]
+    assert relative(states[:-1], calls) < limit, run
+  if f"{run}_trace" in mid:
+    assert relative(states, nhwc(mid[f"{run}_trace"])) < limit, run
+
+
+def check_times(case, run, sampler):
+  """Compares the times of a run, if the case has them."""
+  mid = case.under("mid")
+  times, begins = sampler.scheme.time, sampler.scheme.starts_step
+  rtol = tolerance(case, "uvit/solver", "time")
+  if f"{run}_call_t" in mid:
+    np.testing.assert_allclose(times, mid[f"{run}_call_t"], rtol=rtol)
+  if f"{run}_t" in mid:
+    expected = mid[f"{run}_t"][:-1]
+    np.testing.assert_allclose(times[begins], expected, rtol=rtol)
+  if f"{run}_orders" in mid:
+    orders = np.diff(np.flatnonzero(np.append(begins, True)))
+    np.testing.assert_array_equal(orders, mid[f"{run}_orders"])
+
+
+@cases("uvit/em_*.npz")
+def test_euler(case):
+  process = official_process("vp", case.meta["vpsde"])
   words = {"sde": "euler_maruyama", "ode": "probability_flow"}
-  for steps in data.meta["steps"]:
-    noise = data.arrays[f"in/noise_{steps}"]
+  for steps in case.meta["steps"]:
+    noise = case.arrays[f"in/noise_{steps}"]
     samplers = {
-      word: create_sampler(name, process, num_steps=steps)
+      f"{word}_{steps}": create_sampler(
+        name, process, num_steps=steps, t_last=case.meta["eps"]
+      )
       for word, name in words.items()
     }
-    found = run_together([*samplers.values()], data, noise)
-    for (word, sampler), x in zip(samplers.items(), found, strict=True):
-      expected = data.arrays[f"out/{word}_{steps}"]
-      assert relative(x, nhwc(expected)) < 2e-5
-      trace = data.arrays.get(f"mid/{word}_{steps}_trace")
-      if trace is not None:
-        _, states = sample(sampler, data, noise)
-        assert relative(states, nhwc(trace)) < 2e-5
-        times = process.network_time(sampler.scheme.time)
-        expected = data.arrays[f"mid/net_time_{steps}"]
-        np.testing.assert_allclose(times, expected, rtol=1e-6)
+    results = run_together([*samplers.values()], case, noise)
+    for (run, sampler), x in zip(samplers.items(), results, strict=True):
+      expected = nhwc(case.arrays[f"out/{run}"])
+      assert relative(x, expected) < tolerance(case, "uvit/solver", "out")
+      check_trajectory(case, run, sampler, noise)
+      if f"mid/net_time_{steps}" in case.names:
+        np.testing.assert_allclose(
+          process.network_time(sampler.scheme.time),
+          case.arrays[f"mid/net_time_{steps}"],
+          rtol=tolerance(case, "uvit/solver", "time"),
+        )
 
 
 def solver_settings(run, meta):
@@ -226,90 +298,85 @@ def solver_settings(run, meta):
   return settings
 
 
-@pytest.mark.parametrize("toy", ["gauss", "mix"])
-@pytest.mark.parametrize(
-  "schedule, process", [("sd", "stable_diffusion"), ("vp", "vp")]
-)
-def test_dpm_solver_pp(golden, toy, schedule, process):
-  data = golden(f"uvit/dpm_pp_{schedule}_{toy}")
-  process = create_process(process)
-  expected, mid = data.under("out"), data.under("mid")
+@cases("uvit/dpm_pp_*.npz")
+def test_dpm_solver_pp(case):
+  name = {"discrete": "stable_diffusion", "linear": "vp"}[case.meta["schedule"]]
+  process = official_process(name, case.meta["schedule_args"])
+  expected = case.under("out")
   samplers = {
     run: create_sampler(
       "dpm_solver++",
       process,
-      t_last=data.meta["eps"],
-      **solver_settings(run, data.meta),
+      t_first=case.meta["T"],
+      t_last=case.meta["eps"],
+      **solver_settings(run, case.meta),
     )
     for run in expected
   }
   for prediction in ("data", "noise"):
     group = [r for r in samplers if samplers[r].prediction == prediction]
-    found = run_together([samplers[run] for run in group], data)
-    for run, x in zip(group, found, strict=True):
-      assert relative(x, nhwc(expected[run])) < 2e-5, run
-      if f"{run}_call_t" in mid:
-        times = samplers[run].scheme.time
-        np.testing.assert_allclose(times, mid[f"{run}_call_t"], rtol=1e-6)
-  run = "pp_fast3_10"
-  x, states = sample(samplers[run], data)
-  assert relative(x, nhwc(expected[run])) < 2e-5
-  begins = np.flatnonzero(samplers[run].scheme.starts_step)
-  shown = nhwc(mid[f"{run}_call_x"])[begins]
-  assert relative(states[:-1], shown) < 2e-5
-  run = "pp_multi2_10_time_uniform_dpm_solver"
-  _, states = sample(samplers[run], data)
-  assert relative(states, nhwc(mid[f"{run}_trace"])) < 2e-5
-  times = samplers[run].scheme.time
-  np.testing.assert_allclose(times, mid[f"{run}_t"][:-1], rtol=1e-6)
+    results = run_together([samplers[run] for run in group], case)
+    for run, x in zip(group, results, strict=True):
+      limit = tolerance(case, "uvit/solver", "out")
+      assert relative(x, nhwc(expected[run])) < limit, run
+  for run, sampler in samplers.items():
+    check_times(case, run, sampler)
+    check_trajectory(case, run, sampler)
 
 
-@pytest.mark.parametrize("toy", ["gauss", "mix"])
-def test_dpm_solver(golden, toy):
-  data = golden(f"uvit/dpm_solver_vp_{toy}")
-  process = create_process("vp")
-  expected, mid = data.under("out"), data.under("mid")
-  expected.pop("adaptive_3")
-  samplers = []
+def is_adaptive(run):
+  return run.startswith("adaptive")
+
+
+@cases("uvit/dpm_solver_*.npz")
+def test_dpm_solver(case):
+  process = official_process("vp", case.meta.get("schedule_args"))
+  expected = case.under("out")
+  samplers = {}
   for run in expected:
+    if is_adaptive(run):
+      continue
     kind, steps, *rest = run.split("_", 3)
     settings = {"method": "fast", "num_steps": int(steps)}
+    evaluations = int(steps)
     if kind == "fixed":
       order, skip = rest
       settings |= {"method": "singlestep", "order": int(order)}
       settings["spacing"] = SPACING[skip]
-    sampler = create_sampler("dpm_solver", process, **settings)
-    samplers.append(sampler)
-    assert sampler.evaluations == int(steps)
-    times, begins = sampler.scheme.time, sampler.scheme.starts_step
-    if kind == "fast":
-      np.testing.assert_allclose(times, mid[f"{run}_call_t"], rtol=1e-6)
-      orders = np.diff(np.flatnonzero(np.append(begins, True)))
-      np.testing.assert_array_equal(orders, mid[f"{run}_orders"])
-      np.testing.assert_allclose(times[begins], mid[f"{run}_t"][:-1], rtol=1e-6)
-  found = run_together(samplers, data)
-  for run, x in zip(expected, found, strict=True):
-    assert relative(x, nhwc(expected[run])) < 2e-5, run
-  sampler = samplers[list(expected).index("fast_10")]
-  x, states = sample(sampler, data)
-  assert relative(x, nhwc(expected["fast_10"])) < 2e-5
-  shown = nhwc(mid["fast_10_call_x"])[
-    np.flatnonzero(sampler.scheme.starts_step)
-  ]
-  assert relative(states[:-1], shown) < 2e-5
+      evaluations -= int(steps) % int(order)
+    sampler = create_sampler(
+      "dpm_solver",
+      process,
+      t_first=case.meta["T"],
+      t_last=case.meta["eps"],
+      **settings,
+    )
+    samplers[run] = sampler
+    assert sampler.evaluations == evaluations
+    check_times(case, run, sampler)
+  results = run_together([*samplers.values()], case)
+  for run, x in zip(samplers, results, strict=True):
+    limit = tolerance(case, "uvit/solver", "out")
+    assert relative(x, nhwc(expected[run])) < limit, run
+    check_trajectory(case, run, samplers[run])
 
 
-@pytest.mark.parametrize("toy", ["gauss", "mix"])
-def test_adaptive_dpm_solver(golden, toy):
-  data = golden(f"uvit/dpm_solver_vp_{toy}")
+@each(
+  "uvit/dpm_solver_*.npz",
+  lambda case: filter(is_adaptive, case.under("out")),
+)
+def test_adaptive_dpm_solver(case, name):
   sampler = create_sampler(
-    "dpm_solver_adaptive", create_process("vp"), shared_step=True
+    "dpm_solver_adaptive",
+    official_process("vp", case.meta.get("schedule_args")),
+    order=int(name.removeprefix("adaptive_")),
+    shared_step=True,
   )
-  noise = replay(data.arrays["in/x_init"])
-  net = toy_network(sampler.process, data)
-  x, evaluations = fast_compile_jit(
-    lambda: sampler.solve(net, noise, (3, 3, 2))
-  )()
-  assert relative(x, nhwc(data.arrays["out/adaptive_3"])) < 1e-2
+  start = case.arrays["in/x_init"]
+  noise, shape = replay(start), chw_to_hwc(start.shape)
+  net = toy_network(sampler.process, case)
+  x, evaluations = fast_compile_jit(lambda: sampler.solve(net, noise, shape))()
+  expected = nhwc(case.arrays[f"out/{name}"])
+  assert relative(x, expected) < tolerance(case, "uvit/solver", "adaptive")
   # The first, tiny steps have errors of rounding size, which shift the rest.
-  assert abs(evaluations - data.arrays["mid/adaptive_3_nfe_calls"]) <= 6
+  assert abs(evaluations - case.arrays[f"mid/{name}_nfe_calls"]) <= 6

@@ -41,6 +41,43 @@ TOLERANCES: dict[str, dict[str, float | Stated]] = {
     "first_loss": 1e-3,
     "first_grad": 1e-2,
   },
+  "diffit/block": {"out": Stated(2e-5), "grad": Stated(5e-5)},
+  "diffit/small_activations": {"out": Stated(1e-3)},
+  "diffit/forward": {
+    "out": Stated(5e-5),
+    "mid": Stated(5e-5),
+    "grad": Stated(1e-4),
+  },
+  # "weight" is elementwise, beside an absolute one of a tenth.
+  "diffit/guidance": {"out": Stated(1e-4), "weight": 1e-5},
+  # Elementwise; absolute for the position tables.
+  "diffit/tables": {"schedule": Stated(1e-6), "pos_embed": Stated(1e-6)},
+  "diffit/trajectory": {"out": Stated(1e-4)},
+  "diffit/checkpoint": {"out": Stated(1e-5, share=0.2)},
+  "uvit/forward": {
+    "out": Stated(2e-5),
+    "mid": Stated(5e-5),
+    "grad": Stated(5e-5),
+  },
+  "uvit/pieces": {"embedding": Stated(2e-5)},
+  "uvit/train": {
+    "loss": Stated(1e-5),
+    "delta": Stated(5e-4),
+    "ema_delta": Stated(1e-3),
+  },
+  "uvit/guidance": {"out": Stated(1e-5)},
+  "uvit/sampling": {"out": Stated(5e-5)},
+  "uvit/cka": {"out": Stated(1e-4)},
+  "uvit/latent": {"out": Stated(1e-6)},
+  # "time" is elementwise.
+  "uvit/losses": {"out": Stated(1e-5), "time": 1e-6},
+  # Elementwise, beside an absolute one of 1e-9 or less.
+  "uvit/sde": {"float64": 1e-9, "float32": Stated(1e-5)},
+  "uvit/discrete": {"alpha_bar": 1e-10, "out": 1e-9},
+  "uvit/schedule": {"float64": 1e-7, "float32": Stated(1e-5)},
+  # "time" is elementwise. The first, tiny steps of the adaptive solver have
+  # errors of rounding size, which shift the rest.
+  "uvit/solver": {"out": Stated(2e-5), "time": 1e-6, "adaptive": 1e-2},
 }
 
 
