@@ -10,9 +10,10 @@ it names a row and a workdir in which `--mode=evaluate` has written
 """
 
 import argparse
-import importlib
 import json
+import math
 import pathlib
+import tomllib
 from collections.abc import Mapping, Sequence
 
 from published.tables import QualityTable
@@ -27,7 +28,9 @@ PAPERS = ("diffit", "dit", "edm", "get", "uvit")
 
 def load_tables(paper: str) -> dict[str, QualityTable]:
   """Returns the tables of a paper by name."""
-  return importlib.import_module(f"published.{paper}").QUALITY
+  path = pathlib.Path(__file__).parent / "published" / f"{paper}.toml"
+  tables = tomllib.loads(path.read_text("utf-8"))
+  return {name: QualityTable(**table) for name, table in tables.items()}
 
 
 def read_run(run: str, table: QualityTable) -> tuple[str, dict]:
@@ -137,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _format(value: float | None) -> str:
-  return "-" if value is None else f"{value:.2f}"
+  return "-" if value is None or math.isnan(value) else f"{value:.2f}"
 
 
 if __name__ == "__main__":

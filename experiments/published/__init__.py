@@ -1,7 +1,7 @@
-"""Numbers that the papers print: quality and sizes, one module per paper.
+"""Numbers that the papers print, one or two files per paper.
 
-A module has `QUALITY`, a dictionary of `QualityTable`s, and, if the paper
-describes models of its own, `SIZES`, a sequence of `SizeTable`s.
+`PAPER.toml` has the tables of scores (`QualityTable`). `PAPER.py` has `SIZES`,
+the tables of model sizes (`SizeTable`), where the paper prints any.
 """
 
-__all__ = ["diffit", "dit", "edm", "get", "tables", "uvit"]
+__all__ = ["diffit", "dit", "get", "tables", "uvit"]

@@ -14,15 +14,15 @@ class QualityTable:
     preset: Evaluation protocol of the paper, a key of
       `get_jax.evaluation.PRESETS`.
     scores: Names of the columns.
-    rows: Values of each row in the order of `scores`; None where the paper
-      gives none.
+    rows: Values of each row in the order of `scores`; NaN where the paper gives
+      none.
     notes: What a reader must know before comparing.
   """
 
   title: str
   preset: str
-  scores: tuple[str, ...]
-  rows: Mapping[str, tuple[float | None, ...]]
+  scores: Sequence[str]
+  rows: Mapping[str, Sequence[float]]
   notes: str = ""
 
 
