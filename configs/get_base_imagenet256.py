@@ -33,13 +33,8 @@ from configs.recipes import get
 def get_config() -> ConfigDict:
   teacher = dit_xl2.get_config()
   teacher.sampler = dict(name="ddim", num_steps=50)
-  model = dict(
-    name="GET-B/2",
-    image_size=256,
-    downsample=8,
-    in_channels=4,
-    num_classes=1000,
-  )
+  latents = dict(image_size=256, downsample=8, in_channels=4)
+  model = dict(name="GET-B/2", **latents, num_classes=1000)
   config = get.recipe(teacher, model, pairs_dtype="float16")
   config.autoencoder.name = "SD"
   config.evaluation.preset = "dit"

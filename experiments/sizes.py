@@ -114,14 +114,8 @@ def render_diffit_layers() -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-  """Counts and prints all tables of a paper.
-
-  Args:
-    arguments: Command line arguments; None takes those of the process.
-  """
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
+  """Counts and prints all tables of the paper that the command line names."""
+  parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
   parser.add_argument("paper", choices=PAPERS)
   args = parser.parse_args(arguments)
   console = Console()

@@ -17,7 +17,6 @@ from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_sampling_mesh
 from get_jax.evaluation import plot_curve
-from get_jax.evaluation.evaluator import Evaluator
 from get_jax.generation.generator import Generator
 from get_jax.generation.grids import save_class_grids, save_grid
 from get_jax.generation.image_sampler import ImageSampler
@@ -52,18 +51,22 @@ def make_report(
     return
   _save_grids(config, workdir, student, teacher)
   evaluator = build_evaluator(config)
+
+  def measured(
+    generator: Generator, params: dict[str, Any], title: str
+  ) -> dict[str, Any]:
+    result = measure(evaluator, config, generator, params, workdir, title)
+    seconds = seconds_per_1000(config, generator, params)
+    return {**result.to_json(), "seconds_per_1000_images": seconds}
+
   counts = sorted({*config.report.iterations, config.sampling.iterations})
-  by_iterations = {}
-  for count in counts:
-    generator = build_generator(config, count)
-    title = f"GET, {count} iterations"
-    by_iterations[count] = _measure(
-      evaluator, config, generator, student, workdir, title
+  by_iterations = {
+    count: measured(
+      build_generator(config, count), student, f"GET, {count} iterations"
     )
-  generator = build_generator(config.teacher)
-  teacher_result = _measure(
-    evaluator, config, generator, teacher, workdir, "teacher"
-  )
+    for count in counts
+  }
+  teacher_result = measured(build_generator(config.teacher), teacher, "teacher")
   content = {
     "identity": identity,
     "GET": by_iterations[config.sampling.iterations],
@@ -81,20 +84,6 @@ def make_report(
   write_results(workdir, "report", content)
   _print_table(content)
   print(f"images are in {workdir / 'samples'}, figures in {path}")
-
-
-def _measure(
-  evaluator: Evaluator,
-  config: ml_collections.ConfigDict,
-  generator: Generator,
-  params: dict,
-  workdir: pathlib.Path,
-  title: str,
-) -> dict[str, Any]:
-  """Returns scores, protocol and speed of a generator."""
-  result = measure(evaluator, config, generator, params, workdir, title)
-  seconds = seconds_per_1000(config, generator, params)
-  return {**result.to_json(), "seconds_per_1000_images": seconds}
 
 
 def _identity(
