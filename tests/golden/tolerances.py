@@ -78,6 +78,11 @@ TOLERANCES: dict[str, dict[str, float | Stated]] = {
   # "time" is elementwise. The first, tiny steps of the adaptive solver have
   # errors of rounding size, which shift the rest.
   "uvit/solver": {"out": Stated(2e-5), "time": 1e-6, "adaptive": 1e-2},
+  "get/forward": {"out": Stated(1e-5, share=0.1)},
+  "get/gradients": {"loss": 1e-5, "grad": Stated(5e-5, share=0.1)},
+  # "loss" is relative, elementwise.
+  "get/train": {"loss": 1e-4, "param": Stated(1e-3)},
+  "get/checkpoint": {"out": Stated(1e-5, share=0.1)},
 }
 
 
