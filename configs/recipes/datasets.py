@@ -17,6 +17,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+# ADM, DiT, U-ViT and DiffiT read ImageNet and MS-COCO with Pillow's
+# `convert("RGB")`: images stay as they are stored, whatever their EXIF data
+# says, and transparency is dropped. Other data are read with the defaults of
+# `get_jax.data`: upright, transparency over white.
+AS_ORIGINALS: dict[str, Any] = dict(orientation="ignore", background=())
+
 
 def cifar10(flip: bool = False) -> dict[str, Any]:
   """Returns CIFAR-10: 50,000 images of 32 pixels, ten classes."""
@@ -52,7 +58,10 @@ def afhqv2() -> dict[str, Any]:
 
 
 def imagenet64(flip: bool = False) -> dict[str, Any]:
-  """Returns ImageNet at 64 pixels, in a zip of EDM's dataset tool."""
+  """Returns ImageNet at 64 pixels, in a zip of EDM's dataset tool.
+
+  The tool ignores EXIF data and stores PNG files without any.
+  """
   return dict(name="edm_zip", path="data/imagenet-64x64.zip", flip=flip)
 
 
@@ -66,7 +75,11 @@ def coco_latents(config: ConfigDict) -> None:
   )
   config.autoencoder.name = "SD"
   images = dict(
-    name="images", path="data/coco/train2014", image_size=256, labels=False
+    name="images",
+    path="data/coco/train2014",
+    image_size=256,
+    labels=False,
+    **AS_ORIGINALS,
   )
   captions = dict(
     file="data/coco/annotations/captions_train2014.json",
@@ -86,6 +99,7 @@ def imagenet_latents(config: ConfigDict, image_size: int) -> None:
     split="train",
     path="",
     image_size=image_size,
+    **AS_ORIGINALS,
   )
   config.latents = _latents(images, True)
 

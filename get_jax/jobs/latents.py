@@ -1,5 +1,6 @@
 """Encodes a data set once, for training in latent space."""
 
+import pathlib
 from collections.abc import Callable
 from typing import cast
 
@@ -15,6 +16,7 @@ from get_jax.builders.decoder import build_autoencoder
 from get_jax.data import Source
 from get_jax.data.latents import latents_layout
 from get_jax.errors import UsageError
+from get_jax.jobs.data_info import report_data
 from get_jax.jobs.local_batches import make_batch_fn
 from get_jax.jobs.missing_shards import make_missing_shards
 from get_jax.training.checkpoints import params_digest
@@ -24,6 +26,7 @@ def encode_latents(
   section: ml_collections.ConfigDict,
   autoencoder: ml_collections.ConfigDict,
   directory: str,
+  workdir: pathlib.Path | None = None,
 ) -> dict:
   """Encodes images into the shards that a directory of latents lacks.
 
@@ -33,6 +36,7 @@ def encode_latents(
     section: `config.latents`: data, dtype, flips, shard_size and batch_size.
     autoencoder: `config.autoencoder`: name, weights and dtype.
     directory: directory of the latents.
+    workdir: folder of the run, for results/data.json; None writes none.
 
   Returns:
     The manifest of the directory.
@@ -42,6 +46,8 @@ def encode_latents(
       the downsampling factor, or the directory holds other latents.
   """
   source = build_source(section)
+  if workdir is not None:
+    report_data(source, workdir, "latents")
   model, params = build_autoencoder(autoencoder)
   height, width, _ = source.image_shape
   if height % model.downsample or width % model.downsample:

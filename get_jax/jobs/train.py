@@ -21,6 +21,7 @@ from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Captions, Conditioning
 from get_jax.generation.grids import save_grid
 from get_jax.generation.image_sampler import ImageSampler
+from get_jax.jobs.data_info import report_data
 from get_jax.jobs.run_info import build_performance_metrics, log_run_info
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.loop import Schedule, fit
@@ -48,7 +49,8 @@ def train(
     name: name of the run in messages and plots, such as "teacher".
     profile: steps to trace with the profiler; None traces nothing.
   """
-  if (run_on_main(lambda: latest_step(workdir)) or 0) >= config.num_steps:
+  last_step = run_on_main(lambda: latest_step(workdir))
+  if (last_step or 0) >= config.num_steps:
     print(f"{name}: {config.num_steps} steps are already in {workdir}")
     return
   mesh = build_mesh(config)
@@ -56,6 +58,7 @@ def train(
   model = build_model(config)
   source, pairs_seed = _build_training_source(config, workdir)
   _check_source(config, model, source)
+  report_data(source, workdir, name, resumed=last_step is not None)
   pipeline = Pipeline(
     source,
     config.batch_size,

@@ -18,7 +18,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
 
   Args:
     config: the experiment.
-    workdir: folder of the run, for results/latents.json.
+    workdir: folder of the run, for results/latents.json and data.json.
 
   Raises:
     UsageError: the config does not train on latents, or lacks the section
@@ -39,6 +39,6 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
       config.latents, config.data.captions
     )
   results |= encode_latents(
-    config.latents, config.autoencoder, config.data.path
+    config.latents, config.autoencoder, config.data.path, folder
   )
   write_results(folder, "latents", results)

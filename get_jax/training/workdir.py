@@ -35,6 +35,13 @@ MUTABLE_KEYS = (
 # May change as well, except in the section `teacher`: existing pairs depend on
 # them.
 MUTABLE_SAMPLING_KEYS = ("guidance", "sampler")
+# Settings of image files that older configs lack; their defaults, as in JSON,
+# are no difference.
+DATA_DEFAULTS = {
+  "orientation": "exif",
+  "background": [255, 255, 255],
+  "skip_broken": False,
+}
 # Model fields that affect how the model computes, not what.
 MUTABLE_MODEL_FIELDS = re.compile(r"(^|\.)model\.(attention|remat|scan)$")
 
@@ -151,6 +158,10 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
   teacher = config.get("teacher") or {}
   walk("teacher", {k: v for k, v in teacher.items() if k not in MUTABLE_KEYS})
   flat = {k: v for k, v in flat.items() if not MUTABLE_MODEL_FIELDS.search(k)}
+  for key, default in DATA_DEFAULTS.items():
+    for name in (f"data.{key}", f"teacher.data.{key}"):
+      if flat.get(name) == default:
+        flat.pop(name, None)
   if flat.get("optimizer.schedule") == "constant":
     flat.pop("num_steps", None)
   return flat
