@@ -1,0 +1,78 @@
+"""Prints and stores what the image files of a data set consist of."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from get_jax.data import Source
+from get_jax.errors import UsageError
+from get_jax.storage.json_files import write_json
+from get_jax.training.processes import run_on_main
+
+SHOWN = 10  # classes in the printed line
+
+
+def report_data(
+  source: Source, workdir: pathlib.Path, name: str, resumed: bool = False
+) -> None:
+  """Prints what was read and left out, and writes it to results/data.json.
+
+  Process 0 does both. Sources without image files are not reported.
+
+  Args:
+    source: the data.
+    workdir: folder of the run.
+    name: prefix of the line, such as "train".
+    resumed: whether the run has trained on the data before.
+
+  Raises:
+    UsageError: other images are broken than when the run started, so that the
+      order of the images would change.
+  """
+  summary = getattr(source, "summary", None)
+  if summary is not None:
+    run_on_main(lambda: _report(summary(), workdir, name, resumed))
+
+
+def _report(
+  info: dict[str, Any], workdir: pathlib.Path, name: str, resumed: bool
+) -> None:
+  path = workdir / "results" / "data.json"
+  if resumed and path.exists():
+    before = json.loads(path.read_text("utf-8"))
+    same_location = before.get("location") == info["location"]
+    if same_location and before.get("broken") != info["broken"]:
+      raise UsageError(
+        f"{len(info['broken'])} images of {info['location']} are broken; "
+        f"expected the {len(before['broken'])} listed in {path}, with which "
+        "the run started"
+      )
+  print(f"{name}: {describe(info)}")
+  write_json(path, info)
+
+
+def describe(info: Mapping[str, Any]) -> str:
+  """Returns a summary of a source of image files as one line.
+
+  Args:
+    info: what `ImageSource.summary` returns.
+  """
+  text = f"{info['images']} images"
+  classes = info["classes"]
+  if classes:
+    shown = [f"{name} {count}" for name, count in classes.items()]
+    more = ["..."] * (len(shown) > SHOWN)
+    text += f" of {len(classes)} classes ({', '.join(shown[:SHOWN] + more)})"
+    if len(shown) > SHOWN:
+      counts = classes.values()
+      text += f" with {min(counts)} to {max(counts)} images"
+  text += f" in {info['location']}"
+  if info["skipped"]:
+    skipped = [f"{count} {kind}" for kind, count in info["skipped"].items()]
+    text += f"; other files: {', '.join(skipped)}"
+  if info["broken"]:
+    broken = "; ".join(info["broken"][:3])
+    more_broken = "; ..." * (len(info["broken"]) > 3)
+    text += f"; {len(info['broken'])} broken: {broken}{more_broken}"
+  return text
