@@ -4,6 +4,7 @@ import importlib.util
 import math
 import pathlib
 
+import jax
 import ml_collections
 import pytest
 
@@ -18,6 +19,9 @@ from get_jax.builders.config_keys import (
   SECTIONS,
   TOP,
 )
+from get_jax.builders.generator import build_generator
+from get_jax.builders.model import build_model
+from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.cli.config_file import load_config_file
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
@@ -196,3 +200,48 @@ def test_the_page_is_up_to_date():
   spec.loader.exec_module(script)
   page = pathlib.Path("docs/config.md").read_text("utf-8")
   assert page == script.page(), "run python scripts/list_config_keys.py"
+
+
+# Keys that networks, processes, objectives and samplers are made from.
+SHAPING = (
+  "batch_size",
+  "ema",
+  "guidance",
+  "label_dropout",
+  "model",
+  "optimizer",
+  "process",
+  "sampler",
+)
+
+
+def accepted_changes(config):
+  """Yields (key, value) for each wrong-looking value that the table accepts."""
+  for key, old in flat(config):
+    if isinstance(old, int | float) and not isinstance(old, bool):
+      for value in WRONG:
+        try:
+          check_config(changed(config, key, value))
+        except UsageError:
+          continue
+        yield key, value
+
+
+def test_accepted_values_make_a_training_step_and_a_generator_or_a_sentence():
+  """What the table lets pass is a legitimate run, or refused by a builder."""
+  config = load_config_file("configs/dit_digits.py:smoke")
+  built = 0
+  for key, value in accepted_changes(config):
+    if key.split(".")[0] not in SHAPING:
+      continue
+    here = changed(config, key, value)
+    try:
+      model = build_model(here)
+      step = build_training_step(here, model, batch_shapes(here, model))
+      state = jax.eval_shape(step.init_state, step.init_key)
+      jax.eval_shape(step.step, state, batch_shapes(here, model))
+      build_generator(here)
+    except UsageError as error:
+      assert "\n" not in str(error)
+    built += 1
+  assert built > 15
