@@ -83,6 +83,11 @@ TOLERANCES: dict[str, dict[str, float | Stated]] = {
   # "loss" is relative, elementwise.
   "get/train": {"loss": 1e-4, "param": Stated(1e-3)},
   "get/checkpoint": {"out": Stated(1e-5, share=0.1)},
+  # Elementwise, relative or absolute, in float64.
+  "get/deq": {"out": Stated(1e-9)},
+  "get/deq_implicit": {"out": Stated(1e-8), "exact": 1e-9, "exact_grad": 1e-8},
+  # Elementwise, relative or absolute within 1e-12, in float64.
+  "get/deq_training": {"out": Stated(1e-9)},
 }
 
 
