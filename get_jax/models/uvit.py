@@ -226,6 +226,13 @@ class UViT(PatchTransformer, Denoiser):
       )(out)
     return out, [*in_states, middle, *out_states]
 
+  @property
+  def extra_tokens(self) -> tuple[str, ...]:
+    """Returns the names of the tokens before the patches, in their order."""
+    if self.num_classes:
+      return "label", "time"
+    return "time", *(f"text {i}" for i in range(self.context_tokens))
+
   def abstract_conditioning(
     self, batch_size: int
   ) -> jax.ShapeDtypeStruct | None:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float32, UInt8
 
 from get_jax.errors import UsageError
+from get_jax.nn.resampling import bicubic_matrix
 
 SIZE = 299
 PREPROCESSINGS = ("tf1", "pytorch_fid", "clean")
@@ -66,23 +67,10 @@ def resize_matrix(
   Returns:
     (size, length) float32; rows sum to 1.
   """
-  scale = length / size
   if name == "clean":
-    # As in Pillow: the kernel is stretched when the image shrinks, and
-    # truncated and renormalized at the border.
-    stretch = max(scale, 1.0)
-    centre = (np.arange(size)[:, None] + 0.5) * scale
-    weights = _cubic((np.arange(length) + 0.5 - centre) / stretch)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return bicubic_matrix(length, size).astype(np.float32)
+  scale = length / size
   half = 0.5 if name == "pytorch_fid" else 0.0
   source = np.clip((np.arange(size) + half) * scale - half, 0, length - 1)
   distance = np.abs(source[:, None] - np.arange(length))
   return np.maximum(1 - distance, 0).astype(np.float32)
-
-
-def _cubic(x: np.ndarray) -> np.ndarray:
-  """Keys' cubic kernel with a = -1/2."""
-  x = np.abs(x)
-  near = (1.5 * x - 2.5) * x**2 + 1
-  far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-  return np.where(x < 1, near, np.where(x < 2, far, 0.0))

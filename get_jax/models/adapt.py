@@ -1,0 +1,494 @@
+"""Adapts parameters to a network of another input size or number of classes.
+
+What depends on the input size is resampled, tables of classes are selected or
+start fresh, and named modules start fresh. All other parameters must have the
+same shapes in both networks.
+
+| parameters | of | at another input size |
+| --- | --- | --- |
+| `pos_table`, sine-cosine positions | DiT, DiffiT, GET, ViT | recomputed |
+| `pos_embed`, learned positions | U-ViT | resampled; other tokens are kept |
+| `position_bias`, `time_bias` | DiffiT | offsets are resampled, as in Swin |
+| `enc_32x32_...`, names of levels | SongUNet, DhariwalUNet | renamed |
+
+Without a change of the input size and the classes, every array is the original
+one, bit for bit.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from flax import traverse_util
+
+from get_jax.errors import UsageError, suggest
+from get_jax.models.base import ImageModel, PatchTransformer
+from get_jax.models.diffit_image import ImageDiffiT
+from get_jax.models.parameters import abstract_params
+from get_jax.models.unet import DhariwalUNet, SongUNet
+from get_jax.models.uvit import UViT
+from get_jax.nn.patches import as_pair, patch_grid
+from get_jax.nn.position_embedding import sincos_2d
+from get_jax.nn.resampling import METHODS, resample_grid
+from get_jax.nn.windows import window_and_grid
+
+Path = tuple[str, ...]
+Shapes = Mapping[Path, tuple[int, ...]]
+# Path, shape in the source and shape in the target; None where it is missing.
+_Misfit = tuple[Path, tuple[int, ...] | None, tuple[int, ...] | None]
+
+LABEL_MODULES = ("label_embed", "map_label")
+# Fields that change what the network computes, but no shape of a parameter.
+_SAME_FIELDS = ("num_heads", "channels_per_head", "skip", "resample_filter")
+# The same, unless the layers of patches are reset.
+_PATCH_FIELDS = ("patch_size", "in_channels")
+_MAX_ITEMS = 8
+_LEVEL = re.compile(r"(enc|dec)_(\d+x\d+)_(.*)")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rule:
+  """Computes one parameter of the target.
+
+  Attributes:
+    make: (source array, fresh array) -> array. The source array is None if
+      `source` is None, and the fresh array is None unless `needs_fresh`.
+    source: Path of the parameter in the source network; None if it has none.
+    change: What is changed; empty if the array is kept.
+    needs_fresh: Whether `make` needs the freshly initialised parameter.
+  """
+
+  make: Callable[[Any, Any], np.ndarray]
+  source: Path | None
+  change: str = ""
+  needs_fresh: bool = False
+
+
+def adapt_params(
+  params: Any,
+  source: ImageModel,
+  target: ImageModel,
+  *,
+  classes: Sequence[int] = (),
+  reset: Sequence[str] = (),
+  positions: str = "bicubic",
+  key: jax.Array | None = None,
+) -> dict[str, Any]:
+  """Adapts the parameters of one network to another network of its family.
+
+  Args:
+    params: Parameters of `source`.
+    source: The network that the parameters belong to.
+    target: The network to adapt them to, with another input size, number of
+      classes or reset modules.
+    classes: For each class of the target, the class of the source whose row it
+      gets, or -1 for a fresh row. If empty, all rows are kept where both
+      networks have the same number of classes; else they start fresh. The row
+      of the null class is kept if both networks have one.
+    reset: Modules or parameters that start fresh, by path, such as
+      "final_layer".
+    positions: How learned positions are resampled, one of
+      `get_jax.nn.resampling.METHODS`.
+    key: PRNG key of what starts fresh; None is key 0.
+
+  Returns:
+    The parameter tree of `target`, NumPy arrays.
+
+  Raises:
+    UsageError: The networks do not fit, or an option has an invalid value. The
+      message names the parameters with both shapes.
+  """
+  rules = _plan(source, target, classes, reset, positions)
+  flat = traverse_util.flatten_dict(params)
+  _check_params(flat, source)
+  fresh = _fresh_params(
+    target,
+    [path for path, rule in rules.items() if rule.needs_fresh],
+    jax.random.key(0) if key is None else key,
+  )
+  adapted = {
+    path: rule.make(
+      None if rule.source is None else np.asarray(flat[rule.source]),
+      fresh.get(path),
+    )
+    for path, rule in rules.items()
+  }
+  return traverse_util.unflatten_dict(adapted)
+
+
+def describe_adaptation(
+  source: ImageModel,
+  target: ImageModel,
+  *,
+  classes: Sequence[int] = (),
+  reset: Sequence[str] = (),
+  positions: str = "bicubic",
+) -> dict[str, str]:
+  """Returns what `adapt_params` changes, by path; needs no parameters.
+
+  For the arguments and errors see `adapt_params`.
+  """
+  rules = _plan(source, target, classes, reset, positions)
+  changes = {"/".join(p): rule.change for p, rule in rules.items()}
+  return {path: change for path, change in changes.items() if change}
+
+
+def _plan(
+  source: ImageModel,
+  target: ImageModel,
+  classes: Sequence[int],
+  reset: Sequence[str],
+  positions: str,
+) -> dict[Path, _Rule]:
+  """Returns a rule for each parameter of the target."""
+  if not (isinstance(source, type(target)) or isinstance(target, type(source))):
+    raise UsageError(
+      f"the parameters are those of a {type(source).__name__}; expected those "
+      f"of a {type(target).__name__}"
+    )
+  if positions not in METHODS:
+    raise UsageError(
+      f"init.positions is {positions!r}; expected one of: {', '.join(METHODS)}"
+    )
+  have, want = _shapes(source), _shapes(target)
+  _check_reset(reset, have, want)
+  _check_classes(classes, source, target)
+  plan = _Plan(source, target, have, want, tuple(classes), positions)
+  rules: dict[Path, _Rule] = {}
+  misfits: list[_Misfit] = []
+  for path in want:
+    rule = _reset_rule() if _is_in(path, reset) else plan.rule(path)
+    if rule is None:
+      misfits.append((path, have.get(plan.source_path(path)), want[path]))
+    else:
+      rules[path] = rule
+  used = {plan.source_path(path) for path in want}
+  for path in have:
+    dropped = path[0] in LABEL_MODULES and not target.num_classes
+    if path not in used and not dropped and not _is_in(path, reset):
+      misfits.append((path, have[path], None))
+  if misfits:
+    raise UsageError(_describe_misfits(misfits))
+  fields = _SAME_FIELDS + (() if reset else _PATCH_FIELDS)
+  for field in fields:
+    found, expected = getattr(source, field, None), getattr(target, field, None)
+    if found != expected:
+      raise UsageError(
+        f"the network of the parameters has {field}={found!r}; expected "
+        f"{expected!r}, as in model.{field}"
+      )
+  return rules
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+  """Finds the rule of each parameter.
+
+  Attributes:
+    source: The network of the parameters.
+    target: The network to adapt them to.
+    have: Shapes of the source.
+    want: Shapes of the target.
+    classes: See `adapt_params`.
+    positions: See `adapt_params`.
+  """
+
+  source: ImageModel
+  target: ImageModel
+  have: Shapes
+  want: Shapes
+  classes: tuple[int, ...]
+  positions: str
+
+  def source_path(self, path: Path) -> Path:
+    """Returns the path of the corresponding parameter of the source."""
+    match = _LEVEL.fullmatch(path[0])
+    if not match or not isinstance(self.target, SongUNet | DhariwalUNet):
+      return path
+    half, size, rest = match.groups()
+    level = _level_names(self.target).index(size)
+    names = _level_names(self.source)
+    if level >= len(names):
+      return path
+    return (f"{half}_{names[level]}_{rest}", *path[1:])
+
+  def rule(self, path: Path) -> _Rule | None:
+    """Returns the rule of a parameter of the target; None if none fits."""
+    source, shape = self.source_path(path), self.want[path]
+    if path[0] in LABEL_MODULES and source not in self.have:
+      # The source has no classes.
+      return None if self.source.num_classes else _fresh_rule("starts fresh")
+    if source not in self.have:
+      return None
+    if path[0] in LABEL_MODULES and path[-1] in ("kernel", "embedding"):
+      return self._label_rule(path, source)
+    if path[-1] == "pos_table":
+      return self._sincos_rule(path, source)
+    if path == ("pos_embed",):
+      return self._learned_rule(path, source)
+    if path[-1] == "position_bias" or path[-2:-1] == ("time_bias",):
+      return self._offsets_rule(path, source)
+    return _kept(source) if self.have[source] == shape else None
+
+  def _label_rule(self, path: Path, source: Path) -> _Rule | None:
+    (rows, width), (new_rows, new_width) = self.have[source], self.want[path]
+    if width != new_width:
+      return None
+    count, new_count = self.source.num_classes, self.target.num_classes
+    # Rows of the source by row of the target; -1 is a fresh row.
+    if self.classes:
+      index = list(self.classes)
+    elif count == new_count:
+      index = list(range(count))
+    else:
+      index = [-1] * new_count
+    if new_rows > new_count:
+      index.append(count if rows > count else -1)
+    if index == list(range(rows)):
+      return _kept(source)
+    scale = 1.0
+    if isinstance(self.target, SongUNet):
+      # Its one-hot labels are multiplied by the root of the number of classes.
+      scale = math.sqrt(count / new_count)
+
+    def select(table, fresh):
+      out = np.array(fresh)
+      for i, row in enumerate(index):
+        if row >= 0:
+          out[i] = table[row] if scale == 1 else scale * table[row]
+      return out
+
+    change = f"{count} -> {new_count} classes: "
+    if self.classes:
+      change += f"rows {', '.join(map(str, self.classes))}"
+    elif count == new_count:
+      change += "rows kept"
+    else:
+      change += "fresh rows"
+    if rows > count and new_rows > new_count:
+      change += ", the null class kept"
+    elif new_rows > new_count:
+      change += ", a fresh null class"
+    elif rows > count:
+      change += ", the null class removed"
+    return _Rule(select, source, change, needs_fresh=True)
+
+  def _sincos_rule(self, path: Path, source: Path) -> _Rule | None:
+    width = self.want[path][-1]
+    if self.have[source][-1] != width:
+      return None
+    grid, new_grid = _grid(self.source), _grid(self.target)
+    if grid == new_grid:
+      return _kept(source)
+    return _Rule(
+      lambda table, fresh: sincos_2d(new_grid, width),
+      source,
+      f"recomputed, {_text(grid)} -> {_text(new_grid)}",
+    )
+
+  def _learned_rule(self, path: Path, source: Path) -> _Rule | None:
+    assert isinstance(self.source, UViT) and isinstance(self.target, UViT)
+    width = self.want[path][-1]
+    if self.have[source][-1] != width:
+      return None
+    grid, new_grid = _grid(self.source), _grid(self.target)
+    extra, new_extra = self.source.extra_tokens, self.target.extra_tokens
+    if grid == new_grid and extra == new_extra:
+      return _kept(source)
+
+    def resample(table, fresh):
+      out = np.array(fresh)
+      for i, name in enumerate(new_extra):
+        if name in extra:
+          out[i] = table[extra.index(name)]
+      patches = table[len(extra) :].reshape(*grid, width)
+      patches = resample_grid(patches, new_grid, self.positions)
+      out[len(new_extra) :] = patches.reshape(-1, width)
+      return out
+
+    changes = []
+    if grid != new_grid:
+      changes = [f"{self.positions}, {_text(grid)} -> {_text(new_grid)}"]
+    fresh_tokens = [name for name in new_extra if name not in extra]
+    if fresh_tokens:
+      changes.append(f"fresh rows: {_shortened(fresh_tokens)}")
+    change = "; ".join(changes) or "rows of other tokens removed"
+    return _Rule(resample, source, change, needs_fresh=True)
+
+  def _offsets_rule(self, path: Path, source: Path) -> _Rule | None:
+    window = _window(self.source, source)
+    new_window = _window(self.target, path)
+    if window == new_window:
+      same = self.have[source] == self.want[path]
+      return _kept(source) if same else None
+    offsets, new_offsets = (
+      (2 * h - 1, 2 * w - 1) for h, w in (window, new_window)
+    )
+    # (..., offsets x heads) or (offsets, heads), by layer.
+    is_table = path[-1] == "position_bias"
+    heads = self.want[path][-1] // (1 if is_table else math.prod(new_offsets))
+    prefix = () if is_table else self.want[path][:-1]
+    per_offset = (heads,) if is_table else ()
+    count = math.prod(offsets) * (1 if is_table else heads)
+    if self.have[source] != (*prefix, count, *per_offset):
+      return None
+
+    def resample(table, fresh):
+      table = table.reshape(-1, *offsets, heads).transpose(1, 2, 0, 3)
+      batch = table.shape[2]
+      table = resample_grid(
+        table.reshape(*offsets, -1), new_offsets, self.positions
+      )
+      table = table.reshape(*new_offsets, batch, heads).transpose(2, 0, 1, 3)
+      return np.ascontiguousarray(table.reshape(self.want[path]))
+
+    change = f"{self.positions}, {_text(window)} -> {_text(new_window)}"
+    return _Rule(resample, source, change)
+
+
+def _kept(source: Path) -> _Rule:
+  return _Rule(lambda array, fresh: array, source)
+
+
+def _fresh_rule(change: str) -> _Rule:
+  return _Rule(
+    lambda array, fresh: fresh, source=None, change=change, needs_fresh=True
+  )
+
+
+def _reset_rule() -> _Rule:
+  return _fresh_rule("reset")
+
+
+def _shapes(model: nn.Module) -> dict[Path, tuple[int, ...]]:
+  flat = traverse_util.flatten_dict(abstract_params(model))
+  return {path: tuple(leaf.shape) for path, leaf in flat.items()}
+
+
+def _grid(model: ImageModel) -> tuple[int, int]:
+  assert isinstance(model, PatchTransformer)
+  return patch_grid(model.input_size, model.patch_size)
+
+
+def _level_names(model: ImageModel) -> list[str]:
+  """Returns the sizes of the feature maps of a U-Net, as in its modules."""
+  assert isinstance(model, SongUNet | DhariwalUNet)
+  height, width = as_pair(model.input_size)
+  levels = range(len(model.channel_mult))
+  return [f"{height >> i}x{width >> i}" for i in levels]
+
+
+def _window(model: ImageModel, path: Path) -> tuple[int, int]:
+  """Returns the window of the attention that has the parameter `path`."""
+  if isinstance(model, ImageDiffiT):
+    level = int(path[0].rpartition("_")[2])
+    height, width = as_pair(model.input_size)
+    return window_and_grid(height >> level, width >> level, model.window)[0]
+  if match := _LEVEL.fullmatch(path[0]):
+    height, width = map(int, match[2].split("x"))
+    return height, width
+  return _grid(model)
+
+
+def _fresh_params(
+  model: nn.Module, paths: Sequence[Path], key: jax.Array
+) -> dict[Path, np.ndarray]:
+  """Initialises the parameters `paths` only."""
+
+  def init(key):
+    inputs = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), model.inputs(1))
+    flat = traverse_util.flatten_dict(model.init(key, *inputs)["params"])
+    return {"/".join(path): flat[path] for path in paths}
+
+  if not paths:
+    return {}
+  fresh = jax.jit(init)(key)
+  return {path: np.asarray(fresh["/".join(path)]) for path in paths}
+
+
+def _check_params(flat: Mapping[Path, Any], model: nn.Module) -> None:
+  found = {path: tuple(leaf.shape) for path, leaf in flat.items()}
+  expected = _shapes(model)
+  differing = [
+    (path, found.get(path), expected.get(path))
+    for path in sorted(found.keys() | expected.keys())
+    if found.get(path) != expected.get(path)
+  ]
+  if differing:
+    raise UsageError(_describe_misfits(differing))
+
+
+def _check_reset(reset: Sequence[str], have: Shapes, want: Shapes) -> None:
+  known = {
+    "/".join(path[:i])
+    for path in (*have, *want)
+    for i in range(1, len(path) + 1)
+  }
+  for name in reset:
+    if name.strip("/") not in known:
+      modules = sorted({path[0] for path in want})
+      raise UsageError(
+        f"init.reset has {name!r}, which the network does not have; "
+        f"{suggest(name, modules)}"
+      )
+
+
+def _check_classes(
+  classes: Sequence[int], source: ImageModel, target: ImageModel
+) -> None:
+  if not classes:
+    return
+  count = source.num_classes
+  if not count:
+    raise UsageError(
+      f"init.classes is {tuple(classes)}, and the network of the parameters "
+      "has no classes; expected ()"
+    )
+  if len(classes) != target.num_classes:
+    raise UsageError(
+      f"init.classes has {len(classes)} entries; expected one for each of "
+      f"model.num_classes={target.num_classes}"
+    )
+  for number in classes:
+    if not -1 <= number < count:
+      raise UsageError(
+        f"init.classes has {number}; expected 0 to {count - 1}, a class of the "
+        "given parameters, or -1 for a fresh row"
+      )
+
+
+def _is_in(path: Path, names: Sequence[str]) -> bool:
+  """Returns whether a parameter is in one of the modules `names`."""
+  parts = [tuple(name.strip("/").split("/")) for name in names]
+  return any(path[: len(part)] == part for part in parts)
+
+
+def _describe_misfits(misfits: Sequence[_Misfit]) -> str:
+  def text(shape):
+    return "missing" if shape is None else str(shape)
+
+  shown = [
+    f"{'/'.join(path)} is {text(found)} there and {text(expected)} here"
+    for path, found, expected in misfits[:_MAX_ITEMS]
+  ]
+  rest = len(misfits) - _MAX_ITEMS
+  more = f"; and {rest} more" if rest > 0 else ""
+  return (
+    f"the parameters do not fit the network: {'; '.join(shown)}{more}; "
+    "expected equal shapes, or the module in init.reset to start it fresh"
+  )
+
+
+def _text(grid: tuple[int, int]) -> str:
+  return f"{grid[0]}x{grid[1]}"
+
+
+def _shortened(names: Sequence[str]) -> str:
+  if len(names) <= _MAX_ITEMS:
+    return ", ".join(names)
+  return f"{', '.join(names[:2])}, ... ({len(names)} in all)"
