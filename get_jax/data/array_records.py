@@ -11,13 +11,13 @@ from typing import Any
 
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from google.protobuf.message import DecodeError
-from tqdm import tqdm
 
 from get_jax.data.decoding import BACKGROUND, Decoding
 from get_jax.data.image_source import ImageSource
 from get_jax.data.labels import number_classes
 from get_jax.data.webdataset import find_shards
 from get_jax.errors import UsageError
+from get_jax.progress import ProgressBar
 
 # Usual keys, in the order in which they are tried.
 IMAGE_KEYS = ("image", "image/encoded", "jpg", "jpeg", "png")
@@ -170,7 +170,7 @@ def array_record(
     with concurrent.futures.ThreadPoolExecutor() as pool:
       found = pool.map(images.label, range(count))
       title = f"reading the labels of {location}"
-      values = list(tqdm(found, title, count, disable=None))
+      values = list(ProgressBar(found, title, count))
     classes = number_classes(values, location, num_classes)
   return ImageSource(
     images, classes, image_size, channels, flip, decoding, skip_broken

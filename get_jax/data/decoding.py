@@ -41,8 +41,8 @@ _LOW_BYTES = {
   )
 } | {"LA;16B": "RGBA"}
 _WHITE_IS_ZERO = (262, 0)  # tag and value of PhotometricInterpretation in TIFF
-# The factors of transparent grey levels in PNG files of 1, 2 and 4 bits.
-_GREY_FACTORS = {"1": 255, "L;2": 85, "L;4": 17}
+# Pillow scales grey levels of 2 and 4 bits, but not the transparent one.
+_GREY_FACTORS = {"L;2": 85, "L;4": 17}
 
 
 def _readable_formats() -> tuple[tuple[str, ...], tuple[str, ...]]:

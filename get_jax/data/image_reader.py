@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from get_jax.data.decoding import (
   DEFAULT,
@@ -26,6 +25,7 @@ from get_jax.data.decoding import (
   is_image,
 )
 from get_jax.errors import UsageError
+from get_jax.progress import ProgressBar
 from get_jax.storage.files import Files
 
 PIL_MODES = {1: "L", 3: "RGB"}
@@ -256,7 +256,7 @@ class ImageReader:
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
       results = pool.map(check, positions)
       title = f"decoding {self.images.location}"
-      for _ in tqdm(results, title, len(positions), disable=None):
+      for _ in ProgressBar(results, title, len(positions)):
         pass
     return dict(sorted(faults.items()))
 

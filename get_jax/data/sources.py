@@ -149,7 +149,7 @@ def digits() -> ArraySource:
 
 
 def synthetic(
-  image_size: int,
+  image_size: int | Sequence[int],
   channels: int,
   num_classes: int | None,
   size: int = 256,
@@ -158,18 +158,20 @@ def synthetic(
   """Generates seeded noise of any shape, to try a configuration without data.
 
   Args:
-    image_size: side of the images.
+    image_size: side of the images, or (H, W).
     channels: channels of the images.
     num_classes: number of classes; None or 0 for images without labels.
     size: number of records.
     text: shape (L, D) of text embeddings, for images with texts.
   """
   rng = np.random.RandomState(0)
-  shape = (size, image_size, image_size, channels)
+  is_side = isinstance(image_size, int)
+  height, width = (image_size,) * 2 if is_side else image_size
+  shape = (size, height, width, channels)
   arrays = {"image": rng.uniform(-1, 1, shape).astype(np.float32)}
   if num_classes:
     arrays["label"] = rng.randint(num_classes, size=size).astype(np.int32)
-  name = f"synthetic-{size}x{image_size}x{image_size}x{channels}"
+  name = f"synthetic-{size}x{height}x{width}x{channels}"
   texts = SyntheticTexts(size, text) if text else None
   if texts:
     name += f"-{texts.fingerprint}"

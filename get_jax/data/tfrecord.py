@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from array_record.python.array_record_module import ArrayRecordWriter
-from tqdm import tqdm
 
 from get_jax.errors import UsageError
+from get_jax.progress import ProgressBar
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -58,7 +58,7 @@ def convert(builder: "tfds.core.DatasetBuilder") -> None:
     template = split.filename_template.replace(filetype_suffix="array_record")
     targets = template.sharded_filepaths(split.num_shards)
     files = zip(split.filepaths, targets, split.shard_lengths, strict=True)
-    for source, target, count in tqdm(list(files), f"converting {name}"):
+    for source, target, count in ProgressBar(list(files), f"converting {name}"):
       _convert_file(source, pathlib.Path(target), count)
   info.add_alternative_file_format("array_record")
   write_dataset_info_proto(info.as_proto, dataset_info_dir=builder.data_path)

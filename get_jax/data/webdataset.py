@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from get_jax.data.decoding import BACKGROUND, Decoding, is_image
 from get_jax.data.image_source import ImageSource
 from get_jax.data.labels import number_classes
 from get_jax.errors import UsageError
+from get_jax.progress import ProgressBar
 from get_jax.storage.files import Files, is_hidden
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -58,7 +58,7 @@ class TarImages:
     self.values: list[Any] = []
     places = []
     for number, shard in enumerate(
-      tqdm(self.shards, f"indexing {location}", disable=None)
+      ProgressBar(self.shards, f"indexing {location}")
     ):
       for sample in _samples(shard, label_key, self.skipped):
         if sample.image is None:

@@ -97,14 +97,12 @@ class Files:
     """Sorts names into files, folders (they end in "/") and hidden files."""
     files, hidden, folders = [], [], set()
     for name in names:
-      is_file = not name.endswith("/")
-      if is_hidden(name.rstrip("/")):
-        hidden += [name] * is_file
-        continue
-      files += [name] * is_file
+      if not name.endswith("/"):
+        (hidden if is_hidden(name) else files).append(name)
       parent = name.rpartition("/")[0]
       while parent and parent not in folders:
-        folders.add(parent)
+        if not is_hidden(parent):
+          folders.add(parent)
         parent = parent.rpartition("/")[0]
     self.names, self.folders = sorted(files), sorted(folders)
     self._hidden = hidden
