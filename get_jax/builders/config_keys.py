@@ -47,6 +47,13 @@ TOP: Keys = {
     int, "Number of parts in which a batch is processed.", 1, COUNT
   ),
   "num_steps": Key(int, "Training steps.", 400_000, COUNT),
+  "init_from": Key(
+    str,
+    "Workdir or official checkpoint whose parameters training starts from; "
+    "empty: random parameters.",
+    "",
+    required=False,
+  ),
   "log_every": Key(int, "Steps between lines of metrics.jsonl.", 100, COUNT),
   "checkpoint_every": Key(
     int,
@@ -253,6 +260,29 @@ SECTIONS: dict[str, Keys] = {
 
 # Sections of some experiments, with fixed keys.
 OPTIONAL_SECTIONS: dict[str, Keys] = {
+  "init": {
+    "classes": Key(
+      tuple[int, ...],
+      "With init_from: for each class, the class of the source whose embedding "
+      "it gets, or -1 for a fresh one; empty: all, or fresh ones if their "
+      "number differs.",
+      (),
+      Range(-1),
+      required=False,
+    ),
+    "reset": Key(
+      tuple[str, ...],
+      "With init_from: modules that start fresh, such as final_layer.",
+      (),
+      required=False,
+    ),
+    "positions": Key(
+      Literal["bicubic", "bilinear_corners"],
+      "With init_from: how learned positions are resampled.",
+      "bicubic",
+      required=False,
+    ),
+  },
   "distillation": {
     "distance": Key(
       Literal["l1", "l2"], "Distance to the teacher's image.", "l1"
@@ -324,20 +354,23 @@ FIELD_RANGES: dict[str, Range] = {
   ),
   **dict.fromkeys(
     (
-      "atol", "beta_d", "beta_max", "beta_min", "c_1", "c_2", "cosine_s",
-      "equilibrium_mlp_ratio", "h_init", "mlp_ratio", "p_std", "rho", "rtol",
-      "s_noise", "scaling_factor", "sigma_data", "sigma_max", "sigma_min",
-      "t_error", "time_scale", "u",
+      "aniso_std", "atol", "beta_d", "beta_max", "beta_min", "brightness_std",
+      "c_1", "c_2", "contrast_std", "equilibrium_mlp_ratio", "h_init",
+      "hue_max", "mlp_ratio", "p_std", "rho", "rotate_frac_max", "rtol",
+      "s_noise", "saturation_std", "scale_std", "scaling_factor", "sigma_data",
+      "sigma_max", "sigma_min", "t_error", "time_scale", "translate_frac_std",
+      "translate_int_max", "u",
     ),
     POSITIVE,
   ),
   **dict.fromkeys(
     (
-      "alpha", "epsilon_t", "linear_end", "linear_start", "t_first", "t_last",
-      "theta",
+      "alpha", "cosine_s", "epsilon_s", "epsilon_t", "linear_end",
+      "linear_start", "t_first", "t_last", "theta",
     ),
     POSITIVE_FRACTION,
   ),
+  "aniso_rotate_prob": FRACTION,
   "dropout": BELOW_ONE,
   "num_timesteps": Range(2, 100_000, open_high=False),
   "order": Range(1, 3, open_high=False),

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Real
 
-from get_jax.diffusion.process import Process, expand
-from get_jax.diffusion.registry import check_choice
+from get_jax.diffusion.process import Process, as_float32, expand
+from get_jax.diffusion.registry import check_choice, check_interval
 from get_jax.diffusion.schedules import (
   Cosine,
   Linear,
@@ -41,7 +41,11 @@ class VariancePreserving(Process):
 
   @abc.abstractmethod
   def network_time(self, t):
-    """Returns the time input of the network at the continuous time t."""
+    """Returns the time input of the network at the continuous time t.
+
+    Args:
+      t: float32 on a device, or any float on the host.
+    """
 
   def predictor(self, net: Network) -> Callable[..., jax.Array]:
     """Returns a function that estimates the noise in x.
@@ -55,9 +59,9 @@ class VariancePreserving(Process):
     """
 
     def predict(x, t):
-      t = jnp.broadcast_to(jnp.asarray(t, jnp.float32), x.shape[:1])
-      out = net(x, self.network_time(t))[..., : x.shape[-1]]
-      out = out.astype(jnp.float32)
+      x = as_float32(x)
+      t = jnp.broadcast_to(as_float32(t), x.shape[:1])
+      out = as_float32(net(x, self.network_time(t))[..., : x.shape[-1]])
       return (
         out if self.prediction == "noise" else self.noise_from_x0(x, t, out)
       )
@@ -66,10 +70,10 @@ class VariancePreserving(Process):
 
   def x0_from_noise(
     self,
-    x: Float[Array, "B H W C"],
+    x: Real[Array, "B H W C"],
     t,
-    noise: Float[Array, "B H W C"],
-  ) -> Float[Array, "B H W C"]:
+    noise: Real[Array, "B H W C"],
+  ) -> jax.Array:
     """Returns the clean data of x at time t, given its noise.
 
     Args:
@@ -78,14 +82,14 @@ class VariancePreserving(Process):
       noise: unit noise in x, like x.
     """
     alpha, sigma = self._scales(x, t)
-    return (x - sigma * noise) / alpha
+    return (as_float32(x) - sigma * as_float32(noise)) / alpha
 
   def noise_from_x0(
     self,
-    x: Float[Array, "B H W C"],
+    x: Real[Array, "B H W C"],
     t,
-    data: Float[Array, "B H W C"],
-  ) -> Float[Array, "B H W C"]:
+    data: Real[Array, "B H W C"],
+  ) -> jax.Array:
     """Returns the unit noise of x at time t, given its clean data.
 
     Args:
@@ -94,10 +98,10 @@ class VariancePreserving(Process):
       data: clean data of x, like x.
     """
     alpha, sigma = self._scales(x, t)
-    return (x - alpha * data) / sigma
+    return (as_float32(x) - alpha * as_float32(data)) / sigma
 
   def _scales(self, x, t):
-    t = jnp.asarray(t, jnp.float32)
+    t = as_float32(t)
     scales = self.schedule.alpha(t, jnp), self.schedule.sigma(t, jnp)
     return tuple(expand(s, x) if s.ndim else s for s in scales)
 
@@ -113,6 +117,7 @@ class VP(VariancePreserving):
     prediction: "noise" or "data": what the output of the network predicts.
     target: "noise" or "data": the quantity whose squared error is the loss.
     time_scale: the time input of the network is time_scale * t.
+    cosine_s: offset s of "cosine".
   """
 
   description: ClassVar[str] = "the continuous process vp"
@@ -123,8 +128,10 @@ class VP(VariancePreserving):
   prediction: str = "noise"
   target: str = "noise"
   time_scale: float = 999.0
+  cosine_s: float = 0.008
 
   def __post_init__(self):
+    check_interval("process", "cosine_s", self.cosine_s, 0, 1)
     choices = ("linear", "cosine")
     check_choice("process", "beta_schedule", self.beta_schedule, choices)
     for field in ("prediction", "target"):
@@ -134,7 +141,7 @@ class VP(VariancePreserving):
   def schedule(self) -> SDESchedule:
     """See `VariancePreserving.schedule`."""
     if self.beta_schedule == "cosine":
-      return Cosine()
+      return Cosine(self.cosine_s)
     return Linear(self.beta_min, self.beta_max)
 
   def network_time(self, t):
@@ -143,7 +150,11 @@ class VP(VariancePreserving):
 
   def sigma_of(self, t):
     """See `Process.sigma_of`."""
-    return jnp.exp(-self.schedule.lam(t / self.time_scale, jnp))
+    t = as_float32(t)
+    # The difference is exact near t = time_scale, where 1 - t / time_scale
+    # cancels.
+    remaining = (self.time_scale - t) / self.time_scale
+    return self.schedule.noise_to_signal(t / self.time_scale, remaining, jnp)
 
   def score(self, net: Network) -> Callable[..., jax.Array]:
     """Returns a function of x and t that estimates grad log p_t(x)."""
@@ -156,13 +167,14 @@ class VP(VariancePreserving):
 
   def sample_levels(self, key, batch):
     """Samples times uniformly in [0, 1), (batch,)."""
-    return jax.random.uniform(key, (batch,))
+    return jax.random.uniform(key, (batch,), jnp.float32)
 
   def loss_at(self, net, x0, t, noise):
     """See `Process.loss_at`; the levels are times t."""
+    x0, t, noise = as_float32(x0), as_float32(t), as_float32(noise)
     alpha, sigma = self._scales(x0, t)
     x = alpha * x0 + sigma * noise
-    out = net(x, self.network_time(t)).astype(jnp.float32)
+    out = as_float32(net(x, self.network_time(t)))
     if self.prediction != self.target:
       convert = (
         self.x0_from_noise if self.target == "data" else self.noise_from_x0

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from get_jax.diffusion.process import Process, expand
+from get_jax.diffusion.process import Process, as_float32, expand
 from get_jax.diffusion.typing import Array
 
 
@@ -67,12 +67,14 @@ class Denoising:
       "augment_labels".
     """
     label_key, process_key, _, augment_key = jax.random.split(key, 4)
-    x0, y = batch["image"], batch.get("label")
+    x0, y = as_float32(batch["image"]), batch.get("label")
     if y is not None and self.label_dropout:
       assert self.null is not None, "label_dropout needs null"
-      rate = self.label_dropout
+      rate = as_float32(self.label_dropout)
       dropped = jax.random.bernoulli(label_key, rate, y.shape[:1])
-      y = jnp.where(expand(dropped, y), self.null, y)
+      y = jnp.asarray(y)
+      null = jnp.broadcast_to(jnp.asarray(self.null, y.dtype), y.shape)
+      y = jnp.where(expand(dropped, y), null, y)
     extra = {}
     if self.augment is not None:
       x0, extra["augment_labels"] = self.augment(augment_key, x0)

@@ -7,16 +7,17 @@ Dhariwal, "Improved Denoising Diffusion Probabilistic Models".
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from get_jax.diffusion.continuous import VariancePreserving
-from get_jax.diffusion.process import expand
-from get_jax.diffusion.registry import check_choice
+from get_jax.diffusion.process import as_float32, expand
+from get_jax.diffusion.registry import check_choice, check_interval
 from get_jax.diffusion.respacing import space_timesteps
 from get_jax.diffusion.schedules import Interpolated
 from get_jax.diffusion.typing import Array, Network
@@ -25,6 +26,7 @@ from get_jax.diffusion.variational import (
   mean_bits_per_dim,
   normal_kl,
 )
+from get_jax.errors import UsageError
 
 
 class Tables(NamedTuple):
@@ -84,10 +86,18 @@ class DiscreteProcess(VariancePreserving):
     prediction: "noise" or "data": what the leading channels of the network's
       output predict.
     variance: "learned_range", from the other C channels of the output;
-      "fixed_large" (beta); or "fixed_small" (the posterior variance).
+      "learned", whose logarithm these channels are; "fixed_large" (beta); or
+      "fixed_small" (the posterior variance).
     objective: "mse", to which a learned variance adds the variational bound in
       bits; "rescaled_mse", where the bound has the weight T / 1000; or
       "bound", the bound alone, multiplied by T.
+    linear_start: first beta of "linear", at T = 1000, and of
+      "stable_diffusion"; None means the official value, 1e-4 or 0.00085.
+    linear_end: last beta of these schedules; None means the official value,
+      0.02 or 0.012.
+    cosine_s: offset s of "cosine".
+    rescale_timesteps: whether the time input of the network is scaled to 0 to
+      1000, whatever T is, as an option of ADM does.
   """
 
   description: ClassVar[str] = "a discrete process (adm or stable_diffusion)"
@@ -99,16 +109,50 @@ class DiscreteProcess(VariancePreserving):
   prediction: str = "noise"
   variance: str = "learned_range"
   objective: str = "mse"
+  linear_start: float | None = None
+  linear_end: float | None = None
+  cosine_s: float = 0.008
+  rescale_timesteps: bool = False
 
   def __post_init__(self):
     for field, choices in {
       "beta_schedule": tuple(_BETAS),
       "prediction": ("noise", "data"),
-      "variance": ("learned_range", "fixed_large", "fixed_small"),
+      "variance": ("learned_range", "learned", "fixed_large", "fixed_small"),
       "objective": ("mse", "rescaled_mse", "bound"),
     }.items():
       check_choice("process", field, getattr(self, field), choices)
+    check_interval("process", "cosine_s", self.cosine_s, 0, 1)
+    self._check_linear()
     space_timesteps(self.num_timesteps, self.spacing)
+
+  def _check_linear(self) -> None:
+    given = {
+      field: getattr(self, field)
+      for field in ("linear_start", "linear_end")
+      if getattr(self, field) is not None
+    }
+    if given and self.beta_schedule == "cosine":
+      raise UsageError(
+        f"process: {next(iter(given))} is set: expected None with the "
+        "beta_schedule 'cosine'"
+      )
+    if self.beta_schedule == "cosine":
+      return
+    start, end = self._linear_ends
+    # "linear" scales the betas, which are below 1, by 1000 / T.
+    scale = 1000 / self.num_timesteps if self.beta_schedule == "linear" else 1.0
+    if not 0 < start < end or (given and not end * scale < 1):
+      raise UsageError(
+        f"process: linear_start is {start!r} and linear_end is {end!r}: "
+        f"expected 0 < linear_start < linear_end < {1 / scale:g}"
+      )
+
+  @property
+  def _linear_ends(self) -> tuple[float, float]:
+    start, end = _LINEAR_ENDS[self.beta_schedule]
+    start = start if self.linear_start is None else self.linear_start
+    return start, end if self.linear_end is None else self.linear_end
 
   def respaced(self, spacing: int | str | tuple[int, ...]) -> "DiscreteProcess":
     """Returns the same process with other timesteps kept."""
@@ -117,7 +161,10 @@ class DiscreteProcess(VariancePreserving):
   @functools.cached_property
   def full_alpha_bar(self) -> np.ndarray:
     """alpha_bar before respacing, (num_timesteps,) float64."""
-    return np.cumprod(1 - _BETAS[self.beta_schedule](self.num_timesteps))
+    make, count = _BETAS[self.beta_schedule], self.num_timesteps
+    if self.beta_schedule == "cosine":
+      return np.cumprod(1 - make(count, self.cosine_s))
+    return np.cumprod(1 - make(count, *self._linear_ends))
 
   @functools.cached_property
   def schedule(self) -> Interpolated:
@@ -126,7 +173,13 @@ class DiscreteProcess(VariancePreserving):
 
   def network_time(self, t):
     """See `VariancePreserving.network_time`."""
-    return self.num_timesteps * t - 1 + self.first_timestep
+    time = self.num_timesteps * t - 1 + self.first_timestep
+    return time * self._time_scale
+
+  @property
+  def _time_scale(self) -> float:
+    """The time input of the network divided by the timestep."""
+    return 1000 / self.num_timesteps if self.rescale_timesteps else 1.0
 
   @functools.cached_property
   def tables(self) -> Tables:
@@ -153,8 +206,9 @@ class DiscreteProcess(VariancePreserving):
   def sigma_of(self, t):
     """See `Process.sigma_of`; interpolates linearly between timesteps."""
     sigma = np.sqrt(1 / self.full_alpha_bar - 1)
-    steps = np.arange(self.num_timesteps) + self.first_timestep
-    return jnp.interp(t, steps.astype(np.float32), sigma.astype(np.float32))
+    timesteps = np.arange(self.num_timesteps) + self.first_timestep
+    steps = timesteps * self._time_scale
+    return jnp.interp(as_float32(t), as_float32(steps), as_float32(sigma))
 
   def network_timestep(self, index):
     """Returns the time input of the network at steps, float32.
@@ -162,46 +216,46 @@ class DiscreteProcess(VariancePreserving):
     Args:
       index: steps of the respaced process, int of any shape.
     """
-    times = self.tables.timesteps + self.first_timestep
-    return jnp.asarray(times, jnp.float32)[index]
+    times = (self.tables.timesteps + self.first_timestep) * self._time_scale
+    return as_float32(times)[index]
 
   def q_mean_variance(
-    self, x0: Float[Array, "B H W C"], index: Int[Array, " B"]
+    self, x0: Real[Array, "B H W C"], index: Int[Array, " B"]
   ) -> tuple[jax.Array, jax.Array]:
     """Returns the mean and variance of q(x_t | x_0) at steps `index`."""
     alpha_bar = self.tables.alpha_bar
-    mean = _at(np.sqrt(alpha_bar), index, x0) * x0
+    mean = _at(np.sqrt(alpha_bar), index, x0) * as_float32(x0)
     return mean, _at(1 - alpha_bar, index, x0)
 
   def q_sample(
     self,
-    x0: Float[Array, "B H W C"],
+    x0: Real[Array, "B H W C"],
     index: Int[Array, " B"],
-    noise: Float[Array, "B H W C"],
-  ) -> Float[Array, "B H W C"]:
+    noise: Real[Array, "B H W C"],
+  ) -> jax.Array:
     """Returns x0 noised with unit `noise` to the steps `index`."""
-    std = np.sqrt(1 - self.tables.alpha_bar)
-    return self.q_mean_variance(x0, index)[0] + _at(std, index, x0) * noise
+    std = _at(np.sqrt(1 - self.tables.alpha_bar), index, x0)
+    return self.q_mean_variance(x0, index)[0] + std * as_float32(noise)
 
   def q_posterior(
     self,
-    x0: Float[Array, "B H W C"],
-    x: Float[Array, "B H W C"],
+    x0: Real[Array, "B H W C"],
+    x: Real[Array, "B H W C"],
     index,
   ) -> tuple[jax.Array, jax.Array]:
     """Returns the mean and log variance of q(x_{t-1} | x_t = x, x_0)."""
-    mean = _at(self.tables.posterior_x0, index, x) * x0
-    mean += _at(self.tables.posterior_xt, index, x) * x
+    mean = _at(self.tables.posterior_x0, index, x) * as_float32(x0)
+    mean += _at(self.tables.posterior_xt, index, x) * as_float32(x)
     return mean, _at(self.tables.posterior_log_variance, index, x)
 
   def predict_x0(
     self,
-    out: Float[Array, "B H W C2"],
-    x: Float[Array, "B H W C"],
+    out: Real[Array, "B H W C2"],
+    x: Real[Array, "B H W C"],
     index,
     *,
     clip: bool = False,
-  ) -> Float[Array, "B H W C"]:
+  ) -> jax.Array:
     """Returns the estimate of x_0 from the output of the network.
 
     Args:
@@ -210,7 +264,7 @@ class DiscreteProcess(VariancePreserving):
       index: steps of the respaced process, scalar or (B,) int.
       clip: whether to clip the estimate to [-1, 1], for pixels.
     """
-    first = out[..., : x.shape[-1]].astype(jnp.float32)
+    first, x = as_float32(out[..., : x.shape[-1]]), as_float32(x)
     if self.prediction == "noise":
       alpha_bar = self.tables.alpha_bar
       first = (
@@ -221,8 +275,8 @@ class DiscreteProcess(VariancePreserving):
 
   def p_mean_variance(
     self,
-    out: Float[Array, "B H W C2"],
-    x: Float[Array, "B H W C"],
+    out: Real[Array, "B H W C2"],
+    x: Real[Array, "B H W C"],
     index,
     *,
     clip: bool = False,
@@ -237,9 +291,11 @@ class DiscreteProcess(VariancePreserving):
     """
     x0 = self.predict_x0(out, x, index, clip=clip)
     mean, low = self.q_posterior(x0, x, index)
+    if self.variance == "learned":
+      return ReverseDistribution(mean, as_float32(out[..., x.shape[-1] :]), x0)
     if self.variance == "learned_range":
       high = _at(np.log(self.tables.betas), index, x)
-      share = (out[..., x.shape[-1] :].astype(jnp.float32) + 1) / 2
+      share = (as_float32(out[..., x.shape[-1] :]) + 1) / 2
       return ReverseDistribution(mean, share * high + (1 - share) * low, x0)
     if self.variance == "fixed_large":
       first = self.tables.posterior_variance[1:2]
@@ -248,13 +304,15 @@ class DiscreteProcess(VariancePreserving):
     return ReverseDistribution(mean, low, x0)
 
   def sample_levels(self, key, batch):
-    """Samples steps uniformly, (batch,) int."""
-    return jax.random.randint(key, (batch,), 0, len(self.tables.timesteps))
+    """Samples steps uniformly, (batch,) int32."""
+    steps = len(self.tables.timesteps)
+    return jax.random.randint(key, (batch,), 0, steps, jnp.int32)
 
   def loss_at(self, net: Network, x0, index, noise):
     """See `Process.loss_at`; the levels are steps."""
+    x0, noise = as_float32(x0), as_float32(noise)
     x = self.q_sample(x0, index, noise)
-    out = net(x, self.network_timestep(index)).astype(jnp.float32)
+    out = as_float32(net(x, self.network_timestep(index)))
     steps = len(self.tables.timesteps)
     if self.objective == "bound":
       bound = self.vb_terms(out, x0, x, index) * steps
@@ -262,7 +320,7 @@ class DiscreteProcess(VariancePreserving):
     first = out[..., : x.shape[-1]]
     target = noise if self.prediction == "noise" else x0
     mse = ((target - first) ** 2).mean(tuple(range(1, x0.ndim)))
-    if self.variance != "learned_range":
+    if not self.variance.startswith("learned"):
       return mse, {"mse": mse}
     # The bound trains the variance only; the mean is trained by the MSE.
     rest = out[..., x.shape[-1] :]
@@ -284,6 +342,7 @@ class DiscreteProcess(VariancePreserving):
     Returns:
       (B,) bits per dimension.
     """
+    x0 = as_float32(x0)
     mean, log_variance, _ = self.p_mean_variance(out, x, index)
     true_mean, true_log_variance = self.q_posterior(x0, x, index)
     kl = normal_kl(true_mean, true_log_variance, mean, log_variance)
@@ -292,7 +351,8 @@ class DiscreteProcess(VariancePreserving):
 
   def prior_bpd(self, x0):
     """Returns KL(q(x_T | x_0) || N(0, 1)), (B,) bits per dimension."""
-    last = jnp.full(x0.shape[:1], len(self.tables.timesteps) - 1)
+    steps = len(self.tables.timesteps)
+    last = jnp.full(x0.shape[:1], steps - 1, jnp.int32)
     mean, variance = self.q_mean_variance(x0, last)
     return mean_bits_per_dim(normal_kl(mean, jnp.log(variance), 0.0, 0.0))
 
@@ -307,25 +367,31 @@ class StableDiffusion(DiscreteProcess):
   beta_schedule: str = "stable_diffusion"
   first_timestep: int = 1
   variance: str = "fixed_small"
+  linear_start: float | None = 0.00085
+  linear_end: float | None = 0.012
 
 
-def _linear_betas(num_timesteps):
+# First and last beta of the official code.
+_LINEAR_ENDS = {"linear": (1e-4, 2e-2), "stable_diffusion": (0.00085, 0.012)}
+
+
+def _linear_betas(num_timesteps, start, end):
   scale = 1000 / num_timesteps
-  return np.linspace(scale * 1e-4, scale * 2e-2, num_timesteps)
+  return np.linspace(scale * start, scale * end, num_timesteps)
 
 
-def _cosine_betas(num_timesteps):
+def _cosine_betas(num_timesteps, s):
   knots = np.arange(num_timesteps + 1) / num_timesteps
-  alpha_bar = np.cos((knots + 0.008) / 1.008 * math.pi / 2) ** 2
+  alpha_bar = np.cos((knots + s) / (1 + s) * math.pi / 2) ** 2
   return np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
 
 
-def _stable_diffusion_betas(num_timesteps):
-  roots = np.linspace(math.sqrt(0.00085), math.sqrt(0.012), num_timesteps)
+def _stable_diffusion_betas(num_timesteps, start, end):
+  roots = np.linspace(math.sqrt(start), math.sqrt(end), num_timesteps)
   return roots**2
 
 
-_BETAS = {
+_BETAS: dict[str, Callable[..., np.ndarray]] = {
   "linear": _linear_betas,
   "cosine": _cosine_betas,
   "stable_diffusion": _stable_diffusion_betas,
@@ -334,5 +400,5 @@ _BETAS = {
 
 def _at(table, index, x):
   """Looks up steps (scalar or (B,)) in a table, shaped to multiply x."""
-  values = jnp.asarray(table, jnp.float32)[index]
+  values = as_float32(table)[index]
   return expand(values, x) if values.ndim else values

@@ -21,9 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from get_jax.diffusion.process import Process, expand
+from get_jax.diffusion.process import Process, as_float32, expand
 from get_jax.diffusion.registry import check_choice
 from get_jax.diffusion.typing import Array, Network
+from get_jax.errors import UsageError
 
 
 class Coefficients(NamedTuple):
@@ -80,7 +81,7 @@ class SigmaProcess(Process):
 
   def weight(self, sigma: Array) -> Array:
     """Returns the loss weight of the squared error at sigma, (B,)."""
-    return 1 / sigma**2
+    return 1 / as_float32(sigma) ** 2
 
   def sigma_of(self, t):
     """See `Process.sigma_of`; t is time_scale * c_noise."""
@@ -98,6 +99,7 @@ class SigmaProcess(Process):
     """
 
     def denoise(x, sigma):
+      x = as_float32(x)
       c, out = self._evaluate(net, x, sigma)
       return expand(c.c_skip, x) * x + expand(c.c_out, x) * out
 
@@ -111,7 +113,9 @@ class SigmaProcess(Process):
     """
 
     def predict(x, sigma):
+      x, sigma = as_float32(x), as_float32(sigma)
       c, out = self._evaluate(net, x, sigma)
+      sigma = expand(sigma, x) if sigma.ndim else sigma
       return (
         expand(c.one_minus_c_skip, x) * x - expand(c.c_out, x) * out
       ) / sigma
@@ -119,13 +123,14 @@ class SigmaProcess(Process):
     return predict
 
   def _evaluate(self, net, x, sigma):
-    sigma = jnp.broadcast_to(jnp.asarray(sigma, jnp.float32), x.shape[:1])
+    sigma = jnp.broadcast_to(as_float32(sigma), x.shape[:1])
     c = self.coefficients(sigma)
     out = net(expand(c.c_in, x) * x, self.time_scale * c.c_noise)
-    return c, out[..., : x.shape[-1]].astype(jnp.float32)
+    return c, as_float32(out[..., : x.shape[-1]])
 
   def loss_at(self, net, x0, sigma, noise):
     """See `Process.loss_at`; the weighted squared error of D."""
+    x0, sigma, noise = as_float32(x0), as_float32(sigma), as_float32(noise)
     x = x0 + expand(sigma, x0) * noise
     error = (self.denoiser(net)(x, sigma) - x0) ** 2
     axes = tuple(range(1, x0.ndim))
@@ -142,14 +147,37 @@ class EDM(SigmaProcess):
     sigma_data: standard deviation of the data.
     p_mean: mean of ln(sigma) in training.
     p_std: standard deviation of ln(sigma) in training.
+    sigma_min: lowest noise level that the network supports; None means 0.
+    sigma_max: highest noise level that the network supports; None sets no
+      limit.
   """
 
   sigma_data: float = 0.5
   p_mean: float = -1.2
   p_std: float = 1.2
+  sigma_min: float | None = None
+  sigma_max: float | None = None
+
+  def __post_init__(self):
+    super().__post_init__()
+    low, high = self.sigma_range
+    if not 0 <= low < high:
+      raise UsageError(
+        f"process: sigma_min is {self.sigma_min!r} and sigma_max is "
+        f"{self.sigma_max!r}: expected 0 <= sigma_min < sigma_max"
+      )
+
+  @property
+  def sigma_range(self):
+    """See `SigmaProcess.sigma_range`."""
+    return (
+      0.0 if self.sigma_min is None else self.sigma_min,
+      math.inf if self.sigma_max is None else self.sigma_max,
+    )
 
   def coefficients(self, sigma):
     """See `SigmaProcess.coefficients`; c_noise = ln(sigma) / 4."""
+    sigma = as_float32(sigma)
     total = sigma**2 + self.sigma_data**2
     c_in = 1 / jnp.sqrt(total)
     return Coefficients(
@@ -162,19 +190,20 @@ class EDM(SigmaProcess):
 
   def sample_levels(self, key, batch):
     """Samples log-normal noise levels, (batch,)."""
-    return self.sigma_at(jax.random.normal(key, (batch,)))
+    return self.sigma_at(jax.random.normal(key, (batch,), jnp.float32))
 
   def sigma_at(self, z):
     """Returns the noise level of a standard normal z."""
-    return jnp.exp(self.p_mean + self.p_std * z)
+    return jnp.exp(self.p_mean + self.p_std * as_float32(z))
 
   def weight(self, sigma):
     """Returns 1 / c_out^2; the target of F has unit variance at every sigma."""
+    sigma = as_float32(sigma)
     return (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
 
   def sigma_of(self, t):
     """See `Process.sigma_of`."""
-    return jnp.exp(4 * t / self.time_scale)
+    return jnp.exp(4 * as_float32(t) / self.time_scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,6 +240,7 @@ class EDMVP(SigmaProcess):
 
   def coefficients(self, sigma):
     """See `SigmaProcess.coefficients`."""
+    sigma = as_float32(sigma)
     return _noise_predicting(
       sigma, (self.num_timesteps - 1) * self.time(sigma, jnp)
     )
@@ -221,11 +251,14 @@ class EDMVP(SigmaProcess):
 
   def sigma_at(self, u):
     """Returns the noise level of a uniform u in [0, 1)."""
-    return self.sigma(1 + u * (self.epsilon_t - 1), jnp)
+    u = as_float32(u)
+    # A sum of positive numbers: 1 - u (1 - epsilon_t) cancels near u = 1.
+    return self.sigma((1 - u) + u * self.epsilon_t, jnp)
 
   def sigma_of(self, t):
     """See `Process.sigma_of`."""
-    return self.sigma(t / self.time_scale / (self.num_timesteps - 1), jnp)
+    t = as_float32(t) / self.time_scale
+    return self.sigma(t / (self.num_timesteps - 1), jnp)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +280,7 @@ class EDMVE(SigmaProcess):
 
   def coefficients(self, sigma):
     """See `SigmaProcess.coefficients`; c_noise = ln(sigma / 2)."""
+    sigma = as_float32(sigma)
     one = jnp.ones_like(sigma)
     return Coefficients(
       c_skip=one,
@@ -262,11 +296,11 @@ class EDMVE(SigmaProcess):
 
   def sigma_at(self, u):
     """Returns the noise level of a uniform u in [0, 1)."""
-    return self.sigma_min * (self.sigma_max / self.sigma_min) ** u
+    return self.sigma_min * (self.sigma_max / self.sigma_min) ** as_float32(u)
 
   def sigma_of(self, t):
     """See `Process.sigma_of`."""
-    return 2 * jnp.exp(t / self.time_scale)
+    return 2 * jnp.exp(as_float32(t) / self.time_scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -314,19 +348,21 @@ class EDMIDDPM(SigmaProcess):
 
   def coefficients(self, sigma):
     """See `SigmaProcess.coefficients`."""
-    index = self.index(sigma, jnp).astype(jnp.float32)
+    sigma = as_float32(sigma)
+    index = as_float32(self.index(sigma, jnp))
     return _noise_predicting(sigma, self.num_timesteps - 1 - index)
 
   def sample_levels(self, key, batch):
     """Samples the M levels uniformly, (batch,)."""
-    index = jax.random.randint(key, (batch,), 0, self.num_timesteps)
-    return jnp.asarray(self.levels, jnp.float32)[index]
+    steps = self.num_timesteps
+    index = jax.random.randint(key, (batch,), 0, steps, jnp.int32)
+    return as_float32(self.levels)[index]
 
   def sigma_of(self, t):
     """See `Process.sigma_of`."""
-    index = self.num_timesteps - 1 - t / self.time_scale
-    steps = np.arange(self.num_timesteps + 1, dtype=np.float32)
-    return jnp.interp(index, steps, jnp.asarray(self.levels, jnp.float32))
+    index = self.num_timesteps - 1 - as_float32(t) / self.time_scale
+    steps = as_float32(np.arange(self.num_timesteps + 1))
+    return jnp.interp(index, steps, as_float32(self.levels))
 
 
 def _noise_predicting(sigma, time) -> Coefficients:
@@ -355,7 +391,10 @@ def iddpm_levels(
   """
   j = np.arange(num_timesteps + 1, dtype=np.float32)
   angle = np.float32(0.5 * np.pi) * j / np.float32(num_timesteps)
-  alpha_bar = np.sin(angle / np.float32(c_2 + 1)) ** 2
+  angle = angle / np.float32(c_2 + 1)
+  # The sine is rounded from float64: NumPy's own in float32 differs between
+  # processors, and near a right angle its last bit decides the lowest levels.
+  alpha_bar = np.sin(angle.astype(np.float64)).astype(np.float32) ** 2
   ratio = np.maximum(alpha_bar[:-1] / alpha_bar[1:], np.float32(c_1))
   u = np.zeros(num_timesteps + 1)
   for i in range(num_timesteps, 0, -1):

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
-from get_jax.diffusion.process import expand
+from get_jax.diffusion.process import as_float32, expand
 from get_jax.diffusion.registry import check_choice
 from get_jax.diffusion.typing import Array, Network
 from get_jax.errors import UsageError
@@ -90,18 +90,19 @@ class Guidance:
     )
 
   def weight(
-    self, t: Float[Array, "..."], sigma_of: Callable | None = None
+    self, t: Real[Array, "..."], sigma_of: Callable | None = None
   ) -> Float[Array, "..."]:
-    """Returns the guidance weight w at the network's time t.
+    """Returns the guidance weight w at the network's time t, in float32.
 
     Args:
-      t: time input of the network, any shape.
+      t: time input of the network, any shape and dtype.
       sigma_of: `process.sigma_of`; required with an `interval`.
 
     Raises:
       UsageError: an `interval` is set and `sigma_of` is None.
     """
-    w = jnp.full_like(t, self.full_scale)
+    t = as_float32(t)
+    w = jnp.full(t.shape, self.full_scale, jnp.float32)
     if self.schedule == "power_cosine":
       past = 1 - t / self.period
       rise = (1 - jnp.cos(math.pi * past**self.power)) / 2
@@ -131,9 +132,10 @@ class Guidance:
       sigma_of: `process.sigma_of`; required with an `interval`.
 
     Returns:
-      (x, t) -> output. It evaluates the network once on 2B samples, with the
-      two inputs of a sample adjacent, so that a sharded batch needs no
-      communication. If the scale is 1, it evaluates the network on B samples.
+      (x, t) -> output, in float32. It evaluates the network once on 2B samples,
+      with the two inputs of a sample adjacent, so that a sharded batch needs no
+      communication. If the scale is 1, it evaluates the network on B samples
+      and returns its output unchanged.
 
     Raises:
       UsageError: guidance is enabled and the network has no conditioning or no
@@ -144,13 +146,14 @@ class Guidance:
       return lambda x, t: net(x, t, y)
     if self.interval is not None and sigma_of is None:
       raise UsageError("a guidance interval needs the process' sigma_of")
+    y = jnp.asarray(y)
     both = _interleave(y, jnp.broadcast_to(jnp.asarray(null, y.dtype), y.shape))
 
     def guided(x, t):
-      out = net(_interleave(x, x), _interleave(t, t), both)
+      out = as_float32(net(_interleave(x, x), _interleave(t, t), both))
       pairs = out.reshape(-1, 2, *out.shape[1:])
       cond, uncond = pairs[:, 0], pairs[:, 1]
-      w = expand(self.weight(t, sigma_of), cond).astype(cond.dtype)
+      w = expand(self.weight(t, sigma_of), cond)
       count = x.shape[-1] if self.channels is None else self.channels
       pushed = uncond + w * (cond - uncond)
       return jnp.concatenate([pushed[..., :count], cond[..., count:]], axis=-1)

@@ -4,13 +4,16 @@ import abc
 from typing import ClassVar
 
 import jax
-from jaxtyping import Float
+import jax.numpy as jnp
+from jaxtyping import Float, Real, Shaped
 
 from get_jax.diffusion.typing import Array, Network
 
 
 class Process(abc.ABC):
   """A diffusion process: noise levels, noising of data and training loss.
+
+  Everything is computed in float32, whatever the dtype of the arguments.
 
   Subclasses are frozen dataclasses of numbers and strings. They are hashable,
   so jitted functions may close over them or take them as static arguments.
@@ -37,15 +40,15 @@ class Process(abc.ABC):
   def loss_at(
     self,
     net: Network,
-    x0: Float[Array, "B H W C"],
+    x0: Real[Array, "B H W C"],
     levels: Array,
-    noise: Float[Array, "B H W C"],
+    noise: Real[Array, "B H W C"],
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns the training loss of every sample at given levels and noise.
 
     Args:
       net: see `Network`.
-      x0: (B, H, W, C) float32 clean data.
+      x0: (B, H, W, C) clean data.
       levels: (B,), as returned by `sample_levels`.
       noise: (B, H, W, C) standard normal.
 
@@ -59,10 +62,10 @@ class Process(abc.ABC):
     """Samples levels (B,) and noise (B, H, W, C) for data of that shape."""
     level_key, noise_key = jax.random.split(key)
     levels = self.sample_levels(level_key, shape[0])
-    return levels, jax.random.normal(noise_key, shape)
+    return levels, jax.random.normal(noise_key, shape, jnp.float32)
 
   def loss(
-    self, net: Network, x0: Float[Array, "B H W C"], key: jax.Array
+    self, net: Network, x0: Real[Array, "B H W C"], key: jax.Array
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns `loss_at` with levels and noise sampled with the key."""
     return self.loss_at(net, x0, *self.sample_levels_and_noise(key, x0.shape))
@@ -74,6 +77,11 @@ class Process(abc.ABC):
     Args:
       t: time input of the network, any shape.
     """
+
+
+def as_float32(x: Shaped[Array, "..."] | float) -> Float[jax.Array, "..."]:
+  """Returns a number, or an array of numbers or booleans, in float32."""
+  return jnp.asarray(x, jnp.float32)
 
 
 def expand(values: Array, x: Array) -> Array:

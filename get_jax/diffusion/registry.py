@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -50,6 +51,27 @@ def check_choice(
   if value not in choices:
     raise UsageError(
       f"{owner}: {field} is {value!r}: {_suggest(value, choices)}"
+    )
+
+
+def check_interval(
+  owner: str, field: str, value: float, low: float, high: float = math.inf
+) -> None:
+  """Raises a UsageError unless low < value < high.
+
+  Args:
+    owner: what has the field, for the message ("process").
+    field: name of the field.
+    value: its value.
+    low: lower bound.
+    high: upper bound.
+  """
+  if not low < value < high:
+    limits = f"above {low:g}"
+    if high < math.inf:
+      limits += f" and below {high:g}"
+    raise UsageError(
+      f"{owner}: {field} is {value!r}: expected a number {limits}"
     )
 
 

@@ -3,7 +3,8 @@
 x_t = alpha(t) x_0 + sigma(t) n with alpha^2 + sigma^2 = 1. The samplers of the
 DPM-Solver family take steps in lambda = log(alpha / sigma), half the log of the
 signal-to-noise ratio. Every function takes `xp`: numpy (float64, for tables on
-the host) or jax.numpy (float32, inside jit).
+the host) or jax.numpy (float32, inside jit). Arguments are real numbers of any
+dtype; they are converted first.
 """
 
 import abc
@@ -49,7 +50,8 @@ class NoiseSchedule(abc.ABC):
 
   def time(self, lam, xp=np):
     """Returns t, given lambda(t)."""
-    return self.time_of_log_alpha(-0.5 * xp.logaddexp(0.0, -2 * lam), xp)
+    double = 2 * _convert(lam, xp)
+    return self.time_of_log_alpha(-0.5 * xp.logaddexp(0.0, -double), xp)
 
 
 class SDESchedule(NoiseSchedule):
@@ -58,6 +60,17 @@ class SDESchedule(NoiseSchedule):
   @abc.abstractmethod
   def beta(self, t, xp=np):
     """Returns the rate beta(t) = -2 d log_alpha / dt."""
+
+  def noise_to_signal(self, t, remaining, xp=np):
+    """Returns sigma(t) / alpha(t).
+
+    Args:
+      t: time in [0, 1].
+      remaining: 1 - t, precise also near t = 1.
+      xp: numpy or jax.numpy.
+    """
+    del remaining
+    return xp.exp(-self.lam(t, xp))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,16 +84,16 @@ class Linear(SDESchedule):
 
   def beta(self, t, xp=np):
     """See `SDESchedule.beta`."""
-    return self.beta_min + t * (self.beta_max - self.beta_min)
+    return self.beta_min + _convert(t, xp) * (self.beta_max - self.beta_min)
 
   def log_alpha(self, t, xp=np):
     """See `NoiseSchedule.log_alpha`."""
-    slope = self.beta_max - self.beta_min
+    t, slope = _convert(t, xp), self.beta_max - self.beta_min
     return -0.5 * t * (self.beta_min + 0.5 * slope * t)
 
   def time_of_log_alpha(self, log_alpha, xp=np):
     """See `NoiseSchedule.time_of_log_alpha`."""
-    slope = self.beta_max - self.beta_min
+    log_alpha, slope = _convert(log_alpha, xp), self.beta_max - self.beta_min
     root = xp.sqrt(self.beta_min**2 - 4 * slope * log_alpha)
     return -4 * log_alpha / (root + self.beta_min)
 
@@ -89,8 +102,13 @@ class Linear(SDESchedule):
 class Cosine(SDESchedule):
   """alpha(t) = cos((t + s) / (1 + s) pi / 2), scaled to 1 at 0.
 
-  Nichol and Dhariwal's schedule in continuous time. t_first is the time at
-  which DPM-Solver truncates the schedule, before alpha vanishes.
+  Nichol and Dhariwal's schedule in continuous time.
+
+  Attributes:
+    s: offset, in (0, 1).
+    t_first: the time at which DPM-Solver truncates the schedule, before alpha
+      vanishes.
+    t_last: see `NoiseSchedule`.
   """
 
   s: float = 0.008
@@ -107,18 +125,33 @@ class Cosine(SDESchedule):
 
   def beta(self, t, xp=np):
     """See `SDESchedule.beta`."""
-    return 2 * self._unit / xp.tan((1 - t) * self._unit)
+    return 2 * self._unit / xp.tan((1 - _convert(t, xp)) * self._unit)
 
   def log_alpha(self, t, xp=np):
     """See `NoiseSchedule.log_alpha`."""
-    return xp.log(xp.sin((1 - t) * self._unit) / math.sin(self._unit))
+    t = _convert(t, xp)
+    variance = self._variance(t, xp)
+    near = 0.5 * xp.log1p(-xp.minimum(variance, 0.5))
+    far = xp.log(xp.sin((1 - t) * self._unit) / math.sin(self._unit))
+    return xp.where(variance < 0.5, near, far)
 
   def sigma(self, t, xp=np):
     """See `NoiseSchedule.sigma`."""
+    return xp.sqrt(self._variance(t, xp))
+
+  def _variance(self, t, xp):
+    """Returns sigma(t)^2."""
     # cos^2 a - cos^2 b = sin(b - a) sin(b + a), with the angle a at time 0 and
     # the angle b at time t.
+    t = _convert(t, xp)
     product = xp.sin(t * self._unit) * xp.sin((t + 2 * self.s) * self._unit)
-    return xp.sqrt(product) / math.sin(self._unit)
+    return product / math.sin(self._unit) ** 2
+
+  def noise_to_signal(self, t, remaining, xp=np):
+    """See `SDESchedule.noise_to_signal`."""
+    remaining = _convert(remaining, xp)
+    alpha = xp.sin(remaining * self._unit) / math.sin(self._unit)
+    return self.sigma(t, xp) / alpha
 
   def lam(self, t, xp=np):
     """See `NoiseSchedule.lam`."""
@@ -126,8 +159,12 @@ class Cosine(SDESchedule):
 
   def time_of_log_alpha(self, log_alpha, xp=np):
     """See `NoiseSchedule.time_of_log_alpha`."""
-    sine = xp.exp(log_alpha) * math.sin(self._unit)
-    return 1 - xp.arcsin(sine) / self._unit
+    log_alpha, start = _convert(log_alpha, xp), self.s * self._unit
+    variance = -xp.expm1(2 * log_alpha)
+    sine = xp.sqrt(math.sin(start) ** 2 + math.cos(start) ** 2 * variance)
+    near = (xp.arcsin(xp.minimum(sine, 0.9)) - start) / self._unit
+    far = 1 - xp.arcsin(xp.exp(log_alpha) * math.cos(start)) / self._unit
+    return xp.where(variance < 0.5, near, far)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,8 +206,19 @@ class Interpolated(NoiseSchedule):
 
 def _interpolate(x, xs, ys, xp):
   """Interpolates (xs, ys) linearly, xs ascending; extrapolates at both ends."""
-  x = xp.asarray(x)
-  xs, ys = xp.asarray(xs, x.dtype), xp.asarray(ys, x.dtype)
-  i = xp.clip(xp.searchsorted(xs, x), 1, len(xs) - 1)
-  slope = (ys[i] - ys[i - 1]) / (xs[i] - xs[i - 1])
-  return ys[i - 1] + slope * (x - xs[i - 1])
+  x = _convert(x, xp)
+  slopes = np.diff(ys) / np.diff(xs)
+  # A knot is the sum of two numbers of the dtype of x: where ys is steep, the
+  # rounding of the knots would dominate the error in float32. The first is
+  # rounded down, so that comparing x with it is comparing x with the knot.
+  high = xs.astype(x.dtype)
+  high = np.where(high > xs, np.nextafter(high, -np.inf, dtype=x.dtype), high)
+  low = xp.asarray(xs - high.astype(np.float64), x.dtype)
+  high, ys, slopes = (xp.asarray(a, x.dtype) for a in (high, ys, slopes))
+  i = xp.clip(xp.searchsorted(high, x), 1, len(xs) - 1) - 1
+  return ys[i] + slopes[i] * ((x - high[i]) - low[i])
+
+
+def _convert(x, xp):
+  """Returns a float64 array of numpy, or a float32 array of jax.numpy."""
+  return xp.asarray(x, np.float64 if xp is np else np.float32)

@@ -117,7 +117,7 @@ def integrate(
     "starts_step": jnp.asarray(scheme.starts_step),
     "base_weight": jnp.asarray(scheme.base_weight, jnp.float32),
     "weights": jnp.asarray(scheme.weights, jnp.float32),
-    "step": jnp.cumsum(jnp.asarray(scheme.starts_step, jnp.int32)) - 1,
+    "step": jnp.cumsum(scheme.starts_step, dtype=jnp.int32) - 1,
   }
   if scheme.noise_scale is not None and scheme.noise_index is not None:
     rows["noise_scale"] = jnp.asarray(scheme.noise_scale, jnp.float32)
@@ -138,7 +138,7 @@ def integrate(
       following = following + weight * value
     return (following, base, past), x if trajectory else None
 
-  x = scheme.start * noise(INITIAL, shape)
+  x = jnp.asarray(scheme.start, jnp.float32) * noise(INITIAL, shape)
   past = (jnp.zeros_like(x),) * scheme.weights.shape[1]
   (x, _, _), states = jax.lax.scan(evaluate, (x, x, past), rows)
   if not trajectory:

@@ -12,8 +12,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
+from get_jax.diffusion.process import as_float32
 from get_jax.diffusion.typing import Array
 
 SYM6 = np.array(
@@ -36,7 +37,7 @@ MARGIN = len(SYM6) // 4  # Extra pixels of the output on each side.
 
 
 def warp(
-  images: Float[Array, "B H W C"], inverse: Float[Array, "B 3 3"]
+  images: Real[Array, "B H W C"], inverse: Float[Array, "B 3 3"]
 ) -> Float[Array, "B H W C"]:
   """Applies an affine map to every image.
 
@@ -46,9 +47,10 @@ def warp(
       input, in pixels (x, y, 1) from the centre.
 
   Returns:
-    (B, H, W, C). The input is 0 beyond one reflection.
+    (B, H, W, C) float32. The input is 0 beyond one reflection.
   """
   _, height, width, _ = images.shape
+  images, inverse = as_float32(images), as_float32(inverse)
   up_rows, up_columns = (_upsampling(n) for n in (height, width))
   large = jnp.einsum("ph,bhwc,qw->bpqc", up_rows, images, up_columns)
   # Pixel centres of the output at twice the resolution, with the margin.

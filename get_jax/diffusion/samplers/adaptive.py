@@ -140,8 +140,9 @@ class DPMSolverAdaptive(Sampler):
       return unfinished(state).any() & (spent <= self.max_evaluations)
 
     x = noise(INITIAL, shape)
-    lam = jnp.full(x.shape[:1], float(schedule.lam(schedule.t_first)))
-    h = jnp.full(x.shape[:1], self.h_init)
+    first = float(schedule.lam(schedule.t_first))
+    lam = jnp.full(x.shape[:1], first, jnp.float32)
+    h = jnp.full(x.shape[:1], self.h_init, jnp.float32)
     start = _State(x, x, lam, h, jnp.int32(0))
     state = jax.lax.while_loop(proceed, advance, start)
     done = expand(~unfinished(state), x)

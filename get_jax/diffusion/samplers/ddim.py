@@ -6,9 +6,10 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Real
 
 from get_jax.diffusion.discrete import DiscreteProcess
+from get_jax.diffusion.process import as_float32
 from get_jax.diffusion.respacing import space_timesteps
 from get_jax.diffusion.samplers.base import SchemeSampler
 from get_jax.diffusion.scheme import Scheme
@@ -76,7 +77,7 @@ class DDIM(SchemeSampler):
     return prediction
 
   def encode(
-    self, net: Network, x0: Float[Array, "B H W C"]
+    self, net: Network, x0: Real[Array, "B H W C"]
   ) -> Float[Array, "B H W C"]:
     """Runs the ODE from data to the noise that generates it.
 
@@ -91,10 +92,11 @@ class DDIM(SchemeSampler):
     def step(x, index):
       return self.encoding_step(net, x, index), None
 
-    return jax.lax.scan(step, x0, jnp.arange(self.evaluations))[0]
+    steps = jnp.arange(self.evaluations, dtype=jnp.int32)
+    return jax.lax.scan(step, as_float32(x0), steps)[0]
 
   def encoding_step(
-    self, net: Network, x: Float[Array, "B H W C"], index
+    self, net: Network, x: Real[Array, "B H W C"], index
   ) -> Float[Array, "B H W C"]:
     """Runs one step of `encode`.
 
@@ -108,7 +110,8 @@ class DDIM(SchemeSampler):
     """
     tables = self.respaced.tables
     weights = _step_weights(tables.alpha_bar, tables.alpha_bar_next, 0.0)
-    base, weight = (jnp.asarray(w, jnp.float32)[index] for w in weights)
+    base, weight = (as_float32(w)[index] for w in weights)
+    x = as_float32(x)
     return base * x + weight * self._data(net, x, jnp.asarray(index))
 
   def _data(self, net, x, time):

@@ -63,5 +63,6 @@ class DDPM(Sampler):
       return following, x if trajectory else None
 
     start = noise(INITIAL, shape)
-    x, states = jax.lax.scan(step, start, jnp.arange(self.evaluations))
+    steps = jnp.arange(self.evaluations, dtype=jnp.int32)
+    x, states = jax.lax.scan(step, start, steps)
     return (x, jnp.concatenate([states, x[None]])) if trajectory else x

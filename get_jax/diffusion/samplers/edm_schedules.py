@@ -13,16 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from get_jax.diffusion.edm import EDMVP, iddpm_levels
+from get_jax.errors import UsageError
 
-EPSILON_S = 1e-3  # The smallest time of the VP discretization.
-
-# Default lowest and highest noise levels of every discretization.
-RANGES = {
-  "vp": (float(EDMVP().sigma(EPSILON_S)), float(EDMVP().sigma(1.0))),
-  "ve": (0.02, 100.0),
-  "iddpm": (0.002, 81.0),
-  "edm": (0.002, 80.0),
-}
+DISCRETIZATIONS = ("edm", "vp", "ve", "iddpm")
 
 
 class SigmaSchedule(NamedTuple):
@@ -45,42 +38,80 @@ class SigmaSchedule(NamedTuple):
   log_scale_slope: Callable
 
 
-def vp_of_range(low: float, high: float) -> EDMVP:
-  """Returns the VP process with sigma(EPSILON_S) = low and sigma(1) = high."""
+class Discretization(NamedTuple):
+  """Settings of the noise levels; see the fields of `Heun`."""
+
+  name: str
+  rho: float
+  epsilon_s: float
+  c_1: float
+  c_2: float
+  num_timesteps: int
+
+  @property
+  def default_range(self) -> tuple[float, float]:
+    """The default lowest and highest noise level."""
+    match self.name:
+      case "vp":
+        return float(EDMVP().sigma(self.epsilon_s)), float(EDMVP().sigma(1.0))
+      case "ve":
+        return 0.02, 100.0
+      case "iddpm":
+        return 0.002, 81.0
+      case _:
+        return 0.002, 80.0
+
+
+def vp_of_range(low: float, high: float, epsilon_s: float) -> EDMVP:
+  """Returns the VP process with sigma(epsilon_s) = low and sigma(1) = high."""
   at_low, at_high = math.log1p(low**2), math.log1p(high**2)
-  beta_d = 2 * (at_low / EPSILON_S - at_high) / (EPSILON_S - 1)
+  beta_d = 2 * (at_low / epsilon_s - at_high) / (epsilon_s - 1)
   return EDMVP(beta_d=beta_d, beta_min=at_high - 0.5 * beta_d)
 
 
 def noise_levels(
-  discretization: str, num_steps: int, low: float, high: float, rho: float
+  discretization: Discretization, num_steps: int, low: float, high: float
 ) -> np.ndarray:
   """Returns the noise levels of the steps, (num_steps,), decreasing.
 
   Args:
-    discretization: "edm", "vp", "ve" or "iddpm".
+    discretization: which noise levels.
     num_steps: number of noise levels.
     low: lowest noise level.
     high: highest noise level.
-    rho: exponent of the "edm" discretization.
+
+  Raises:
+    UsageError: "iddpm" has fewer than two noise levels in the range.
   """
   fraction = np.linspace(0, 1, num_steps)
-  match discretization:
+  rho = discretization.rho
+  match discretization.name:
     case "vp":
-      return vp_of_range(low, high).sigma(1 + fraction * (EPSILON_S - 1))
+      epsilon_s = discretization.epsilon_s
+      vp = vp_of_range(low, high, epsilon_s)
+      return vp.sigma(1 + fraction * (epsilon_s - 1))
     case "ve":
       return high * (low / high) ** fraction
     case "iddpm":
-      levels = iddpm_levels(1000)
+      levels = iddpm_levels(
+        discretization.num_timesteps, discretization.c_1, discretization.c_2
+      )
       levels = levels[(levels >= low) & (levels <= high)]
-      return levels[np.round((len(levels) - 1) * fraction).astype(int)]
+      if len(levels) < 2:
+        raise UsageError(
+          f"Heun: the discretization 'iddpm' has {len(levels)} noise levels "
+          f"from sigma_min={low:g} to sigma_max={high:g}: expected 2 or more"
+        )
+      # In the order of the official code, which decides the rounding of halves.
+      positions = (len(levels) - 1) / (num_steps - 1) * np.arange(num_steps)
+      return levels[np.round(positions).astype(int)]
     case _:
       ends = high ** (1 / rho), low ** (1 / rho)
       return np.linspace(*ends, num_steps) ** rho
 
 
 def make_sigma_schedule(
-  schedule: str, scaling: str, low: float, high: float
+  schedule: str, scaling: str, low: float, high: float, epsilon_s: float
 ) -> SigmaSchedule:
   """Returns sigma(t) and s(t) by name.
 
@@ -89,9 +120,10 @@ def make_sigma_schedule(
     scaling: s(t): "vp" or "none".
     low: lowest noise level.
     high: highest noise level.
+    epsilon_s: time of the lowest noise level, for "vp".
   """
   if schedule == "vp":
-    vp = vp_of_range(low, high)
+    vp = vp_of_range(low, high, epsilon_s)
     sigma, time = vp.sigma, vp.time
 
     def slope(t):

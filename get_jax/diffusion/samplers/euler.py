@@ -26,6 +26,7 @@ class EulerMaruyama(SchemeSampler):
     process: a VP process.
     num_steps: number of evaluations, at least 2.
     t_last: start of the last step, which ends at time 0.
+    t_first: largest time; None means that of the schedule.
   """
 
   process_class = VP
@@ -34,6 +35,7 @@ class EulerMaruyama(SchemeSampler):
   process: VP
   num_steps: int = 1000
   t_last: float = 1e-3
+  t_first: float | None = None
 
   def __post_init__(self):
     super().__post_init__()
@@ -41,12 +43,23 @@ class EulerMaruyama(SchemeSampler):
       raise UsageError(
         f"Euler's times need num_steps of at least 2, not {self.num_steps}"
       )
+    if not 0 < self.t_last < self._first <= 1:
+      raise UsageError(
+        f"Euler: t_last is {self.t_last!r} and t_first is {self._first!r}: "
+        "expected 0 < t_last < t_first <= 1"
+      )
+
+  @property
+  def _first(self) -> float:
+    return (
+      self.process.schedule.t_first if self.t_first is None else self.t_first
+    )
 
   @functools.cached_property
   def scheme(self) -> Scheme:
     """See `SchemeSampler.scheme`."""
     schedule = self.process.schedule
-    times = np.linspace(schedule.t_first, self.t_last, self.num_steps)
+    times = np.linspace(self._first, self.t_last, self.num_steps)
     length = -np.diff(times, append=0.0)
     rate = length * schedule.beta(times)
     # A step is x + rate (x / 2 + score); the ODE has half the score.

@@ -8,10 +8,11 @@ import math
 import numpy as np
 
 from get_jax.diffusion.edm import SigmaProcess
-from get_jax.diffusion.registry import check_choice
+from get_jax.diffusion.registry import check_choice, check_interval
 from get_jax.diffusion.samplers.base import SchemeSampler
 from get_jax.diffusion.samplers.edm_schedules import (
-  RANGES,
+  DISCRETIZATIONS,
+  Discretization,
   SigmaSchedule,
   make_sigma_schedule,
   noise_levels,
@@ -48,6 +49,10 @@ class Heun(SchemeSampler):
     scaling: s(t): "none" or "vp".
     alpha: position of the second evaluation in a step; 1, the end of the step,
       is Heun's method.
+    epsilon_s: smallest time of the discretization and the schedule "vp".
+    c_1: lower bound of the ratios of successive alpha_bar of "iddpm".
+    c_2: offset of the cosine of "iddpm".
+    num_timesteps: number of noise levels from which "iddpm" selects.
   """
 
   process_class = SigmaProcess
@@ -66,25 +71,43 @@ class Heun(SchemeSampler):
   schedule: str = "linear"
   scaling: str = "none"
   alpha: float = 1.0
+  epsilon_s: float = 1e-3
+  c_1: float = 0.001
+  c_2: float = 0.008
+  num_timesteps: int = 1000
 
   def __post_init__(self):
     super().__post_init__()
     for field, choices in {
       "solver": ("heun", "euler"),
-      "discretization": tuple(RANGES),
+      "discretization": DISCRETIZATIONS,
       "schedule": ("linear", "vp", "ve"),
       "scaling": ("none", "vp"),
     }.items():
       check_choice("Heun", field, getattr(self, field), choices)
+    for field in ("epsilon_s", "c_1", "c_2"):
+      check_interval("Heun", field, getattr(self, field), 0, 1)
+    check_interval("Heun", "num_timesteps", self.num_timesteps, 1)
     if self.num_steps < 2:
       raise UsageError(
         f"Heun's noise levels need num_steps of at least 2, not "
         f"{self.num_steps}"
       )
 
+  @property
+  def _discretization(self) -> Discretization:
+    return Discretization(
+      self.discretization,
+      self.rho,
+      self.epsilon_s,
+      self.c_1,
+      self.c_2,
+      self.num_timesteps,
+    )
+
   @functools.cached_property
   def _range(self) -> tuple[float, float]:
-    low, high = RANGES[self.discretization]
+    low, high = self._discretization.default_range
     low = low if self.sigma_min is None else self.sigma_min
     high = high if self.sigma_max is None else self.sigma_max
     lowest, highest = self.process.sigma_range
@@ -93,15 +116,15 @@ class Heun(SchemeSampler):
   @functools.cached_property
   def sigmas(self) -> np.ndarray:
     """The noise levels, (N + 1,) float64, decreasing to 0."""
-    levels = noise_levels(
-      self.discretization, self.num_steps, *self._range, self.rho
-    )
+    levels = noise_levels(self._discretization, self.num_steps, *self._range)
     return np.append(self.process.round_sigma(levels), 0.0)
 
   @functools.cached_property
   def sigma_schedule(self) -> SigmaSchedule:
     """The functions sigma(t) and s(t)."""
-    return make_sigma_schedule(self.schedule, self.scaling, *self._range)
+    return make_sigma_schedule(
+      self.schedule, self.scaling, *self._range, self.epsilon_s
+    )
 
   @functools.cached_property
   def scheme(self) -> Scheme:
