@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from get_jax.errors import UsageError
 from get_jax.models import create_model
@@ -12,6 +12,8 @@ from get_jax.models import create_model
 # How a network computes: dtype of the matrix products, attention kernel, one
 # traced block in a scan, rematerialization. See the docstrings of the networks.
 COMPUTE = dict(dtype="float32", attention="auto", scan=False, remat="none")
+# Keys that are a number, or a height and a width.
+SIZES = ("image_size", "input_size")
 
 
 def experiment(
@@ -22,7 +24,8 @@ def experiment(
   `get_config()` returns the experiment, and `get_config("smoke")`, which is
   `--config=FILE.py:smoke` on the command line, a trial run of it (see
   `configs.recipes.smoke`). The sections of networks get the keys of `COMPUTE`
-  that the network has, so that the command line can change them.
+  that the network has, so that the command line can change them; and it can set
+  a pair where a config has one of the `SIZES` as a number.
 
   Args:
     build: builds the config; usually a function of `configs.recipes`. With
@@ -42,6 +45,9 @@ def experiment(
     for part in (config, config.get("teacher")):
       if part:
         _add_compute_keys(part.model)
+        part.model, part.data = map(_allow_pairs, (part.model, part.data))
+        if "latents" in part:
+          part.latents.data = _allow_pairs(part.latents.data)
     return config
 
   return get_config
@@ -52,6 +58,16 @@ def _add_compute_keys(model: ConfigDict) -> None:
   for name, value in COMPUTE.items():
     if name in known and name not in model:
       model[name] = value
+
+
+def _allow_pairs(section: ConfigDict) -> ConfigDict:
+  """Returns the section with sizes that may be set to a number or a pair."""
+  return ConfigDict(
+    {
+      key: FieldReference(value, field_type=object) if key in SIZES else value
+      for key, value in section.items(preserve_field_references=True)
+    }
+  )
 
 
 def base() -> ConfigDict:
@@ -82,6 +98,10 @@ def base() -> ConfigDict:
       # memory.
       accumulation=1,
       num_steps=400_000,
+      # A workdir, or an official checkpoint, whose parameters training starts
+      # from; empty: random parameters. `init`: see docs/finetuning.md.
+      init_from="",
+      init=dict(classes=(), reset=(), positions="bicubic"),
       optimizer=dict(
         learning_rate=1e-4,
         schedule="constant",

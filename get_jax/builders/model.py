@@ -11,9 +11,10 @@ from get_jax.builders.sections import name_and_fields
 from get_jax.distillation.student import Student
 from get_jax.equilibrium.settings import Settings
 from get_jax.models import create_model
+from get_jax.models.base import ImageModel
 
 
-def build_model(config: ml_collections.ConfigDict) -> nn.Module:
+def build_model(config: ml_collections.ConfigDict) -> ImageModel:
   """Builds the network of `config.model`.
 
   If the config has a section `equilibrium`, the network gets the solver and

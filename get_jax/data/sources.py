@@ -165,8 +165,9 @@ def synthetic(
     text: shape (L, D) of text embeddings, for images with texts.
   """
   rng = np.random.RandomState(0)
-  is_side = isinstance(image_size, int)
-  height, width = (image_size,) * 2 if is_side else image_size
+  if isinstance(image_size, int):
+    image_size = image_size, image_size
+  height, width = image_size
   shape = (size, height, width, channels)
   arrays = {"image": rng.uniform(-1, 1, shape).astype(np.float32)}
   if num_classes:

@@ -10,8 +10,13 @@ import safetensors.numpy
 import get_jax
 from get_jax.errors import UsageError
 from get_jax.interop.formats.read import read_checkpoint
-from get_jax.interop.official import export_official, load_official
+from get_jax.interop.official import (
+  export_official,
+  infer_model,
+  load_official,
+)
 from get_jax.interop.state_dict import extract_state_dict
+from get_jax.models.base import ImageModel
 
 
 def import_checkpoint(
@@ -35,6 +40,30 @@ def import_checkpoint(
   checkpoint = read_checkpoint(path)
   try:
     return load_official(model, extract_state_dict(checkpoint))
+  except UsageError as error:
+    raise UsageError(f"{os.fspath(path)}: {error}") from None
+
+
+def import_checkpoint_of_any_size(
+  path: str | os.PathLike[str], model: ImageModel
+) -> tuple[dict[str, Any], ImageModel]:
+  """Loads the parameters of a file whose network has other sizes.
+
+  Args:
+    path: see `import_checkpoint`.
+    model: a network of the same family. What the shapes in the file do not
+      tell, such as the number of heads, is taken from it.
+
+  Returns:
+    The parameter tree, NumPy float32, and the network that it belongs to.
+
+  Raises:
+    UsageError: see `import_checkpoint`, or the file fits inputs of two shapes.
+  """
+  tensors = extract_state_dict(read_checkpoint(path))
+  try:
+    source = infer_model(model, tensors)
+    return load_official(source, tensors), source
   except UsageError as error:
     raise UsageError(f"{os.fspath(path)}: {error}") from None
 

@@ -1,5 +1,6 @@
 """Converts between official tensors and the parameters of a model."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,10 @@ from get_jax.interop.name_mapping import (
   params_from_tensors,
   tensors_from_params,
 )
+from get_jax.models.base import ImageModel
 from get_jax.models.parameters import abstract_params
+from get_jax.models.unet import DhariwalUNet, SongUNet
+from get_jax.nn.patches import as_pair
 
 
 def load_official(
@@ -58,6 +62,37 @@ def load_official(
         f"{family.name} computes"
       )
   return params_from_tensors(mapping, tensors)
+
+
+def infer_model(
+  model: ImageModel, tensors: Mapping[str, np.ndarray]
+) -> ImageModel:
+  """Returns the network of the family of `model` that a file belongs to.
+
+  Args:
+    model: a network made by `create_model`; gives the fields that the shapes do
+      not tell.
+    tensors: the result of `extract_state_dict`.
+
+  Raises:
+    UsageError: the tokens of the file fit both the shape of the model's input
+      and a square.
+  """
+  family = find_family(model)
+  tensors = family.canonicalize(dict(tensors), model)
+  shapes = {name: tensor.shape for name, tensor in tensors.items()}
+  source = model
+  for _ in range(2):  # The first pass finds the patch size, for instance.
+    source = source.clone(**family.infer_fields(shapes, source))
+  height, width = as_pair(source.input_size)
+  side = math.isqrt(height * width)
+  named_sizes = isinstance(model, SongUNet | DhariwalUNet)
+  if height != width and side**2 == height * width and not named_sizes:
+    raise UsageError(
+      f"the file fits inputs of {height}x{width} and of {side}x{side}; "
+      "expected a workdir with its config, see --mode=convert"
+    )
+  return source
 
 
 def export_official(model: nn.Module, params: Any) -> Tensors:

@@ -36,6 +36,7 @@ def measure(
   params: dict,
   workdir: pathlib.Path,
   title: str,
+  weights: str = "ema",
 ) -> EvaluationResult:
   """Generates samples and computes their scores.
 
@@ -49,6 +50,7 @@ def measure(
     params: parameters of the generator.
     workdir: directory of the run; features are stored in its `features`.
     title: title of the progress bar.
+    weights: what the parameters are, for the protocol.
 
   Returns:
     The scores; if the evaluator repeats the measurement with other seeds, those
@@ -62,7 +64,7 @@ def measure(
     protocol = EvaluationProtocol(
       samples=evaluator.count,
       seed=seed,
-      weights=f"ema, digest {digest}",
+      weights=f"{weights}, digest {digest}",
       sampler=generator.sampler,
       steps=generator.steps,
       evaluations=generator.nfe,

@@ -22,6 +22,7 @@ from get_jax.generation.conditioning import Captions, Conditioning
 from get_jax.generation.grids import save_grid
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.jobs.data_info import report_data
+from get_jax.jobs.initial_params import load_initial_params, needs_init
 from get_jax.jobs.run_info import build_performance_metrics, log_run_info
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.loop import Schedule, fit
@@ -30,7 +31,7 @@ from get_jax.training.processes import run_on_main
 from get_jax.training.profiling import Profile
 from get_jax.training.rng import named_key
 from get_jax.training.sharding import check_batch_size, local_batch_indices
-from get_jax.training.state import TrainState, create_state
+from get_jax.training.state import TrainState, create_state, with_params
 
 
 def train(
@@ -73,6 +74,10 @@ def train(
     config, model, batch, pairs_seed, conditioning
   )
   state = create_state(training_step.init_state, training_step.init_key, mesh)
+  if needs_init(config, workdir):
+    initial = load_initial_params(config, training_step.init_key)
+    state = with_params(state, initial.params)
+    initial.report(workdir, name)
   schedule = Schedule(
     config.num_steps,
     config.log_every,

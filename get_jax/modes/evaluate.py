@@ -6,8 +6,8 @@ import ml_collections
 from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
 from get_jax.builders.sections import check_task
+from get_jax.jobs.initial_params import load_params_or_init
 from get_jax.jobs.measure import measure, measure_files
-from get_jax.training.checkpoints import load_params
 from get_jax.training.workdir import open_workdir
 
 
@@ -26,8 +26,11 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   if config.evaluation.samples:
     result = measure_files(evaluator, config.evaluation.samples)
   else:
-    generator, params = build_generator(config), load_params(folder)
-    result = measure(evaluator, config, generator, params, folder, "evaluating")
+    params, weights = load_params_or_init(config, folder)
+    generator = build_generator(config)
+    result = measure(
+      evaluator, config, generator, params, folder, "evaluating", weights
+    )
   if jax.process_index() == 0:
     result.write(folder / "results" / "evaluate.json")
   result.print()

@@ -6,8 +6,8 @@ import ml_collections
 from get_jax.builders.decoder import is_latent
 from get_jax.builders.generator import build_generator
 from get_jax.builders.sections import check_task
+from get_jax.jobs.initial_params import load_params_or_init
 from get_jax.jobs.samples import generate_parts, merge_parts
-from get_jax.training.checkpoints import load_params
 from get_jax.training.workdir import open_workdir, write_results
 
 
@@ -23,19 +23,23 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   Batches are kept in samples/parts-* until all are complete, so that a stopped
   run continues with the missing ones.
 
+  A workdir without checkpoints samples with the parameters of
+  `config.init_from`, adapted to the network, if it is not empty.
+
   Args:
     config: the experiment; `sampling` has count, batch size and seed.
     workdir: folder of the run.
   """
   check_task(config)
   folder = open_workdir(workdir, config)
-  params, generator = load_params(folder), build_generator(config)
+  params, weights = load_params_or_init(config, folder)
+  generator = build_generator(config)
   latent = is_latent(config) and generator.decoder is None
   sampling = config.sampling
   protocol = {
     "count": sampling.count,
     "seed": sampling.seed,
-    "weights": "ema",
+    "weights": weights,
     "sampler": generator.sampler,
     "steps": generator.steps,
     "evaluations": generator.nfe,

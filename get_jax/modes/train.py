@@ -10,6 +10,7 @@ from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_mesh
 from get_jax.builders.model import build_init, build_model
 from get_jax.builders.sections import check_task
+from get_jax.jobs.initial_params import check_init_from
 from get_jax.jobs.pairs import check_teacher, make_pairs
 from get_jax.jobs.report import make_report
 from get_jax.jobs.run_info import enable_compilation_cache
@@ -35,10 +36,14 @@ def run(
       not traced.
 
   Raises:
-    UsageError: see `check_experiment`, or another process works in the workdir.
+    UsageError: see `check_experiment`, `init_from` does not fit, or another
+      process works in the workdir.
   """
   steps = None if profile is None else Profile.parse(profile)
   check_experiment(config)
+  check_init_from(config, workdir)
+  if _has_own_teacher(config):
+    check_init_from(config.teacher, pathlib.Path(workdir) / "teacher")
   folder = open_workdir(workdir, config)
   enable_compilation_cache(folder)
   with locked(folder):
@@ -74,11 +79,18 @@ def check_experiment(config: ml_collections.ConfigDict) -> None:
     build_evaluator(config)
 
 
+def _has_own_teacher(config: ml_collections.ConfigDict) -> bool:
+  """Returns whether the run trains the teacher of a distillation."""
+  if config.task != "distillation" or config.pairs.directory:
+    return False
+  return not config.pairs.teacher_workdir
+
+
 def _train_teacher(
   config: ml_collections.ConfigDict, workdir: pathlib.Path
 ) -> None:
   """Trains the teacher in `<workdir>/teacher`, unless the config names one."""
-  if config.pairs.teacher_workdir:
+  if not _has_own_teacher(config):
     return
   folder = open_workdir(workdir / "teacher", config.teacher)
   train(config.teacher, folder, "teacher")

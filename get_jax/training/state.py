@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 from jax.sharding import Mesh
@@ -79,6 +80,28 @@ def create_state(
   """
   shapes = jax.eval_shape(init_state, key)
   return jax.jit(init_state, out_shardings=state_sharding(shapes, mesh))(key)
+
+
+def with_params(state: TrainState, params: dict) -> TrainState:
+  """Returns a state with other parameters, which are also their average.
+
+  Args:
+    state: an initial state; gives the shardings.
+    params: NumPy arrays with the shapes and dtypes of `state.params`, the same
+      on every process.
+  """
+
+  def put(old: jax.Array, new: np.ndarray) -> jax.Array:
+    new = np.asarray(new, old.dtype)
+    return jax.make_array_from_callback(
+      old.shape, old.sharding, lambda index: new[index]
+    )
+
+  placed = jax.tree.map(put, state.params, params)
+  # Copies, because the buffers of a state are donated.
+  return state.replace(
+    params=jax.tree.map(jnp.copy, placed), ema=jax.tree.map(jnp.copy, placed)
+  )
 
 
 def abstract_like(state: PyTree) -> PyTree:

@@ -42,6 +42,10 @@ DATA_DEFAULTS = {
   "background": [255, 255, 255],
   "skip_broken": False,
 }
+# Settings without a meaning, and absent in older configs, if `init_from` is
+# empty. If it is not, training starts from other parameters, so that they
+# identify the experiment.
+INIT_KEYS = re.compile(r"(teacher\.)?init(_from$|$|\.)")
 # Model fields that affect how the model computes, not what.
 MUTABLE_MODEL_FIELDS = re.compile(r"(^|\.)model\.(attention|remat|scan)$")
 
@@ -126,6 +130,30 @@ def write_results(workdir: pathlib.Path, mode: str, content: Any) -> None:
     write_json(workdir / "results" / f"{mode}.json", content)
 
 
+def read_config(
+  workdir: str | os.PathLike[str],
+) -> ml_collections.ConfigDict:
+  """Reads the config of a run; lists become tuples.
+
+  Raises:
+    UsageError: the workdir has no config, or it is not JSON.
+  """
+  path = pathlib.Path(workdir) / "config.json"
+  if not path.is_file():
+    raise UsageError(f"{workdir} has no config.json; expected a trained run")
+
+  def with_tuples(value):
+    if isinstance(value, Mapping):
+      return {key: with_tuples(inner) for key, inner in value.items()}
+    return tuple(map(with_tuples, value)) if isinstance(value, list) else value
+
+  try:
+    content = json.loads(path.read_text("utf-8"))
+  except json.JSONDecodeError as error:
+    raise UsageError(f"{path} is not JSON ({error})") from error
+  return ml_collections.ConfigDict(with_tuples(content))
+
+
 def config_to_dict(config: ml_collections.ConfigDict) -> dict:
   """Returns a config as it is stored in JSON; tuples become lists."""
   return json.loads(config.to_json())
@@ -162,6 +190,13 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     for name in (f"data.{key}", f"teacher.data.{key}"):
       if flat.get(name) == default:
         flat.pop(name, None)
+  for prefix in ("", "teacher."):
+    if not flat.get(f"{prefix}init_from"):
+      flat = {
+        key: value
+        for key, value in flat.items()
+        if not (match := INIT_KEYS.match(key)) or (match[1] or "") != prefix
+      }
   if flat.get("optimizer.schedule") == "constant":
     flat.pop("num_steps", None)
   return flat

@@ -1,0 +1,184 @@
+"""Parameters that a run starts from: those of another run or checkpoint."""
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import ml_collections
+
+from get_jax.builders.model import build_model
+from get_jax.errors import UsageError
+from get_jax.interop import import_checkpoint_of_any_size
+from get_jax.models.adapt import adapt_params, describe_adaptation
+from get_jax.models.base import ImageModel
+from get_jax.training.checkpoints import latest_step, load_params, saved_steps
+from get_jax.training.processes import run_on_main
+from get_jax.training.rng import named_key
+from get_jax.training.workdir import read_config, write_results
+
+_MAX_LINES = 12  # changes that are printed
+
+
+@dataclasses.dataclass(frozen=True)
+class InitialParams:
+  """Parameters adapted to the network of an experiment.
+
+  Attributes:
+    params: parameter tree, NumPy arrays.
+    source: where they are from.
+    changes: what was changed, by path; numbers of blocks are replaced by "*".
+  """
+
+  params: dict[str, Any]
+  source: str
+  changes: Mapping[str, str]
+
+  def report(self, workdir: pathlib.Path, name: str) -> None:
+    """Prints the changes and writes them to results/init.json."""
+    lines = [f"{path}: {change}" for path, change in self.changes.items()]
+    rest = len(lines) - _MAX_LINES
+    more = [f"and {rest} more"] if rest > 0 else []
+    changes = "; ".join([*lines[:_MAX_LINES], *more]) or "nothing is changed"
+    print(f"{name}: starts from the {self.source}; {changes}")
+    content = {"source": self.source, "changes": dict(self.changes)}
+    write_results(workdir, "init", content)
+
+
+def check_init_from(
+  config: ml_collections.ConfigDict, workdir: str | pathlib.Path
+) -> None:
+  """Checks that `config.init_from` exists and fits the network.
+
+  A run that has a checkpoint does not need it.
+
+  Args:
+    config: the experiment.
+    workdir: folder of the run.
+
+  Raises:
+    UsageError: there is no such workdir or file, or it does not fit.
+  """
+  if needs_init(config, workdir):
+    _describe(config, _open_source(config.init_from, build_model(config)))
+
+
+def needs_init(
+  config: ml_collections.ConfigDict, workdir: str | pathlib.Path
+) -> bool:
+  """Returns whether a run is to start from the parameters of another."""
+  if not config.get("init_from"):
+    return False
+  return run_on_main(lambda: latest_step(workdir)) is None
+
+
+def load_initial_params(
+  config: ml_collections.ConfigDict, key: jax.Array
+) -> InitialParams:
+  """Loads `config.init_from` and adapts it to the network.
+
+  Args:
+    config: the experiment.
+    key: PRNG key of what starts fresh.
+
+  Raises:
+    UsageError: see `check_init_from`.
+  """
+  model = build_model(config)
+  source = _open_source(config.init_from, model)
+  changes = _describe(config, source)
+  params = adapt_params(
+    source.load(), source.model, model, key=key, **_options(config)
+  )
+  return InitialParams(params, source.description, changes)
+
+
+def load_params_or_init(
+  config: ml_collections.ConfigDict, workdir: pathlib.Path
+) -> tuple[dict[str, Any], str]:
+  """Loads the parameters to generate samples with.
+
+  Args:
+    config: the experiment.
+    workdir: folder of the run. If it has no checkpoint and `config.init_from`
+      is not empty, these are the adapted parameters of another run.
+
+  Returns:
+    The parameters and what they are, such as "ema".
+
+  Raises:
+    UsageError: there are no parameters, or they do not fit.
+  """
+  if not needs_init(config, workdir):
+    return load_params(workdir), "ema"
+  initial = load_initial_params(config, named_key(config.seed, "init"))
+  initial.report(workdir, "samples")
+  return initial.params, initial.source
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+  """A network with parameters.
+
+  Attributes:
+    model: the network.
+    load: returns its parameters.
+    description: where they are from.
+  """
+
+  model: ImageModel
+  load: Callable[[], dict[str, Any]]
+  description: str
+
+
+def _open_source(init_from: str, model: ImageModel) -> _Source:
+  """Opens a workdir, one of its checkpoints, or an official file."""
+  path = pathlib.Path(init_from)
+  if path.is_file():
+    params, source = import_checkpoint_of_any_size(path, model)
+    return _Source(source, lambda: params, f"file {init_from}")
+  workdir, step = path, None
+  if path.parent.name == "checkpoints" and path.name.isdigit():
+    workdir, step = path.parent.parent, int(path.name)
+  steps = saved_steps(workdir)
+  if not steps or step not in (None, *steps):
+    found = "does not exist" if not path.is_dir() else "contains no checkpoint"
+    raise UsageError(
+      f"init_from={init_from} {found}; expected the workdir of a trained run, "
+      "one of its checkpoints (workdir/checkpoints/STEP) or the file of an "
+      "official checkpoint"
+    )
+  return _Source(
+    build_model(read_config(workdir)),
+    lambda: load_params(workdir, step=step),
+    f"EMA of {init_from}",
+  )
+
+
+def _describe(
+  config: ml_collections.ConfigDict, source: _Source
+) -> dict[str, str]:
+  """Returns what is changed, with like parameters of all blocks as one."""
+  try:
+    changes = describe_adaptation(
+      source.model, build_model(config), **_options(config)
+    )
+  except UsageError as error:
+    raise UsageError(f"init_from={config.init_from}: {error}") from None
+  grouped: dict[str, str] = {}
+  for path, change in changes.items():
+    grouped[re.sub(r"(?<=_)\d+(?=/)", "*", path)] = change
+  return grouped
+
+
+def _options(config: ml_collections.ConfigDict) -> dict[str, Any]:
+  """Returns the settings of `config.init` as arguments of `adapt_params`."""
+  section = config.get("init", {})
+  reset = ",".join(section.get("reset", ()))
+  return {
+    "classes": tuple(section.get("classes", ())),
+    "reset": tuple(name.strip() for name in reset.split(",") if name.strip()),
+    "positions": section.get("positions", "bicubic"),
+  }
