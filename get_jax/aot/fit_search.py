@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import ml_collections
-from tqdm import tqdm
 
 from get_jax.aot.report import CompileReport, compile_report
 from get_jax.hardware.topology import Topology
+from get_jax.progress import ProgressBar
 from get_jax.training.sharding import AXES
 
 # Rematerialisation policies, from most to least memory.
@@ -58,7 +58,7 @@ def find_fitting_settings(
     UsageError: see `compile_report`.
   """
   candidates = list(candidate_settings(config, step, len(topology.devices)))
-  with tqdm(candidates, desc="trying settings", unit="setting") as bar:
+  with ProgressBar(candidates, desc="trying settings", unit="setting") as bar:
     for settings in bar:
       bar.set_postfix_str(format_flags(settings))
       report = compile_report(_with_settings(config, settings), step, topology)
@@ -126,7 +126,7 @@ def search_largest_batch(
     batch_key, batch_size = "sampling.batch_size", config.sampling.batch_size
     fsdp_sizes, policies = (fsdp,), ("",)
   results = []
-  with tqdm(
+  with ProgressBar(
     total=len(fsdp_sizes) * len(policies), desc="searching", unit="setting"
   ) as bar:
     for size in fsdp_sizes:

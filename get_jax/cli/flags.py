@@ -131,10 +131,14 @@ def workdir() -> str | None:
   """Returns --workdir.
 
   Raises:
-    UsageError: it is missing and the mode needs it.
+    UsageError: it is missing and the mode needs it, or it is in a bucket.
   """
   if WORKDIR.value is None and MODE.value not in MODES_WITHOUT_WORKDIR:
     raise UsageError("--workdir is missing; expected a folder for the run")
+  if WORKDIR.value and "://" in WORKDIR.value:
+    raise UsageError(
+      f"--workdir={WORKDIR.value} is not on a disk; expected a folder"
+    )
   return WORKDIR.value
 
 

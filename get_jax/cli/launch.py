@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 from jax._src import clusters
+from jax.extend.backend import clear_backends
 
 from get_jax.errors import UsageError
 from get_jax.training import processes
@@ -155,3 +156,22 @@ def _check_shared(workdir: pathlib.Path) -> None:
       f"--workdir={workdir} is not shared: process {visible.index('')} does "
       "not see what process 0 writes there; expected one folder for all"
     )
+
+
+def check_platform() -> None:
+  """Checks that JAX finds the devices that it is configured for.
+
+  Raises:
+    UsageError: the platform of JAX_PLATFORMS has no device here.
+  """
+  try:
+    jax.devices()
+  except (RuntimeError, AssertionError) as error:
+    wanted = jax.config.jax_platforms
+    jax.config.update("jax_platforms", None)
+    clear_backends()
+    raise UsageError(
+      f"JAX_PLATFORMS is {wanted!r}, which has no device here; expected "
+      f"{jax.default_backend()!r}, or unset it, or install the driver and "
+      "get_jax[cuda12] or get_jax[tpu]"
+    ) from error

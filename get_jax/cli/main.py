@@ -55,7 +55,7 @@ def _run_mode(argv: list[str]) -> None:
   # These import JAX, which takes seconds and which --help does not need.
   from get_jax.builders.config_check import check_config
   from get_jax.cli.exit import exit_on_error
-  from get_jax.cli.launch import join_processes
+  from get_jax.cli.launch import check_platform, join_processes
 
   logging.getLogger().setLevel(logging.WARNING)
   logging.getLogger("get_jax").setLevel(logging.INFO)
@@ -72,4 +72,5 @@ def _run_mode(argv: list[str]) -> None:
       workdir,
     )
     with joined:
+      check_platform()
       load_mode(mode)(flags.CONFIG.value.lock(), workdir, **options)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from get_jax.data.decoding import (
   DEFAULT,
@@ -42,12 +42,17 @@ class EncodedImages(Protocol):
   Attributes:
     location: path of the container, for messages and fingerprints.
     names: names of the images, in their order.
-    skipped: number of files there that are no images, by reason.
+    skipped: number of files there that are no images, by reason or ending.
   """
 
-  location: str
-  names: Sequence[str]
-  skipped: Mapping[str, int]
+  @property
+  def location(self) -> str: ...  # noqa: D102
+
+  @property
+  def names(self) -> Sequence[str]: ...  # noqa: D102
+
+  @property
+  def skipped(self) -> Mapping[str, int]: ...  # noqa: D102
 
   def read(self, index: int) -> bytes:
     """Returns the encoded image.
@@ -115,6 +120,9 @@ def decode_named(content: bytes, path: str, decoding: Decoding) -> Image.Image:
   """
   try:
     return decode_image(content, decoding)
+  except UnidentifiedImageError:  # Its text is the address of an object.
+    reason = "it is empty" if not content else "its format is unknown"
+    raise UsageError(f"{path} cannot be read as an image ({reason})") from None
   except Exception as error:  # Pillow raises many types for damaged files.
     raise UsageError(f"{path} cannot be read as an image ({error})") from error
 
@@ -140,7 +148,7 @@ class ImageReader:
 
   Attributes:
     names: names of the images.
-    broken: messages about the images that were left out.
+    broken: the images that were left out: messages by name.
 
   Raises:
     UsageError: all images are broken.
@@ -155,17 +163,17 @@ class ImageReader:
   ):
     self.images, self.decoding = images, decoding
     self.hint = hint
-    self.broken: list[str] = []
+    self.broken: dict[str, str] = {}
     self.kept = np.arange(len(images.names))
     self._broken_sentence = ""
     if skip_broken:
       faults = self._find_broken(range(len(images.names)))
-      self.broken = list(faults.values())
+      self.broken = {images.names[i]: text for i, text in faults.items()}
       self.kept = np.delete(self.kept, list(faults))
       if not len(self.kept):
         raise UsageError(
           f"all {len(images.names)} images of {images.location} are broken; "
-          f"the first: {self.broken[0]}"
+          f"the first: {next(iter(faults.values()))}"
         )
     self.names = [images.names[i] for i in self.kept.tolist()]
 

@@ -130,7 +130,6 @@ def _members(
   try:
     with tarfile.open(shard, "r:") as archive:
       for member in archive:
-        archive.members = []  # The list of all headers is not needed.
         member.name = os.path.normpath(member.name).lstrip("/")
         if not member.isreg() or member.issparse():
           continue

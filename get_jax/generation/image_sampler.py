@@ -6,9 +6,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from get_jax.generation.generator import Generator, make_sample_fn
+from get_jax.progress import ProgressBar
 from get_jax.training.preemption import Stopped, handle_stop_signals
 from get_jax.training.sharding import BATCH_SPEC, check_batch_size
 
@@ -123,7 +123,7 @@ class ImageSampler:
     total, done = sum(map(len, shards)), 0
     with (
       handle_stop_signals() as stop_requested,
-      tqdm(
+      ProgressBar(
         total=total,
         desc=description,
         unit="image",

@@ -42,7 +42,7 @@ def _report(
   if resumed and path.exists():
     before = json.loads(path.read_text("utf-8"))
     same_location = before.get("location") == info["location"]
-    if same_location and before.get("broken") != info["broken"]:
+    if same_location and before["broken"].keys() != info["broken"].keys():
       raise UsageError(
         f"{len(info['broken'])} images of {info['location']} are broken; "
         f"expected the {len(before['broken'])} listed in {path}, with which "
@@ -72,7 +72,7 @@ def describe(info: Mapping[str, Any]) -> str:
     skipped = [f"{count} {kind}" for kind, count in info["skipped"].items()]
     text += f"; other files: {', '.join(skipped)}"
   if info["broken"]:
-    broken = "; ".join(info["broken"][:3])
-    more_broken = "; ..." * (len(info["broken"]) > 3)
-    text += f"; {len(info['broken'])} broken: {broken}{more_broken}"
+    names = list(info["broken"])
+    shown_names = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+    text += f"; left out {len(names)} broken: {shown_names}"
   return text

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
+from get_jax.progress import ProgressBar
 from get_jax.storage.shards import Layout, ShardWriter
 from get_jax.training.preemption import Stopped, handle_stop_signals
 from get_jax.training.processes import run_on_main
@@ -54,7 +54,7 @@ def make_missing_shards(
   with (
     handle_stop_signals() as stop_requested,
     assign_shards(writer.missing) as shards,
-    tqdm(desc=name, unit=unit, disable=process_index != 0) as bar,
+    ProgressBar(desc=name, unit=unit, disable=process_index != 0) as bar,
   ):
     bar.reset(num_records(shards))
     for shard in shards:

@@ -19,12 +19,12 @@ from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.distillation.pairs import PairsInfo, PairsSource, PairsWriter
 from get_jax.errors import UsageError
 from get_jax.interop.formats.read import read_checkpoint
+from get_jax.progress import ProgressBar
 from get_jax.training.rng import named_key
 
 
@@ -110,7 +110,7 @@ def import_pairs(
   files = _find_files(directory)
   counts, num_classes = [], None
   image_shape = (0, 0, 0)
-  for latent_path, _ in tqdm(files, "counting"):
+  for latent_path, _ in ProgressBar(files, "counting"):
     latent = read_checkpoint(latent_path)
     if isinstance(latent, list | tuple):
       latent, one_hot = latent
@@ -136,7 +136,7 @@ def import_pairs(
   )
   writer = PairsWriter(target, info)
   missing = set(writer.missing())
-  bar = tqdm(read_official(directory), "importing", total=len(files))
+  bar = ProgressBar(read_official(directory), "importing", total=len(files))
   for shard, (noise, images, labels) in enumerate(bar):
     if shard in missing:
       writer.write_pairs(shard, images, labels, noise)
@@ -166,7 +166,7 @@ def export_pairs(directory: pathlib.Path, target: pathlib.Path) -> None:
     make_noise = jax.jit(
       lambda index: SampleNoise.create(key, index)(INITIAL, info.image_shape)
     )
-  for shard in tqdm(range(info.num_shards), "exporting"):
+  for shard in ProgressBar(range(info.num_shards), "exporting"):
     indices = np.asarray(info.shard_range(shard))
     records = source.read(indices)
     if make_noise is None:

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
-from tqdm import tqdm
 
 from get_jax.errors import UsageError
+from get_jax.progress import ProgressBar
 
 MANIFEST = "manifest.json"
 
@@ -303,7 +303,7 @@ def find_faults(
     1 << 30
   )
   owners: dict[str, str] = {}
-  for shard in tqdm(shards, f"checking {directory}", disable=not slow):
+  for shard in ProgressBar(shards, f"checking {directory}", disable=not slow):
     faults = list(_file_faults(directory, layout, shard))
     yield from faults
     if faults:

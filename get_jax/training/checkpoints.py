@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+import tensorstore as ts
 from jaxtyping import PyTree
 
 from get_jax.errors import UsageError
@@ -205,6 +206,8 @@ class Checkpoints:
     _check_fit(wanted, manifest, f"checkpoint {step} in {self.directory}")
     arguments = {k: ocp.args.StandardRestore(v) for k, v in wanted.items()}
     with _errors_as_damage("its arrays cannot be read"):
+      for item in wanted:
+        _read_index(self.directory / str(step) / item)
       items = dict(read(args=ocp.args.Composite(**arguments)).items())
     for path, entry in manifest_of(items).items():
       if entry != manifest[path]:
@@ -221,6 +224,16 @@ class Checkpoints:
       if TEMPORARY in entry.name:
         log.warning("Removing incomplete checkpoint %s", entry.name)
         shutil.rmtree(entry, ignore_errors=True)
+
+
+def _read_index(directory: pathlib.Path) -> None:
+  """Reads the index of an item's arrays.
+
+  If that fails inside Orbax, its readers print tracebacks from other threads.
+  """
+  base = {"driver": "file", "path": f"{directory}/"}
+  store = ts.KvStore.open({"driver": "ocdbt", "base": base}).result()
+  store.list().result()
 
 
 def _check_fit(

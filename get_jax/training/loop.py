@@ -15,8 +15,8 @@ from typing import Protocol
 
 import jax
 from jaxtyping import Array, Int
-from tqdm import tqdm
 
+from get_jax.progress import ProgressBar
 from get_jax.training.checkpoints import Checkpoints
 from get_jax.training.metrics import create_writer
 from get_jax.training.preemption import Stopped, handle_stop_signals
@@ -117,7 +117,7 @@ def fit(
       return state
     with (
       contextlib.closing(create_writer(workdir, start)) as writer,
-      tqdm(
+      ProgressBar(
         total=last, initial=start, desc=name, unit="step", disable=not is_main
       ) as bar,
       handle_stop_signals() as stop_requested,

@@ -2,10 +2,13 @@
 
 import json
 import os
+import pathlib
+import subprocess
+import sys
 
 import pytest
 
-from tests.helpers import run_main
+from tests.helpers import ROOT, environment, run_main
 
 DIGITS = "--config=configs/dit_digits.py"
 
@@ -123,3 +126,24 @@ def test_a_student_is_checked_before_its_teacher_is_trained(tmp_path):
   said = refused(*job, "--config.evaluation.extractor=digits")
   assert "unknown extractor 'digits'" in said
   assert not (tmp_path / "teacher").exists()
+
+
+def test_a_workdir_in_a_bucket_is_refused(tmp_path, monkeypatch):
+  said = refused(DIGITS, "--workdir=gs://bucket/run")
+  assert "--workdir=gs://bucket/run is not on a disk" in said
+  assert not pathlib.Path("gs:").exists()
+
+
+def test_a_platform_without_devices(tmp_path, monkeypatch):
+  command = [sys.executable, "main.py", f"{DIGITS}:smoke"]
+  done = subprocess.run(
+    [*command, f"--workdir={tmp_path}"],
+    cwd=ROOT,
+    env={**environment(), "JAX_PLATFORMS": "cuda"},
+    capture_output=True,
+    text=True,
+    timeout=120,
+  )
+  assert done.returncode == 2, done.stderr
+  assert "JAX_PLATFORMS is 'cuda', which has no device here" in done.stderr
+  assert "expected 'cpu'" in done.stderr and "Traceback" not in done.stderr

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import optax
 from jaxtyping import Int, UInt8
-from tqdm import tqdm
 
 from get_jax.evaluation.extractors.classifier import Classifier, ExtractorOutput
 from get_jax.evaluation.features import batches
+from get_jax.progress import ProgressBar
 
 
 def train_classifier(
@@ -65,7 +65,7 @@ def train_classifier(
   params = init(jax.random.key(seed), images[:1])["params"]
   state = params, optimizer.init(params)
   rng = np.random.default_rng(seed)
-  with tqdm(total=epochs * steps, unit="step") as bar:
+  with ProgressBar(total=epochs * steps, unit="step") as bar:
     for _ in range(epochs):
       order = rng.permutation(len(images))[: steps * batch_size]
       for indices in order.reshape(steps, batch_size):

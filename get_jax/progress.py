@@ -1,0 +1,48 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+LINE_INTERVAL = 30.0  # seconds between lines where there is no terminal
+_LINE = (
+  "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, "
+  "{remaining} left{postfix}"
+)
+
+
+class ProgressBar(tqdm):
+  """A tqdm bar that prints a line every 30 s if stderr is not a terminal.
+
+  A log file thus gets a few lines with count, rate, remaining time and postfix,
+  and not every state of the bar. Work that ends within 30 s prints its last
+  line only.
+
+  Args:
+    *args: as for `tqdm`.
+    **kwargs: as for `tqdm`.
+  """
+
+  def __init__(self, *args: Any, **kwargs: Any):
+    self._plain = not sys.stderr.isatty()
+    if self._plain:
+      kwargs |= dict(mininterval=LINE_INTERVAL, bar_format=_LINE)
+    super().__init__(*args, file=sys.stderr, **kwargs)
+
+  def display(self, msg: str | None = None, pos: int | None = None) -> Any:
+    """Draws the bar, or prints a line."""
+    if not self._plain:
+      return super().display(msg, pos)
+    if self.n > self.initial:
+      print(msg or str(self), file=self.fp, flush=True)
+    return True
+
+  def close(self) -> None:
+    """Ends the bar, or prints the last line."""
+    if not self._plain or self.disable:
+      super().close()
+      return
+    self.disable = True
+    self._decr_instances(self)
+    self.display()
