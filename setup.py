@@ -30,6 +30,7 @@ EXTRAS = {
   "tpu": ["jax[tpu]>=0.10.2,<0.13"],
   "prepare": ["tensorflow-cpu"],
   "text": ["transformers>=4.40"],
+  "hf": ["datasets>=3.0"],
   "tensorboard": ["tensorboardX"],
   "test": [
     "pytest",
@@ -40,6 +41,7 @@ EXTRAS = {
     "mypy",
     "types-tqdm",
     "beartype",
+    "datasets>=3.0",
     "optimistix",
     "tensorboardX",
   ],

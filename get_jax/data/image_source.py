@@ -24,7 +24,12 @@ from get_jax.data.labels import (
   number_classes,
   strip_top_folder,
 )
-from get_jax.data.pixels import center_crop, random_flip, to_float
+from get_jax.data.pixels import (
+  center_crop,
+  height_and_width,
+  random_flip,
+  to_float,
+)
 from get_jax.errors import UsageError
 from get_jax.storage.files import Files
 
@@ -70,8 +75,7 @@ class ImageSource:
       height, width, found_channels = self.reader.shape(0)
       image_size = image_size or (height, width)
       channels = channels or found_channels
-    is_side = isinstance(image_size, int)
-    height, width = (image_size,) * 2 if is_side else image_size
+    height, width = height_and_width(image_size)
     self.image_shape = (height, width, channels)
     self.classes: Sequence[str] = () if labels is None else labels.names
     self.num_classes = None if labels is None else len(self.classes)
@@ -101,7 +105,7 @@ class ImageSource:
       UsageError: the image cannot be decoded.
     """
     *size, channels = self.image_shape
-    return center_crop(self.reader.decode(index, channels), tuple(size))
+    return center_crop(self.reader.decode(index, channels), size)
 
   def read(
     self, indices: np.ndarray, bits: np.ndarray | None = None

@@ -1,12 +1,14 @@
 """Crops and mirrors uint8 images (H, W, C) and scales them to [-1, 1]."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 from get_jax.data.random_bits import bernoulli
 
 
-def center_crop(pixels: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
+def center_crop(pixels: np.ndarray, size: int | Sequence[int]) -> np.ndarray:
   """Returns the central part of an image, scaled to `size`, as in ADM.
 
   The image is halved by averaging while it is at least twice as large; then it
@@ -20,7 +22,7 @@ def center_crop(pixels: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
   Returns:
     uint8 (*size, C); `pixels` itself if it has this shape.
   """
-  height, width = (size, size) if isinstance(size, int) else size
+  height, width = height_and_width(size)
   if pixels.shape[:2] == (height, width):
     return pixels
   grey = pixels.shape[2] == 1
@@ -35,6 +37,12 @@ def center_crop(pixels: np.ndarray, size: int | tuple[int, int]) -> np.ndarray:
   return np.asarray(image)[top : top + height, left : left + width].reshape(
     height, width, -1
   )
+
+
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+  """Returns (H, W) of a size: the side of a square, or (H, W) itself."""
+  height, width = (size, size) if isinstance(size, int) else size
+  return height, width
 
 
 def random_flip(pixels: np.ndarray, bits: np.ndarray | None) -> np.ndarray:

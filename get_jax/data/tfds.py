@@ -7,7 +7,12 @@ import numpy as np
 
 from get_jax.data.decoding import BACKGROUND, Decoding
 from get_jax.data.image_reader import decode_named, to_pixels
-from get_jax.data.pixels import center_crop, random_flip, to_float
+from get_jax.data.pixels import (
+  center_crop,
+  height_and_width,
+  random_flip,
+  to_float,
+)
 from get_jax.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,9 +94,8 @@ class TfdsSource:
     features = builder.info.features
     channels = (features["image"].shape or (None, None, 3))[-1] or 3
     self.flip = flip
-    is_side = isinstance(image_size, int)
-    height, width = (image_size,) * 2 if is_side else image_size
-    self.image_shape = (height, width, channels)
+    height, width = height_and_width(image_size)
+    self.image_shape: tuple[int, int, int] = (height, width, channels)
     self.has_labels = labels and "label" in features
     self.num_classes: int | None = (
       features["label"].num_classes if self.has_labels else None
@@ -116,7 +120,7 @@ class TfdsSource:
       self._pixels(x["image"], i, channels)
       for i, x in zip(indices.tolist(), examples, strict=True)
     ]
-    pixels = np.stack([center_crop(image, tuple(size)) for image in images])
+    pixels = np.stack([center_crop(image, size) for image in images])
     if self.flip:
       pixels = random_flip(pixels, bits)
     records = {"image": to_float(pixels)}

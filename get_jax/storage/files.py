@@ -95,7 +95,9 @@ class Files:
 
   def _sort(self, names: Iterable[str]) -> None:
     """Sorts names into files, folders (they end in "/") and hidden files."""
-    files, hidden, folders = [], [], set()
+    files: list[str] = []
+    hidden: list[str] = []
+    folders: set[str] = set()
     for name in names:
       if not name.endswith("/"):
         (hidden if is_hidden(name) else files).append(name)
@@ -224,7 +226,7 @@ class Files:
 def _walk(base: pathlib.Path) -> Iterator[str]:
   """Yields the paths of files and folders (with "/") in a folder."""
   # Of each folder to be read, its real path and those of the folders above.
-  chains = {str(base): (os.path.realpath(base),)}
+  chains: dict[str, tuple[str, ...]] = {str(base): (os.path.realpath(base),)}
   for path, folders, files in os.walk(base, followlinks=True):
     chain = chains.pop(path)
     prefix = pathlib.Path(path).relative_to(base).as_posix()

@@ -159,7 +159,7 @@ def test_other_files_are_counted_by_ending(tmp_path, as_zip):
   assert found.summary() == {
     "location": f"{tmp_path / ('x.zip' if as_zip else 'x')}/",
     "images": 1,
-    "broken": [],
+    "broken": {},
     "skipped": {".heic": 2, "without ending": 1},
     "classes": {"a": 1},
     "orientation": "exif",

@@ -5,13 +5,16 @@ import pathlib
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from get_jax import evaluation
 from get_jax.errors import UsageError
+from get_jax.evaluation.evaluator import Evaluator
 from get_jax.evaluation.extractors import classifier, registry
 from get_jax.evaluation.extractors.train_digits_classifier import (
   load_digit_images,
 )
+from get_jax.jobs.measure import measure_files
 
 EXTRACTORS = pathlib.Path(evaluation.__file__).parent / "extractors"
 
@@ -189,3 +192,39 @@ def test_quantisation():
   np.testing.assert_array_equal(evaluation.to_uint8(levels / 127.5 - 1), levels)
   with pytest.raises(UsageError, match="NaN"):
     evaluation.to_uint8(np.array([0, np.nan]))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "P", "I;16"])
+def test_folders_are_opened_with_its_channels(tmp_path, extractor, mode):
+  """Grey files of any mode give the scores of the pixels they show."""
+  images, _ = load_digit_images()
+  for i, image in enumerate(images[:40]):
+    picture = Image.fromarray(image.squeeze(-1))
+    if mode == "I;16":
+      picture = Image.fromarray(image.squeeze(-1).astype(np.uint16) * 257)
+    elif mode != "L":
+      picture = picture.convert(mode)
+    assert picture.mode == mode
+    picture.save(tmp_path / f"{i:02d}.png")
+  found = evaluation.read_reference(tmp_path, extractor, keep_features=True)
+  expected = extractor(images[:40]).features
+  np.testing.assert_allclose(found.summary.features, expected, atol=1e-4)
+  assert found.summary.statistics.count == 40
+  picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+  Image.fromarray(picture).save(tmp_path / "colour.png")
+  with pytest.raises(
+    UsageError, match=r"colour.png is of mode RGB, expected g"
+  ):
+    evaluation.read_reference(tmp_path, extractor)
+
+
+def test_samples_in_a_folder_are_opened_with_its_channels(tmp_path, extractor):
+  images, _ = load_digit_images()
+  for i, image in enumerate(images[:100]):
+    Image.fromarray(image.squeeze(-1)).save(tmp_path / f"{i:03d}.png")
+  reference = evaluation.read_reference(tmp_path, extractor)
+  evaluator = Evaluator(
+    extractor, reference, ("fid",), evaluation.Conventions(), None, 100, 1
+  )
+  result = measure_files(evaluator, str(tmp_path))
+  assert abs(result.scores["fid[digits-v1]"]) < 1e-3

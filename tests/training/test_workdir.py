@@ -49,3 +49,23 @@ def test_settings_that_may_change_on_resume(tmp_path):
   config.teacher.sampler.num_steps = 9
   with pytest.raises(ValueError, match=r"teacher\.sampler\.num_steps \(18 "):
     open_workdir(tmp_path, config)
+
+
+def test_missing_settings_of_image_files_are_their_defaults(tmp_path):
+  defaults = dict(
+    orientation="exif", background=(255, 255, 255), skip_broken=False
+  )
+  others = dict(orientation="ignore", background=(), skip_broken=True)
+  config = get_digits.get_config()
+  open_workdir(tmp_path, config)
+  (tmp_path / "metrics.jsonl").write_text("")
+  for key, default in defaults.items():
+    for part, name in ((config, "data"), (config.teacher, "teacher.data")):
+      with part.data.unlocked():
+        part.data[key] = default
+        open_workdir(tmp_path, config)
+        part.data[key] = others[key]
+        with pytest.raises(ValueError, match=rf"differs in {name}\.{key} \("):
+          open_workdir(tmp_path, config)
+        del part.data[key]
+  open_workdir(tmp_path, config)
