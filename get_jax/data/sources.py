@@ -121,13 +121,27 @@ def dataset(
   Raises:
     UsageError: the data set is not found.
   """
-  settings = dict(
-    flip=flip, labels=labels, orientation=orientation, background=background
-  )
   if path:
-    return images(path, image_size, split, skip_broken=skip_broken, **settings)
+    return images(
+      path,
+      image_size,
+      split,
+      flip=flip,
+      labels=labels,
+      orientation=orientation,
+      background=background,
+      skip_broken=skip_broken,
+    )
   try:
-    return TfdsSource(dataset, image_size, split, **settings)
+    return TfdsSource(
+      dataset,
+      image_size,
+      split,
+      flip=flip,
+      labels=labels,
+      orientation=orientation,
+      background=background,
+    )
   except UsageError as error:
     raise UsageError(
       f"{error}, or set data.path to a folder or zip of its images "
