@@ -21,6 +21,7 @@ REQUIRES = [
   "tqdm",
   "rich",
   "safetensors",
+  "tensorstore",
   "jaxtyping",
 ]
 
