@@ -5,7 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import cases
 from golden_numbers import fast_compile_jit, nhwc, relative
+from tolerances import tolerance
 
 from get_jax.interop import name_mapping
 from get_jax.interop.families.edm import FAMILIES
@@ -18,9 +20,23 @@ from get_jax.nn.unet_block import UNetBlock, group_norm
 CLASSES = {"SongUNet": SongUNet, "DhariwalUNet": DhariwalUNet}
 
 
+# Arguments of the official preconditioners, as fields of our processes.
+PROCESS_FIELDS = {
+  "sigma_data": "sigma_data",
+  "beta_d": "beta_d",
+  "beta_min": "beta_min",
+  "M": "num_timesteps",
+  "epsilon_t": "epsilon_t",
+  "sigma_min": "sigma_min",
+  "sigma_max": "sigma_max",
+  "C_1": "c_1",
+  "C_2": "c_2",
+}
+
+
 def network(kind, ctor, **patch):
   """Our module of the official constructor's arguments."""
-  ctor = dict(ctor)
+  ctor = {k: v for k, v in ctor.items() if k not in PROCESS_FIELDS}
   fields = {"input_size": ctor.pop("img_resolution"), "augment_dim": 0}
   fields["num_classes"] = ctor.pop("label_dim", 0)
   channels = ctor.pop("img_channels", None) or ctor.pop("in_channels")
@@ -38,36 +54,32 @@ def official(kind, tree):
   )
 
 
-CASES = [
-  "songunet_ddpmpp",
-  "songunet_ncsnpp",
-  "songunet_skip_skip",
-  "songunet_quiet",
-  "dhariwal",
-  "dhariwal_heads_vanish",
-  "dhariwal_quiet",
-]
+def is_network(case):
+  return case.meta.get("kind") == "net"
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_networks(golden, case):
-  data = golden(f"edm/{case}")
-  kind = data.meta["class"]
-  model = network(kind, data.meta["ctor"], **data.meta["patch"])
-  params = load_official(model, data.under("param"))
-  given = {k: jnp.asarray(v) for k, v in data.under("in").items()}
+@cases("edm/*.npz", is_network)
+def test_networks(case):
+  kind = case.meta["class"]
+  model = network(kind, case.meta["ctor"], **case.meta["patch"])
+  params = load_official(model, case.under("param"))
+  limits = {
+    name: tolerance(case, "edm/network", name)
+    for name in ("out", "mid", "grad")
+  }
+  given = {k: jnp.asarray(v) for k, v in case.under("in").items()}
   x, weights = nhwc(given["x"]), nhwc(given["cotangent"])
   t = given["noise_labels"]
 
   @fast_compile_jit
-  def run(params, x, y, told, t):
+  def run(params, x, y, augment, t):
     def loss(params, x):
       out, kept = model.apply(
         {"params": params},
         x,
         t,
         y,
-        augment_labels=told,
+        augment_labels=augment,
         capture_intermediates=True,
         mutable=["intermediates"],
       )
@@ -75,60 +87,55 @@ def test_networks(golden, case):
 
     return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, x)
 
-  labels = given.get("class_labels"), given.get("augment_labels")
-  (grads, grad_x), (out, mids) = run(params, x, *labels, t)
-  assert relative(out, nhwc(data.arrays["out/y"])) < 2e-5
-  for name, expected in data.under("mid").items():
+  y, augment = given.get("class_labels"), given.get("augment_labels")
+  (grads, grad_x), (out, mids) = run(params, x, y, augment, t)
+  expected_out = case.under("out")
+  assert relative(out, nhwc(expected_out["y"])) < limits["out"]
+  for name, expected in case.under("mid").items():
     got = mids[name.replace(".", "_", 1) if "." in name else name]
     got = got["__call__"][0]
     expected = nhwc(expected) if expected.ndim == 4 else expected
-    assert relative(got, expected) < 2e-5, name
+    assert relative(got, expected) < limits["mid"], name
   grads = official(kind, grads) | {"in.x": np.moveaxis(grad_x, -1, 1)}
-  for name, expected in data.under("grad").items():
-    assert relative(grads[name], expected) < 1e-4, name
-  norms = data.arrays["out/grad_l2"]
-  for name, expected in zip(data.meta["param_order"], norms, strict=True):
+  for name, expected in case.under("grad").items():
+    assert relative(grads[name], expected) < limits["grad"], name
+  norms = expected_out["grad_l2"]
+  for name, expected in zip(case.meta["param_order"], norms, strict=True):
     got = np.linalg.norm(grads[name])
     assert got == pytest.approx(
-      expected, rel=1e-4, abs=float(1e-6 * norms.max())
+      expected, rel=limits["grad"], abs=float(1e-6 * norms.max())
     )
-  y, told = labels
   others = {
-    "y_no_augment_labels": (y, None if told is None else 0 * told, t),
-    "y_zero_class_labels": (None if y is None else 0 * y, told, t),
-    "y_scalar_noise": (y, told, jnp.broadcast_to(t[0], t.shape)),
+    "y_no_augment_labels": (y, None if augment is None else 0 * augment, t),
+    "y_zero_class_labels": (None if y is None else 0 * y, augment, t),
+    "y_scalar_noise": (y, augment, jnp.broadcast_to(t[0], t.shape)),
   }
   for name, arguments in others.items():
-    if f"out/{name}" in data.arrays:
+    if name in expected_out:
       _, (out, _) = run(params, x, *arguments)
-      assert relative(out, nhwc(data.arrays[f"out/{name}"])) < 2e-5, name
+      assert relative(out, nhwc(expected_out[name])) < limits["out"], name
 
 
-BLOCKS = ["adm_attn_4heads", "adm_down", "adm_up", "song_attn_1head"]
-BLOCKS += ["song_down_f1331", "song_up_f1331"]
-
-
-@pytest.mark.parametrize("case", BLOCKS)
-def test_blocks(golden, case):
-  data = golden(f"edm/block_{case}")
-  ctor = dict(data.meta["ctor"])
+@cases("edm/block_*.npz")
+def test_blocks(case):
+  ctor = dict(case.meta["ctor"])
   fields = {k: ctor[k] for k in ("skip_scale", "up", "down") if k in ctor}
   block = UNetBlock(
     ctor["out_channels"],
-    data.meta["num_heads"],
+    case.meta["num_heads"],
     epsilon=ctor.get("eps", 1e-5),
     taps=tuple(ctor.get("resample_filter", (1, 1))),
     resample_proj=ctor.get("resample_proj", False),
     adaptive_scale=ctor.get("adaptive_scale", True),
     **fields,
   )
-  given = data.under("in")
+  given = case.under("in")
   x, weights = nhwc(given["x"]), nhwc(given["cotangent"])
   embedding = jnp.asarray(given["emb"])
   like = jax.eval_shape(block.init, jax.random.key(0), x, embedding)["params"]
   rules = [name_mapping.NameRule(layer, layer) for layer in like]
   params = name_mapping.params_from_tensors(
-    name_mapping.build_mapping(rules, like), data.under("param")
+    name_mapping.build_mapping(rules, like), case.under("param")
   )
 
   @fast_compile_jit
@@ -141,32 +148,36 @@ def test_blocks(golden, case):
     return grads(params, x, embedding)
 
   (grads, grad_x, grad_embedding), out = run(params, x, embedding)
-  assert relative(out, nhwc(data.arrays["out/y"])) < 2e-5
+  limit = tolerance(case, "edm/network", "out")
+  assert relative(out, nhwc(case.arrays["out/y"])) < limit
   got = name_mapping.tensors_from_params(
     name_mapping.build_mapping(rules, grads), grads
   )
   got |= {"in.x": np.moveaxis(grad_x, -1, 1), "in.emb": grad_embedding}
-  for name, expected in data.under("grad").items():
-    assert relative(got[name], expected) < 1e-4, name
+  for name, expected in case.under("grad").items():
+    limit = tolerance(case, "edm/network", "grad")
+    assert relative(got[name], expected) < limit, name
 
 
-def test_layers(golden):
-  data = golden("edm/layers")
-  given, out = data.under("in"), data.under("out")
-  x = nhwc(given["x_5"])
-  stored = data.under("param")
+@cases("edm/layers*.npz")
+def test_layers(case):
+  given, out = case.under("in"), case.under("out")
+  stored = case.under("param")
 
   def of(name):
-    kept = {k.removeprefix(f"{name}."): v for k, v in stored.items()}
+    kept = {
+      k.removeprefix(f"{name}."): v
+      for k, v in stored.items()
+      if k.startswith(f"{name}.")
+    }
     return {
       k: jnp.asarray(v, jnp.float32) for k, v in kept.items() if "." not in k
     }
 
-  results = {}
-
   @fast_compile_jit
   def run():
-    for name, ctor in data.meta["convs"].items():
+    results = {}
+    for name, ctor in case.meta["convs"].items():
       layer = Conv(
         ctor["out_channels"],
         ctor["kernel"],
@@ -180,11 +191,13 @@ def test_layers(golden):
       params = {"bias": kept["bias"]} if "bias" in kept else {}
       if "weight" in kept:
         params["kernel"] = kept["weight"].transpose(2, 3, 1, 0)
+      x = nhwc(given[f"x_{ctor['in_channels']}"])
       results[name] = layer.apply({"params": params}, x)
     return results
 
   for name, got in run().items():
-    assert relative(got, nhwc(out[name])) < 1e-6, name
+    limit = tolerance(case, "edm/layers", "conv")
+    assert relative(got, nhwc(out[name])) < limit, name
 
   class Norm(nn.Module):
     epsilon: float
@@ -193,22 +206,25 @@ def test_layers(golden):
     def __call__(self, x):
       return group_norm("norm", x, self.epsilon)
 
-  for name, ctor in data.meta["norms"].items():
+  for name, ctor in case.meta["norms"].items():
     x = nhwc(given[f"gn_{ctor['num_channels']}"])
     kept = of(name)
     params = {"norm": {"scale": kept["weight"], "bias": kept["bias"]}}
     got = Norm(ctor.get("eps", 1e-5)).apply({"params": params}, x)
-    assert relative(got, nhwc(out[name])) < 1e-5, name
+    limit = tolerance(case, "edm/layers", "norm")
+    assert relative(got, nhwc(out[name])) < limit, name
 
   t = jnp.asarray(given["t"])
-  small = np.abs(t) < 2
-  fourier = {"params": {"freqs": of("fourier")["freqs"]}}
-  for name, got in {
-    "pos": noise_sinusoid(t, 16, endpoint=False),
-    "pos_endpoint": noise_sinusoid(t, 16, endpoint=True),
-    "fourier": FourierEmbed(16).apply(fourier, t),
-  }.items():
-    # A float32 angle of 1e5 has lost its digits, in the reference as well.
-    tolerance = 2e-3 if name == "fourier" else 2e-4
-    assert relative(got, out[name]) < tolerance, name
-    assert relative(got[small], out[name][small]) < 2e-5, name
+  small = np.abs(given["t"]) < 2
+  for name, ctor in case.meta["embs"].items():
+    dim = ctor["num_channels"]
+    if ctor["class"] == "FourierEmbedding":
+      variables = {"params": {"freqs": of(name)["freqs"]}}
+      got = FourierEmbed(dim).apply(variables, t)
+      limit = tolerance(case, "edm/layers", "fourier")
+    else:
+      got = noise_sinusoid(t, dim, endpoint=ctor.get("endpoint", False))
+      limit = tolerance(case, "edm/layers", "emb")
+    assert relative(got, out[name]) < limit, name
+    limit = tolerance(case, "edm/layers", "small_time")
+    assert relative(got[small], out[name][small]) < limit, name

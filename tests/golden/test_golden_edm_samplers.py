@@ -1,12 +1,35 @@
 """EDM's samplers against the official ones on an analytic denoiser."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
-from golden_numbers import nhwc, relative, replay, sample_together
+from cases import cases, each
+from golden_numbers import (
+  chw_to_hwc,
+  nhwc,
+  relative,
+  replay,
+  sample_together,
+)
+from tolerances import tolerance
 
-from get_jax.diffusion import create_process, create_sampler
+from get_jax.diffusion import create_sampler
+from get_jax.diffusion.edm import EDM
+
+
+def process_of(case):
+  """EDM's process, with the range of noise levels that `meta` states."""
+  low = case.meta.get("net_sigma_min", 0.0)
+  high = case.meta.get("net_sigma_max", math.inf)
+
+  class Limited(EDM):
+    @property
+    def sigma_range(self):
+      return low, high
+
+  return Limited()
 
 
 def gaussian_network(process, mu, std):
@@ -29,43 +52,48 @@ def settings(run):
   return {k.lower(): v for k, v in run.items() if k != "fn"}
 
 
-@pytest.mark.parametrize("case", ["sampler_gaussian", "sampler_gaussian_churn"])
-def test_heun(golden, case):
-  data = golden(f"edm/{case}")
-  given = data.under("in")
-  process = create_process("edm")
+@each("edm/sampler_gaussian*.npz", lambda case: case.meta["runs"])
+def test_heun(case, name):
+  given = case.under("in")
+  process = process_of(case)
   net = gaussian_network(process, given["mu"], given["std"])
   noise = replay(given["latents"], given.get("noise", []))
-  for run, fields in data.meta["runs"].items():
-    sampler = create_sampler("heun", process, **settings(fields))
-    out, mid = data.under(f"out/{run}"), data.under(f"mid/{run}")
-    np.testing.assert_allclose(sampler.sigmas, out["t_steps"], rtol=1e-11)
-    assert sampler.evaluations == len(out["call_sigma"])
-    times, begins = sampler.scheme.time, sampler.scheme.starts_step
-    np.testing.assert_allclose(times, out["call_sigma"], rtol=1e-11)
-    run = jax.jit(lambda s=sampler: s(net, noise, (6, 6, 3), trajectory=True))
-    x, states = run()
-    assert relative(x, nhwc(out["x"])) < 1e-5
-    if mid:
-      shown = nhwc(mid["call_x"])[np.flatnonzero(begins)]
-      assert relative(states[:-1], shown) < 1e-5
+  shape = chw_to_hwc(given["latents"].shape)
+  sampler = create_sampler("heun", process, **settings(case.meta["runs"][name]))
+  out, mid = case.under(f"out/{name}"), case.under(f"mid/{name}")
+  rtol = tolerance(case, "edm/sampler", "t_steps")
+  np.testing.assert_allclose(sampler.sigmas, out["t_steps"], rtol=rtol)
+  assert sampler.evaluations == len(out["call_sigma"])
+  times, begins = sampler.scheme.time, sampler.scheme.starts_step
+  np.testing.assert_allclose(times, out["call_sigma"], rtol=rtol)
+  x, states = jax.jit(lambda: sampler(net, noise, shape, trajectory=True))()
+  limit = tolerance(case, "edm/sampler", "x")
+  assert relative(x, nhwc(out["x"])) < limit
+  assert bool(mid) == (name in case.meta["full"])
+  if mid:
+    calls = nhwc(mid["call_x"])[np.flatnonzero(begins)]
+    assert relative(states[:-1], calls) < limit
 
 
-def test_ablations(golden):
-  data = golden("edm/ablation_gaussian")
-  given = data.under("in")
-  process = create_process("edm")
+@cases("edm/ablation_gaussian*.npz")
+def test_ablations(case):
+  given = case.under("in")
+  process = process_of(case)
   net = gaussian_network(process, given["mu"], given["std"])
   noise = replay(given["latents"], given["noise"])
-  runs = data.meta["runs"]
+  runs = case.meta["runs"]
   samplers = [
     create_sampler("heun", process, **settings(run)) for run in runs.values()
   ]
-  found = sample_together(samplers, net, noise, (6, 6, 3))
-  for run, sampler, x in zip(runs, samplers, found, strict=True):
-    out = data.under(f"out/{run}")
+  shape = chw_to_hwc(given["latents"].shape)
+  results = sample_together(samplers, net, noise, shape)
+  for run, sampler, x in zip(runs, samplers, results, strict=True):
+    out = case.under(f"out/{run}")
     # iDDPM's levels come from a cosine in float32, there and here.
-    rtol = 1e-5 if sampler.discretization == "iddpm" else 1e-6
+    rounded = sampler.discretization == "iddpm"
+    rtol = tolerance(
+      case, "edm/ablation", "iddpm_sigma" if rounded else "sigma"
+    )
     np.testing.assert_allclose(
       sampler.sigmas[:-1], out["sigma_steps"], rtol=rtol
     )
@@ -74,4 +102,5 @@ def test_ablations(golden):
     np.testing.assert_allclose(
       sampler.scheme.time, out["call_sigma"], rtol=rtol
     )
-    assert relative(x, nhwc(out["x"])) < 1e-4, run
+    limit = tolerance(case, "edm/ablation", "x")
+    assert relative(x, nhwc(out["x"])) < limit, run

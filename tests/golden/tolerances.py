@@ -88,6 +88,32 @@ TOLERANCES: dict[str, dict[str, float | Stated]] = {
   "get/deq_implicit": {"out": Stated(1e-8), "exact": 1e-9, "exact_grad": 1e-8},
   # Elementwise, relative or absolute within 1e-12, in float64.
   "get/deq_training": {"out": Stated(1e-9)},
+  "edm/network": {
+    "out": Stated(2e-5),
+    "mid": Stated(2e-5),
+    "grad": Stated(1e-4),
+  },
+  # A float32 angle of 1e5 has lost its digits, in the reference as well.
+  "edm/layers": {
+    "conv": Stated(1e-6),
+    "norm": Stated(1e-5),
+    "emb": Stated(2e-4),
+    "fourier": 2e-3,
+    "small_time": 2e-5,
+  },
+  # "out" is for one image; "time" and "sigma" are elementwise.
+  "edm/precond": {"out": 2e-5, "time": 1e-5, "sigma": 1e-6, "inverse": 1e-4},
+  "edm/loss": {"loss": Stated(5e-5), "grad": Stated(2e-4), "sigma": 1e-5},
+  # Elementwise but for "x". The levels of iDDPM come from a cosine in float32.
+  "edm/sampler": {"x": Stated(1e-5), "t_steps": 1e-11},
+  "edm/ablation": {"x": Stated(1e-4), "sigma": 1e-6, "iddpm_sigma": 1e-5},
+  "edm/network_sampler": {"x": Stated(1e-4), "t_steps": 1e-6},
+  # Elementwise but for "change".
+  "edm/train": {"param": 1e-5, "change": 1e-3, "lr": 1e-6, "norm": 1e-4},
+  "edm/augment": {"images": Stated(1e-4), "labels": Stated(1e-5)},
+  "edm/pickle": {"out": Stated(1e-5, share=0.5)},
+  # Elementwise. Of a singular covariance, the reference is off by 1e-8.
+  "edm/fid": {"fid": 1e-7, "moments": 1e-9},
 }
 
 
