@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
+import io
 import sys
 from typing import Any
 
@@ -26,9 +27,10 @@ class ProgressBar(tqdm):
 
   def __init__(self, *args: Any, **kwargs: Any):
     self._plain = not sys.stderr.isatty()
+    kwargs["file"] = sys.stderr
     if self._plain:
       kwargs |= dict(mininterval=LINE_INTERVAL, bar_format=_LINE)
-    super().__init__(*args, file=sys.stderr, **kwargs)
+    super().__init__(*args, **kwargs)
 
   def display(self, msg: str | None = None, pos: int | None = None) -> Any:
     """Draws the bar, or prints a line."""
@@ -40,9 +42,8 @@ class ProgressBar(tqdm):
 
   def close(self) -> None:
     """Ends the bar, or prints the last line."""
-    if not self._plain or self.disable:
-      super().close()
-      return
-    self.disable = True
-    self._decr_instances(self)
-    self.display()
+    if self._plain and not self.disable:
+      self.display()
+      # tqdm would draw the bar once more and end its line.
+      self.fp = io.StringIO()
+    super().close()

@@ -167,7 +167,7 @@ def check_platform() -> None:
   try:
     jax.devices()
   except (RuntimeError, AssertionError) as error:
-    wanted = jax.config.jax_platforms
+    wanted = os.environ.get("JAX_PLATFORMS")
     jax.config.update("jax_platforms", None)
     clear_backends()
     raise UsageError(
