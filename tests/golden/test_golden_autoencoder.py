@@ -1,11 +1,13 @@
 """The autoencoder against diffusers' AutoencoderKL."""
 
 import functools
+import json
 
 import jax
 import numpy as np
-import pytest
+from cases import cases, files, find
 from golden_numbers import fast_compile_jit, nhwc, relative
+from tolerances import tolerance
 
 from get_jax.autoencoder import (
   AutoencoderKL,
@@ -16,12 +18,26 @@ from get_jax.autoencoder import (
 from get_jax.interop.official import export_official, load_official
 from get_jax.interop.pretrained import load_autoencoder
 
-IGNORED = ("down_block_types", "up_block_types", "act_fn", "sample_size")
+# Entries of a published config that our module has no use for.
+IGNORED = {
+  "act_fn",
+  "down_block_types",
+  "force_upcast",
+  "mid_block_add_attention",
+  "out_channels",
+  "sample_size",
+  "up_block_types",
+}
+LDM = "_ldm_names"
+FOLDER_FILES = files("vae/*/*")
 
 
 def module(config):
-  fields = {k: v for k, v in config.items() if k not in (*IGNORED,)}
-  fields.pop("out_channels")
+  assert config.get("act_fn", "silu") == "silu"
+  assert config.get("mid_block_add_attention", True)
+  assert config["out_channels"] == config["in_channels"]
+  fields = {k: v for k, v in config.items() if k not in IGNORED}
+  fields = {k: v for k, v in fields.items() if v is not None}
   fields["block_out_channels"] = tuple(fields["block_out_channels"])
   return create_autoencoder(**fields)
 
@@ -32,67 +48,77 @@ def method(model, params, name):
   )
 
 
-def check(model, params, arrays):
-  moments = method(model, params, "encode")(nhwc(arrays["in/image"]))
+def check(case, model, params):
+  given, out = case.under("in"), case.under("out")
+  limit = functools.partial(tolerance, case, "vae")
+  moments = method(model, params, "encode")(nhwc(given["image"]))
   mean, logvar = posterior.split(moments)
-  assert relative(mean, nhwc(arrays["out/mean"])) < 1e-5
-  assert relative(logvar, nhwc(arrays["out/logvar"])) < 1e-5
-  sample = posterior.sample(moments, nhwc(arrays["in/noise"]))
-  error = np.abs(sample - nhwc(arrays["out/sample"]))
-  assert (error / (1 + np.exp(logvar / 2))).max() < 1e-3
-  assert relative(posterior.kl(moments), arrays["out/kl"]) < 1e-4
+  assert relative(mean, nhwc(out["mean"])) < limit("mean")
+  assert relative(logvar, nhwc(out["logvar"])) < limit("logvar")
+  assert relative(mean, nhwc(out["mode"])) < limit("mean")
+  std = nhwc(out["std"])
+  for channel in range(std.shape[-1]):
+    got = np.exp(logvar[..., channel] / 2)
+    assert relative(got, std[..., channel]) < limit("sample"), channel
+  sample = posterior.sample(moments, nhwc(given["noise"]))
+  error = np.abs(sample - nhwc(out["sample"]))
+  assert (error / (1 + np.exp(logvar / 2))).max() < limit("sample")
+  assert relative(posterior.kl(moments), out["kl"]) < limit("kl")
   scaled = model.scale(mean)
-  assert relative(scaled, nhwc(arrays["out/scaled_mode"])) < 1e-5
-  latent = nhwc(arrays["in/latent"])
+  assert relative(scaled, nhwc(out["scaled_mode"])) < limit("mean")
+  latent = nhwc(given["latent"])
   decode = method(model, params, "decode")
-  assert relative(decode(latent), nhwc(arrays["out/decoded"])) < 1e-5
+  assert relative(decode(latent), nhwc(out["decoded"])) < limit("decoded")
   decoded = decode(model.unscale(latent))
-  assert relative(decoded, nhwc(arrays["out/decoded_from_scaled"])) < 1e-5
+  expected = nhwc(out["decoded_from_scaled"])
+  assert relative(decoded, expected) < limit("decoded")
 
 
-@pytest.mark.parametrize(
-  "name",
-  [
-    "sd_four_levels",
-    "sd_odd_size_small_activations",
-    "flux_like_16ch_no_quant",
-  ],
+@cases(
+  "vae/*.npz", lambda case: "config" in case.meta and "out/mean" in case.names
 )
-def test_encode_and_decode(golden, name):
-  case = golden(f"vae/{name}")
+def test_encode_and_decode(case):
   model = module(case.meta["config"])
   official = case.under("param")
   params = load_official(model, official)
-  check(model, params, case.arrays)
+  check(case, model, params)
   exported = export_official(model, params)
   assert exported.keys() == official.keys()
   for key, tensor in official.items():
     np.testing.assert_array_equal(exported[key], tensor.astype(np.float32))
 
 
-def test_names_of_latent_diffusion_alone_and_in_a_single_file(golden):
-  case, same = (
-    golden(f"vae/sd_four_levels{suffix}") for suffix in ("_ldm_names", "")
-  )
+@cases(f"vae/*{LDM}.npz")
+def test_names_of_latent_diffusion_alone_and_in_a_single_file(case):
+  (same,) = find(f"vae/{case.path.stem.removesuffix(LDM)}.npz")
   model = module(case.meta["config"])
-  plain = load_official(model, case.under("param"))
+  tensors = case.under("param")
+  plain = load_official(model, tensors)
   expected = load_official(model, same.under("param"))
   jax.tree.map(np.testing.assert_array_equal, plain, expected)
-  single = {f"first_stage_model.{k}": v for k, v in case.under("param").items()}
+  single = {f"first_stage_model.{k}": v for k, v in tensors.items()}
   single["model.diffusion_model.out.0.weight"] = np.zeros(3, np.float16)
-  found = load_official(model, single)
-  jax.tree.map(np.testing.assert_array_equal, found, expected)
-  latent = nhwc(case.arrays["in/latent"])
+  got = load_official(model, single)
+  jax.tree.map(np.testing.assert_array_equal, got, expected)
+  moments = method(model, plain, "encode")(nhwc(case.arrays["in/image"]))
+  mean, _ = posterior.split(moments)
+  expected_mean, _ = posterior.split(nhwc(case.arrays["out/moments"]))
+  assert relative(mean, expected_mean) < tolerance(case, "vae", "mean")
   decoded = fast_compile_jit(
     lambda z: decode_in_parts(model, plain, z, part=1)
-  )(latent)
-  assert relative(decoded, nhwc(case.arrays["out/decode_scaled"])) < 1e-5
+  )(nhwc(case.arrays["in/latent"]))
+  expected = nhwc(case.arrays["out/decode_scaled"])
+  assert relative(decoded, expected) < tolerance(case, "vae", "decoded")
 
 
-def test_a_hub_folder_with_the_old_names(golden, golden_dir):
-  case = golden("vae/checkpoint_dir_old_names_expected")
-  folder = golden_dir / "vae" / "checkpoint_dir_old_names"
+@cases("vae/*_expected.npz")
+def test_a_hub_folder_with_the_old_names(case):
+  folder = case.path.with_name(case.path.stem.removesuffix("_expected"))
+  assert folder / "config.json" in FOLDER_FILES
+  config = json.loads((folder / "config.json").read_text())
   model, params = load_autoencoder(folder)
   assert isinstance(model, AutoencoderKL)
-  assert model.scaling_factor == 0.18215
-  check(model, params, case.arrays)
+  assert model.block_out_channels == tuple(config["block_out_channels"])
+  # The published default.
+  assert model.scaling_factor == config.get("scaling_factor", 0.18215)
+  check(case, model, params)

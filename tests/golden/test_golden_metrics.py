@@ -1,7 +1,8 @@
 """Scores against the official evaluators on given features."""
 
 import numpy as np
-import pytest
+from cases import cases, each
+from tolerances import tolerance
 
 from get_jax.evaluation import (
   GaussianStatistics,
@@ -13,108 +14,113 @@ from get_jax.evaluation import (
 from get_jax.evaluation.scores.kid import squared_mmd
 from get_jax.evaluation.scores.precision_recall import squared_radii
 
-CASES = (
-  "general",
-  "few_samples",
-  "identical",
-  "permuted",
-  "disjoint",
-  "large_scale",
-  "degenerate",
+on_features = cases(
+  "metrics/*.npz", lambda case: {"in/ref", "in/sample"} <= case.names
 )
 
 
-@pytest.fixture(params=CASES)
-def case(request, golden):
-  return golden(f"metrics/{request.param}")
+def close(got, expected, rtol, atol=0.0):
+  np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol)
 
 
-def close(found, wanted, rtol, atol=0.0):
-  np.testing.assert_allclose(found, wanted, rtol=rtol, atol=atol)
-
-
+@on_features
 def test_frechet(case):
   x, out, mid = case.under("in"), case.under("out"), case.under("mid")
-  ref = GaussianStatistics.from_features(x["ref"])
-  sample = GaussianStatistics.from_features(x["sample"])
-  close(ref.mean, mid["mu_ref"], 1e-7, 1e-9)
-  close(sample.covariance, mid["sigma_sample"], 1e-9, 1e-9)
-  close(frechet_distance(sample, ref), out["fid"], 1e-9, 1e-9)
+  fid = tolerance(case, "metrics", "fid")
+  statistics = {}
+  for name in ("ref", "sample"):
+    got = GaussianStatistics.from_features(x[name])
+    close(got.mean, mid[f"mu_{name}"], tolerance(case, "metrics", "mean"), 1e-9)
+    close(
+      got.covariance,
+      mid[f"sigma_{name}"],
+      tolerance(case, "metrics", "covariance"),
+      1e-9,
+    )
+    statistics[name] = got
+  got = frechet_distance(statistics["sample"], statistics["ref"])
+  close(got, out["fid"], fid, 1e-9)
   if "sfid" in out:
     flat = [
       GaussianStatistics.from_features(x[k].reshape(len(x[k]), -1))
       for k in ("sample_spatial", "ref_spatial")
     ]
-    close(frechet_distance(*flat), out["sfid"], 1e-9)
+    close(frechet_distance(*flat), out["sfid"], fid)
 
 
-def test_frechet_of_edm(golden):
-  case = golden("edm/fid")
-  x = {
-    k: GaussianStatistics(
-      case.arrays[f"in/mu_{k}"], case.arrays[f"in/sigma_{k}"]
+@each("edm/fid*.npz", lambda case: case.meta["pairs"])
+def test_frechet_of_edm(case, name):
+  first, second = (
+    GaussianStatistics(
+      case.arrays[f"in/mu_{key}"], case.arrays[f"in/sigma_{key}"]
     )
-    for k in "abcd"
-  }
-  for pair in case.meta["pairs"]:
-    wanted = case.arrays[f"out/fid_{pair}"]
-    # d is singular; there the reference itself is off by some 1e-8.
-    close(frechet_distance(x[pair[0]], x[pair[-1]]), wanted, 1e-7, 1e-9)
-  found = GaussianStatistics.from_features(case.arrays["in/features"])
-  close(found.mean, case.arrays["out/features_mu"], 1e-9, 1e-12)
-  close(found.covariance, case.arrays["out/features_sigma"], 1e-9, 1e-12)
+    for key in name.split("_vs_")
+  )
+  expected = case.arrays[f"out/fid_{name}"]
+  limit = tolerance(case, "edm/fid", "fid")
+  close(frechet_distance(first, second), expected, limit, 1e-9)
 
 
+@cases("edm/fid*.npz")
+def test_statistics_of_edm(case):
+  got = GaussianStatistics.from_features(case.arrays["in/features"])
+  limit = tolerance(case, "edm/fid", "moments")
+  close(got.mean, case.arrays["out/features_mu"], limit, 1e-12)
+  close(got.covariance, case.arrays["out/features_sigma"], limit, 1e-12)
+
+
+@on_features
 def test_inception_score(case):
   x, out = case.under("in"), case.under("out")
+  limit = tolerance(case, "metrics", "inception_score")
   logits = x["sample"].astype(np.float64) @ x["softmax_w"]
-  close(inception_score(logits)[0], out["inception_score"], 1e-5)
+  close(inception_score(logits)[0], out["inception_score"], limit)
   close(
     inception_score(logits, splits=10),
     [out["is10_mean"], out["is10_std"]],
-    1e-5,
+    limit,
   )
   close(
     inception_score(logits, splits=10, shuffle_seed=2020),
     [out["is10_mean_shuffled"], out["is10_std_shuffled"]],
-    1e-5,
+    limit,
   )
   adm = out["inception_score_split_adm"]
   if np.isfinite(adm):
     size = case.meta["split_size"]
-    close(inception_score(logits, split_size=size)[0], adm, 1e-5)
+    close(inception_score(logits, split_size=size)[0], adm, limit)
 
 
+@on_features
 def test_precision_recall(case):
   x, out, mid = case.under("in"), case.under("out"), case.under("mid")
-  one_row = 1 / len(x["sample"]), 1 / len(x["ref"])
-  found = precision_recall(x["sample"], x["ref"])
-  assert abs(found[0] - out["precision"]) <= one_row[0]
-  assert abs(found[1] - out["recall"]) <= one_row[1]
-  radii = squared_radii(x["ref"])
-  scale = np.square(x["ref"]).sum(1).max()
-  close(radii, mid["radii2_ref"], 1e-5, 1e-6 * scale)
+  precision, recall = precision_recall(x["sample"], x["ref"])
+  assert abs(precision - out["precision"]) <= 1 / len(x["sample"])
+  assert abs(recall - out["recall"]) <= 1 / len(x["ref"])
+  limit = tolerance(case, "metrics", "radii")
+  for name in ("ref", "sample"):
+    scale = np.square(x[name]).sum(1).max()
+    close(squared_radii(x[name]), mid[f"radii2_{name}"], limit, 1e-6 * scale)
 
 
+@on_features
 def test_precision_recall_of_adm(case):
   x, out = case.under("in"), case.under("out")
-  found = precision_recall(x["sample"], x["ref"], half_precision=True)
-  wanted = out["precision_adm_tf16"], out["recall_adm_tf16"]
-  # Half precision leaves the order of summation visible.
-  np.testing.assert_allclose(found, wanted, atol=0.01)
+  got = precision_recall(x["sample"], x["ref"], half_precision=True)
+  expected = out["precision_adm_tf16"], out["recall_adm_tf16"]
+  limit = tolerance(case, "metrics", "half_precision")
+  np.testing.assert_allclose(got, expected, atol=limit)
 
 
+@on_features
 def test_kid(case):
   x, out, meta = case.under("in"), case.under("out"), case.meta
+  limit = tolerance(case, "metrics", "kid")
   rows = meta["kid_full_rows"]
-  close(
-    squared_mmd(x["sample"][:rows], x["ref"][:rows]),
-    out["kid_full"],
-    1e-5,
-    1e-9,
-  )
-  found = kernel_inception_distance(
+  got = squared_mmd(x["sample"][:rows], x["ref"][:rows])
+  close(got, out["kid_full"], limit, 1e-9)
+  mean, std = kernel_inception_distance(
     x["sample"], x["ref"], meta["kid_subsets"], meta["kid_subset_size"]
   )
-  close(found[0], out["kid_mean"], 1e-5, 1e-9)
-  close(found[1], out["kid_std"], 1e-5, 1e-9 * abs(out["kid_mean"]))
+  close(mean, out["kid_mean"], limit, 1e-9)
+  close(std, out["kid_std"], limit, 1e-9 * abs(out["kid_mean"]))

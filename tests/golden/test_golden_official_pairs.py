@@ -3,26 +3,34 @@
 import pathlib
 
 import numpy as np
-import pytest
+from cases import cases, each, files
 from golden_numbers import nhwc
 
 from get_jax.distillation.pairs import PairsSource, encode_images
 from get_jax.jobs import official_pairs
 
+FILES = files("get/disk_*/*/*.pkl")
 
-@pytest.mark.parametrize("kind", ["uncond", "cond"])
-def test_there_and_back(golden, golden_dir, kind, tmp_path):
-  expected = golden("get/disk_expected").under(kind)
-  folder = golden_dir / "get" / f"disk_{kind}"
+
+def kinds(case):
+  """The data sets of a case: "uncond" is in the folder disk_uncond."""
+  return [k for k in ("uncond", "cond") if case.under(k)]
+
+
+@each("get/disk_*.npz", kinds)
+def test_there_and_back(case, name, tmp_path):
+  expected = case.under(name)
+  folder = case.path.parent / f"disk_{name}"
+  assert any(folder in path.parents for path in FILES)
   arguments = ["import", str(folder), str(tmp_path / "ours")]
   assert official_pairs.main(arguments) == 0
   source = PairsSource(tmp_path / "ours")
   records = source.read(np.arange(len(source)))
   np.testing.assert_array_equal(records["noise"], nhwc(expected["latent"]))
   np.testing.assert_array_equal(records["image"], nhwc(expected["image"]))
-  if kind == "cond":
+  if "onehot" in expected:
     np.testing.assert_array_equal(records["label"], expected["label"])
-    assert source.num_classes == 4
+    assert source.num_classes == expected["onehot"].shape[1]
   else:
     assert source.num_classes is None
 
@@ -37,10 +45,11 @@ def test_there_and_back(golden, golden_dir, kind, tmp_path):
     np.testing.assert_array_equal(copy[2], original[2])
 
 
-def test_uint8(golden):
-  case = golden("get/disk_expected").under("uint8")
-  found = encode_images(case["input"], "uint8")
-  np.testing.assert_array_equal(found, case["output"])
+@cases("get/disk_*.npz")
+def test_uint8(case):
+  images = case.under("uint8")
+  got = encode_images(images["input"], "uint8")
+  np.testing.assert_array_equal(got, images["output"])
 
 
 def test_a_file_alone_is_named(tmp_path, capsys):

@@ -2,53 +2,66 @@
 
 import numpy as np
 import pytest
+from cases import cases
 
 from get_jax import evaluation
 from get_jax.data import open_images
 from get_jax.errors import UsageError
 
 
-@pytest.fixture
-def formats(golden_dir):
-  return golden_dir / "metrics" / "formats"
+def holds(*names):
+  """Returns a predicate of the files that hold just these arrays."""
+  return lambda case: case.names == set(names)
 
 
-def sixteen(images):
-  return np.asarray(images, np.float32).reshape(len(images), -1)[:, :16]
+def extractor_of(case):
+  """An extractor of as many features as the statistics have."""
+  dim = len(case.arrays["mu"])
+
+  def leading(images):
+    return np.asarray(images, np.float32).reshape(len(images), -1)[:, :dim]
+
+  return evaluation.CallableExtractor(leading, "leading", dim)
 
 
-EXTRACTOR = evaluation.CallableExtractor(sixteen, "sixteen", 16)
+@cases(
+  "metrics/formats/*.npz", holds("arr_0", "mu", "sigma", "mu_s", "sigma_s")
+)
+def test_adm_reference_batch(case):
+  extractor, arrays = extractor_of(case), case.arrays
+  got = evaluation.read_reference(
+    case.path, extractor, keep_features=True
+  ).summary
+  np.testing.assert_array_equal(got.statistics.mean, arrays["mu"])
+  np.testing.assert_array_equal(got.statistics.covariance, arrays["sigma"])
+  spatial = got.spatial_statistics
+  np.testing.assert_array_equal(spatial.mean, arrays["mu_s"])
+  np.testing.assert_array_equal(spatial.covariance, arrays["sigma_s"])
+  features = extractor(arrays["arr_0"])[0]
+  np.testing.assert_array_equal(got.features, features)
 
 
-def test_adm_reference_batch(formats):
-  path = formats / "adm_reference_batch.npz"
-  found = evaluation.read_reference(path, EXTRACTOR, keep_features=True).summary
-  with np.load(path) as file:
-    np.testing.assert_array_equal(found.statistics.mean, file["mu"])
-    np.testing.assert_array_equal(found.statistics.covariance, file["sigma"])
-    np.testing.assert_array_equal(found.spatial_statistics.mean, file["mu_s"])
-    np.testing.assert_array_equal(
-      found.spatial_statistics.covariance, file["sigma_s"]
-    )
-    np.testing.assert_array_equal(found.features, sixteen(file["arr_0"]))
-
-
-def test_mean_and_covariance_alone(formats):
-  path = formats / "mu_sigma_stats.npz"
-  found = evaluation.read_reference(path, EXTRACTOR).summary
-  assert found.spatial_statistics is None and found.statistics.count is None
+@cases("metrics/formats/*.npz", holds("mu", "sigma"))
+def test_mean_and_covariance_alone(case):
+  extractor = extractor_of(case)
+  got = evaluation.read_reference(case.path, extractor).summary
+  np.testing.assert_array_equal(got.statistics.mean, case.arrays["mu"])
+  np.testing.assert_array_equal(got.statistics.covariance, case.arrays["sigma"])
+  assert got.spatial_statistics is None and got.statistics.count is None
   with pytest.raises(UsageError, match="precision, recall and KID need"):
-    evaluation.read_reference(path, EXTRACTOR, keep_features=True)
+    evaluation.read_reference(case.path, extractor, keep_features=True)
 
 
-@pytest.mark.parametrize("labelled", [False, True])
-def test_adm_sample_batch(formats, labelled):
-  name = f"adm_sample_batch{'_labelled' * labelled}.npz"
-  images = open_images(formats / name)
-  with np.load(formats / name) as file:
-    np.testing.assert_array_equal(
-      np.concatenate(list(images.batches(3))), file["arr_0"]
-    )
-    if labelled:
-      np.testing.assert_array_equal(images.labels, file["arr_1"])
-  assert (images.labels is not None) == labelled
+@cases(
+  "metrics/formats/*.npz",
+  lambda case: "arr_0" in case.names and "mu" not in case.names,
+)
+def test_adm_sample_batch(case):
+  images = open_images(case.path)
+  np.testing.assert_array_equal(
+    np.concatenate(list(images.batches(3))), case.arrays["arr_0"]
+  )
+  if "arr_1" in case.names:
+    np.testing.assert_array_equal(images.labels, case.arrays["arr_1"])
+  else:
+    assert images.labels is None

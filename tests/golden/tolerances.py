@@ -114,6 +114,34 @@ TOLERANCES: dict[str, dict[str, float | Stated]] = {
   "edm/pickle": {"out": Stated(1e-5, share=0.5)},
   # Elementwise. Of a singular covariance, the reference is off by 1e-8.
   "edm/fid": {"fid": 1e-7, "moments": 1e-9},
+  # Elementwise. Precision and recall are compared within one row.
+  "metrics": {
+    "fid": 1e-9,
+    "mean": 1e-7,
+    "covariance": 1e-9,
+    "inception_score": 1e-5,
+    "kid": 1e-5,
+    "radii": 1e-5,
+    # Half precision leaves the order of summation visible; absolute.
+    "half_precision": 0.01,
+  },
+  # The scores are elementwise.
+  "inception": {
+    "out": Stated(2e-5),
+    "preprocessed": 5e-6,
+    "pool": 2e-5,
+    "distance": 1e-6,
+    "inception_score": 1e-4,
+  },
+  "vae": {
+    "mid": Stated(1e-5),
+    "mean": Stated(1e-5),
+    "logvar": Stated(1e-5),
+    "decoded": Stated(1e-5),
+    "kl": Stated(1e-4),
+    # Relative to 1 + std, elementwise.
+    "sample": 1e-3,
+  },
 }
 
 

@@ -1,0 +1,26 @@
+"""Every file of the root is a case of some test."""
+
+import importlib
+import pathlib
+
+import pytest
+from cases import CLAIMED, ROOT
+
+DESCRIPTIONS = {"README.md", "OTHER_NAMES.txt"}
+# The methods of these folders are not part of this library.
+NOT_BUILT = {"meanflow", "one_step"}
+
+
+def test_every_file_is_claimed():
+  if not ROOT.is_dir():
+    pytest.skip(f"no reference numbers at {ROOT}")
+  for module in pathlib.Path(__file__).parent.glob("test_*.py"):
+    importlib.import_module(module.stem)
+  present = {path for path in ROOT.rglob("*") if path.is_file()}
+  left_over = {
+    path.relative_to(ROOT).as_posix()
+    for path in present - CLAIMED
+    if path.name not in DESCRIPTIONS
+    and path.relative_to(ROOT).parts[0] not in NOT_BUILT
+  }
+  assert not left_over
