@@ -101,7 +101,9 @@ def base() -> ConfigDict:
       # A workdir, or an official checkpoint, whose parameters training starts
       # from; empty: random parameters. `init`: see docs/finetuning.md.
       init_from="",
-      init=dict(classes=(), reset=(), positions="bicubic"),
+      init=dict(
+        classes=(), reset=(), positions="bicubic", resize_patches=False
+      ),
       optimizer=dict(
         learning_rate=1e-4,
         schedule="constant",

@@ -282,6 +282,13 @@ OPTIONAL_SECTIONS: dict[str, Keys] = {
       "bicubic",
       required=False,
     ),
+    "resize_patches": Key(
+      bool,
+      "With init_from: whether another patch size is allowed, to which the "
+      "layers of patches are resized.",
+      False,
+      required=False,
+    ),
   },
   "distillation": {
     "distance": Key(

@@ -181,4 +181,5 @@ def _options(config: ml_collections.ConfigDict) -> dict[str, Any]:
     "classes": tuple(section.get("classes", ())),
     "reset": tuple(name.strip() for name in reset.split(",") if name.strip()),
     "positions": section.get("positions", "bicubic"),
+    "resize_patches": section.get("resize_patches", False),
   }

@@ -11,6 +11,10 @@ same shapes in both networks.
 | `position_bias`, `time_bias` | DiffiT | offsets are resampled, as in Swin |
 | `enc_32x32_...`, names of levels | SongUNet, DhariwalUNet | renamed |
 
+With another patch size, the layers that read and write patches can be resized:
+the first as in FlexiViT (Beyer et al., 2023, section 3.4), so that its output
+for an enlarged patch is that for the patch; the last by resizing its output.
+
 Without a change of the input size and the classes, every array is the original
 one, bit for bit.
 """
@@ -34,7 +38,7 @@ from get_jax.models.unet import DhariwalUNet, SongUNet
 from get_jax.models.uvit import UViT
 from get_jax.nn.patches import as_pair, patch_grid
 from get_jax.nn.position_embedding import sincos_2d
-from get_jax.nn.resampling import METHODS, resample_grid
+from get_jax.nn.resampling import METHODS, bicubic_matrix, resample_grid
 from get_jax.nn.windows import window_and_grid
 
 Path = tuple[str, ...]
@@ -45,8 +49,10 @@ _Misfit = tuple[Path, tuple[int, ...] | None, tuple[int, ...] | None]
 LABEL_MODULES = ("label_embed", "map_label")
 # Fields that change what the network computes, but no shape of a parameter.
 _SAME_FIELDS = ("num_heads", "channels_per_head", "skip", "resample_filter")
-# The same, unless the layers of patches are reset.
+# The same, unless the layers of patches are reset, or resized.
 _PATCH_FIELDS = ("patch_size", "in_channels")
+# Layers whose outputs are the values of patches.
+_PATCH_OUTPUTS = (("final_layer", "linear"), ("decoder",))
 _MAX_ITEMS = 8
 _LEVEL = re.compile(r"(enc|dec)_(\d+x\d+)_(.*)")
 
@@ -77,6 +83,7 @@ def adapt_params(
   classes: Sequence[int] = (),
   reset: Sequence[str] = (),
   positions: str = "bicubic",
+  resize_patches: bool = False,
   key: jax.Array | None = None,
 ) -> dict[str, Any]:
   """Adapts the parameters of one network to another network of its family.
@@ -94,6 +101,8 @@ def adapt_params(
       "final_layer".
     positions: How learned positions are resampled, one of
       `get_jax.nn.resampling.METHODS`.
+    resize_patches: Whether another patch size is allowed, to which the first
+      and the last layer are resized.
     key: PRNG key of what starts fresh; None is key 0.
 
   Returns:
@@ -103,7 +112,7 @@ def adapt_params(
     UsageError: The networks do not fit, or an option has an invalid value. The
       message names the parameters with both shapes.
   """
-  rules = _plan(source, target, classes, reset, positions)
+  rules = _plan(source, target, classes, reset, positions, resize_patches)
   flat = traverse_util.flatten_dict(params)
   _check_params(flat, source)
   fresh = _fresh_params(
@@ -128,12 +137,13 @@ def describe_adaptation(
   classes: Sequence[int] = (),
   reset: Sequence[str] = (),
   positions: str = "bicubic",
+  resize_patches: bool = False,
 ) -> dict[str, str]:
   """Returns what `adapt_params` changes, by path; needs no parameters.
 
   For the arguments and errors see `adapt_params`.
   """
-  rules = _plan(source, target, classes, reset, positions)
+  rules = _plan(source, target, classes, reset, positions, resize_patches)
   changes = {"/".join(p): rule.change for p, rule in rules.items()}
   return {path: change for path, change in changes.items() if change}
 
@@ -144,6 +154,7 @@ def _plan(
   classes: Sequence[int],
   reset: Sequence[str],
   positions: str,
+  resize_patches: bool,
 ) -> dict[Path, _Rule]:
   """Returns a rule for each parameter of the target."""
   if not (isinstance(source, type(target)) or isinstance(target, type(source))):
@@ -158,7 +169,9 @@ def _plan(
   have, want = _shapes(source), _shapes(target)
   _check_reset(reset, have, want)
   _check_classes(classes, source, target)
-  plan = _Plan(source, target, have, want, tuple(classes), positions)
+  plan = _Plan(
+    source, target, have, want, tuple(classes), positions, resize_patches
+  )
   rules: dict[Path, _Rule] = {}
   misfits: list[_Misfit] = []
   for path in want:
@@ -174,7 +187,7 @@ def _plan(
       misfits.append((path, have[path], None))
   if misfits:
     raise UsageError(_describe_misfits(misfits))
-  fields = _SAME_FIELDS + (() if reset else _PATCH_FIELDS)
+  fields = _SAME_FIELDS + (() if reset or resize_patches else _PATCH_FIELDS)
   for field in fields:
     found, expected = getattr(source, field, None), getattr(target, field, None)
     if found != expected:
@@ -196,6 +209,7 @@ class _Plan:
     want: Shapes of the target.
     classes: See `adapt_params`.
     positions: See `adapt_params`.
+    resize_patches: See `adapt_params`.
   """
 
   source: ImageModel
@@ -204,6 +218,7 @@ class _Plan:
   want: Shapes
   classes: tuple[int, ...]
   positions: str
+  resize_patches: bool
 
   def source_path(self, path: Path) -> Path:
     """Returns the path of the corresponding parameter of the source."""
@@ -233,6 +248,9 @@ class _Plan:
       return self._learned_rule(path, source)
     if path[-1] == "position_bias" or path[-2:-1] == ("time_bias",):
       return self._offsets_rule(path, source)
+    is_patch_layer = path[0] == "patch_embed" or path[:-1] in _PATCH_OUTPUTS
+    if self.resize_patches and is_patch_layer:
+      return self._patch_rule(path, source)
     return _kept(source) if self.have[source] == shape else None
 
   def _label_rule(self, path: Path, source: Path) -> _Rule | None:
@@ -349,6 +367,35 @@ class _Plan:
 
     change = f"{self.positions}, {_text(window)} -> {_text(new_window)}"
     return _Rule(resample, source, change)
+
+  def _patch_rule(self, path: Path, source: Path) -> _Rule | None:
+    assert isinstance(self.source, PatchTransformer)
+    assert isinstance(self.target, PatchTransformer)
+    shape, new_shape = self.have[source], self.want[path]
+    size, new_size = self.source.patch_size, self.target.patch_size
+    if size == new_size or path == ("patch_embed", "bias"):
+      return _kept(source) if shape == new_shape else None
+    matrix = bicubic_matrix(size, new_size)
+    # The axis of the patch, whose values have the channel fastest.
+    axis = 0 if path[0] == "patch_embed" else -1
+    channels = shape[axis] // size**2
+    resized = list(shape)
+    resized[axis] = channels * new_size**2
+    if shape[axis] != channels * size**2 or tuple(resized) != new_shape:
+      return None
+    if axis == 0:
+      matrix = np.linalg.pinv(matrix.T)
+
+    def resize(array, fresh):
+      patches = np.moveaxis(array, axis, 0).reshape(size, size, -1)
+      patches = np.einsum("ir,rcd,jc->ijd", matrix, patches, matrix)
+      patches = patches.reshape(new_shape[axis], -1).astype(array.dtype)
+      return np.moveaxis(
+        patches.reshape(new_shape[axis], *np.delete(new_shape, axis)), 0, axis
+      )
+
+    text = f"patches {_text((size, size))} -> {_text((new_size, new_size))}"
+    return _Rule(resize, source, f"resized, {text}")
 
 
 def _kept(source: Path) -> _Rule:

@@ -67,6 +67,8 @@ LARGER = {
   "DhariwalUNet": LARGER_UNET,
 }
 
+LEAVES = ("kernel", "bias")
+
 
 def flat(params):
   paths = traverse_util.flatten_dict(params)
@@ -263,6 +265,37 @@ def test_classes_can_be_added_and_removed(name, random_params):
   with_null = model_of(fields, null_class=True)
   changes = describe_adaptation(source, with_null)
   assert "a fresh null class" in str(changes) or name == "SongUNet"
+
+
+@pytest.mark.parametrize("name", ("DiT", "U-ViT", "ViT", "GET"))
+def test_resized_patches_keep_the_tokens(name, random_params):
+  """The tokens of enlarged patches are those of the patches, and back."""
+  fields = {**NETWORKS[name], "in_channels": 3}
+  source = model_of(fields)
+  target = model_of(fields, image_size=(16, 16), patch_size=4)
+  params = random_params(source)
+  adapted = adapt_params(params, source, target, resize_patches=True)
+  small = np.random.default_rng(0).standard_normal((2, 2, 3))
+  large = resample_grid(small, (4, 4))
+  kernel, new_kernel = (p["patch_embed"]["kernel"] for p in (params, adapted))
+  np.testing.assert_allclose(
+    large.reshape(-1) @ new_kernel, small.reshape(-1) @ kernel, atol=1e-5
+  )
+  layer = ("decoder",) if name == "U-ViT" else ("final_layer", "linear")
+  old, new = (
+    {leaf: traverse_util.flatten_dict(p)[*layer, leaf] for leaf in LEAVES}
+    for p in (params, adapted)
+  )
+  token = np.random.default_rng(1).standard_normal(16)
+  patch = (token @ old["kernel"] + old["bias"]).reshape(2, 2, -1)
+  new_patch = (token @ new["kernel"] + new["bias"]).reshape(4, 4, -1)
+  np.testing.assert_allclose(
+    new_patch, resample_grid(patch, (4, 4)), rtol=0, atol=1e-5
+  )
+  # Nothing else changes, as the grid of tokens is the same.
+  layers = {"patch_embed/kernel", *(f"{'/'.join(layer)}/{x}" for x in LEAVES)}
+  changes = describe_adaptation(source, target, resize_patches=True)
+  assert changes == dict.fromkeys(layers, "resized, patches 2x2 -> 4x4")
 
 
 def test_reset_modules_are_those_of_a_fresh_network(random_params):
