@@ -34,7 +34,7 @@ from get_jax.errors import UsageError
 from get_jax.storage.files import Files
 
 METADATA = "metadata.jsonl"
-SKIP_HINT = ", or data.skip_broken=True to leave them out"
+SKIP_HINT = ", or data.skip_broken=True and a new workdir to leave them out"
 
 
 class ImageSource:

@@ -191,7 +191,8 @@ class Files:
     """
     try:
       if self._entries is None:
-        return (self.root / self.folder / name).read_bytes()
+        with open(f"{self.root}/{self.folder}/{name}", "rb", buffering=0) as f:
+          return f.readall()
       return self._extract(self._entries[posixpath.join(self.folder, name)])
     except (KeyError, FileNotFoundError):
       raise UsageError(f"{self.path(name)} does not exist") from None

@@ -35,7 +35,7 @@ def test_the_message_counts_them_and_names_three(root):
   sentence = (
     r"/b/5\.png cannot be read as an image \(.*\); 4 of the 10 images of .* "
     r"are broken \(a/1\.png, a/4\.png, b/5\.png, \.\.\.\); expected whole "
-    r"images, or data\.skip_broken=True to leave them out$"
+    r"images, or data\.skip_broken=True and a new workdir to leave them out$"
   )
   with pytest.raises(UsageError, match=sentence):
     data.read(np.array([5]))
