@@ -59,9 +59,9 @@ class Distillation:
     """Returns the loss of samples from `prepare`; `key` is not used."""
     del key
     outputs = self.generate(params, samples)
-    error = outputs.astype(jnp.float32) - samples["image"]
+    error = outputs.astype(jnp.float32) - samples["image"][None]
     error = jnp.abs(error) if self.distance == "l1" else jnp.square(error)
     distances = error.mean(axis=(1, 2, 3, 4))
-    exponents = jnp.arange(len(distances))[::-1]
+    exponents = jnp.arange(len(distances), dtype=jnp.float32)[::-1]
     loss = jnp.sum(self.decay**exponents * distances)
     return loss, {f"{self.distance}_last": distances[-1]}

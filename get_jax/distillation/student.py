@@ -95,5 +95,5 @@ class Student:
   def _initial_state(self, noise: SampleNoise) -> Float[Array, "B N D"]:
     shape = self.model.state_shape
     if self.z0 == "zeros":
-      return jnp.zeros((len(noise.keys), *shape))
+      return jnp.zeros((len(noise.keys), *shape), jnp.float32)
     return noise(EQUILIBRIUM, shape)

@@ -109,7 +109,8 @@ class Iteration:
     residual, relative = jax.lax.stop_gradient(residuals(z, image))
     value, following, memory = solver.update(state.step, z, image, state.memory)
     output = StepOutput(value, residual, relative)
-    active, steps = state.active, state.steps + state.active
+    active = state.active
+    steps = state.steps + active.astype(jnp.int32)
     if solver.tolerance is not None:
       measure, best = (
         (relative, state.relative)

@@ -19,7 +19,8 @@ from get_jax.equilibrium.typing import Array, PyTree
 
 def accumulator_dtype(tree: PyTree):
   """Returns the dtype of inner products and norms of `tree`."""
-  return jnp.result_type(jnp.float32, *jax.tree.leaves(tree))
+  is_double = (a.dtype == jnp.float64 for a in jax.tree.leaves(tree))
+  return jnp.dtype(jnp.float64 if any(is_double) else jnp.float32)
 
 
 def upcast(tree: PyTree) -> PyTree:
@@ -34,7 +35,7 @@ def cast_like(tree: PyTree, like: PyTree) -> PyTree:
 
 def inner(a: PyTree, b: PyTree) -> Float[Array, " B"]:
   """Returns the inner product of every sample, shape (B,)."""
-  dtype = jnp.promote_types(accumulator_dtype(a), accumulator_dtype(b))
+  dtype = accumulator_dtype((a, b))
 
   def leaf(p, q):
     product = p.astype(dtype) * q.astype(dtype)

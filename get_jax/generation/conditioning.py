@@ -10,6 +10,7 @@ import functools
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
@@ -175,9 +176,8 @@ def sample_labels(
     return None
 
   def sample(key):
-    return jax.random.randint(
-      jax.random.fold_in(key, LABEL_STREAM), (), 0, num_classes
-    )
+    key = jax.random.fold_in(key, LABEL_STREAM)
+    return jax.random.randint(key, (), 0, num_classes, jnp.int32)
 
   return jax.vmap(sample)(noise.keys)
 

@@ -179,7 +179,8 @@ class Stage(nn.Module):
       x = x + skip
     if self.time == "stage":
       projection = Linear(self.features, dtype=dtype, name="time")(time)
-      scale = self.param("time_scale", nn.initializers.ones_init(), ())
+      ones = nn.initializers.ones_init()
+      scale = self.param("time_scale", ones, (), jnp.float32)
       x = x + scale * projection[:, None, None]
     time_in_block = "none" if self.time == "stage" else self.time
     blocks = [
@@ -305,7 +306,7 @@ class ImageDiffiT(Denoiser):
 
     if self.augment_dim:
       if augment_labels is None:
-        augment_labels = jnp.zeros((len(t), self.augment_dim))
+        augment_labels = jnp.zeros((len(t), self.augment_dim), jnp.float32)
       augment = Linear(width, use_bias=False, name="augment_embed")
       h = h + augment(augment_labels)
     h = nn.silu(Linear(self.time_features, name="time_fc1")(h))

@@ -25,7 +25,7 @@ from get_jax.nn.patches import patch_grid, patchify, unpatchify
 from get_jax.nn.position_embedding import PositionTable
 from get_jax.nn.timestep_embedding import TimestepEmbed
 from get_jax.nn.tmsa import DiffiTBlock
-from get_jax.nn.transformer_block import Block, layer_norm
+from get_jax.nn.transformer_block import Block, add_branch, layer_norm
 
 SIZES = {
   "S": dict(hidden_size=384, depth=12, num_heads=6),
@@ -102,9 +102,10 @@ class CrossAttentionBlock(nn.Module):
       dtype=self.dtype,
       name="mlp",
     )
-    x = x + attn(layer_norm("norm1", affine=False)(x))
-    x = x + cross(layer_norm("norm_cross", affine=False)(x), context)
-    return x + mlp(layer_norm("norm2", affine=False)(x))
+    x = add_branch(x, attn(layer_norm("norm1", affine=False)(x)))
+    normed = layer_norm("norm_cross", affine=False)(x)
+    x = add_branch(x, cross(normed, context))
+    return add_branch(x, mlp(layer_norm("norm2", affine=False)(x)))
 
 
 class DiT(PatchTransformer, Denoiser):

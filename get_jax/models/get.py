@@ -205,7 +205,9 @@ class GET(PatchTransformer, OneStepGenerator):
     injections = jnp.stack(
       jnp.split(injections, self.equilibrium_depth, axis=-1)
     )
-    return injections if label is None else injections + label
+    if label is None:
+      return injections
+    return injections.astype(label.dtype) + label[None]
 
   def decode(self, states: jax.Array) -> jax.Array:
     """Decodes states (B, N, D) or (K, B, N, D) to images (..., H, W, C)."""
@@ -220,7 +222,7 @@ class GET(PatchTransformer, OneStepGenerator):
   def _equilibrium(self, noise, y, z0, solver, **options) -> Solution:
     injections = self.inject(noise, y)
     if z0 is None:
-      z0 = jnp.zeros((len(noise), *self.state_shape))
+      z0 = jnp.zeros((len(noise), *self.state_shape), jnp.float32)
     if self.is_initializing():
       apply_blocks(self.equilibrium_blocks, z0, per_block=injections)
     # Gathered and normalised once for all iterations.

@@ -134,15 +134,17 @@ class _UNet(Denoiser):
   def _one_hot(self, y: jax.Array | None, batch: int) -> jax.Array:
     """Returns (B, num_classes); zeros for the null class and if y is None."""
     if y is None:
-      return jnp.zeros((batch, self.num_classes))
-    return jax.nn.one_hot(y, self.num_classes) if y.ndim == 1 else y
+      return jnp.zeros((batch, self.num_classes), jnp.float32)
+    if y.ndim > 1:
+      return y
+    return jax.nn.one_hot(y, self.num_classes, dtype=jnp.float32)
 
   def _augment_labels(
     self, augment_labels: jax.Array | None, batch: int
   ) -> jax.Array:
     """Returns (B, augment_dim); zeros if the labels are None."""
     if augment_labels is None:
-      return jnp.zeros((batch, self.augment_dim))
+      return jnp.zeros((batch, self.augment_dim), jnp.float32)
     return augment_labels
 
   def _levels(self, x: jax.Array) -> list[tuple[str, int, int]]:

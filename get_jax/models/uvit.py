@@ -192,9 +192,11 @@ class UViT(PatchTransformer, Denoiser):
       name="patch_embed",
     )(patchify(x, self.patch_size))
     extras = self._time_and_conditioning(t, y)
-    tokens = jnp.concatenate([*extras, patches], axis=1)
-    positions = self.param("pos_embed", NORMAL, tokens.shape[1:])
-    tokens = tokens + positions
+    tokens = jnp.concatenate(
+      [part.astype(jnp.float32) for part in (*extras, patches)], axis=1
+    )
+    positions = self.param("pos_embed", NORMAL, tokens.shape[1:], jnp.float32)
+    tokens = tokens + positions[None]
 
     options: dict[str, Any] = dict(scan=self.scan, remat=self.remat)
     half = range(self.depth // 2)

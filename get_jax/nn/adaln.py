@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from get_jax.nn.attention import SelfAttention
 from get_jax.nn.linear import XAVIER, ZEROS, Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
-from get_jax.nn.transformer_block import layer_norm
+from get_jax.nn.transformer_block import add_branch, layer_norm
 
 
 def modulate(
@@ -76,7 +76,9 @@ class AdaLNBlock(nn.Module):
 
     def residual(x, norm, branch, shift, scale, gate=None):
       out = branch(modulate(layer_norm(norm, affine=False)(x), shift, scale))
-      return x + (out if gate is None else gate[:, None] * out)
+      if gate is not None:
+        out = gate[:, None] * out.astype(gate.dtype)
+      return add_branch(x, out)
 
     attn = SelfAttention(
       self.num_heads, attention=self.attention, dtype=self.dtype, name="attn"

@@ -49,7 +49,9 @@ def xla_attention(
     weights = attention_probabilities(q, k, bias)
     out = jnp.einsum("bknm,bkmd->bknd", weights, v.swapaxes(1, 2))
     return out.swapaxes(1, 2)
-  return jax.nn.dot_product_attention(q, k, v, bias, implementation="xla")
+  # JAX relies on promotion here.
+  with jax.numpy_dtype_promotion("standard"):
+    return jax.nn.dot_product_attention(q, k, v, bias, implementation="xla")
 
 
 def unmet_cudnn_requirement(
@@ -97,15 +99,16 @@ def cudnn_attention(
     q, k, v = (pad_tokens(a, 2) for a in (q, k, v))
     if bias is not None:
       bias = jnp.pad(bias, ((0, 0), (0, 0), (0, tokens % 2), (0, keys % 2)))
-  out = jax.nn.dot_product_attention(
-    q,
-    k,
-    v,
-    bias,
-    query_seq_lengths=query_lengths,
-    key_value_seq_lengths=key_lengths,
-    implementation=implementation,
-  )
+  with jax.numpy_dtype_promotion("standard"):
+    out = jax.nn.dot_product_attention(
+      q,
+      k,
+      v,
+      bias,
+      query_seq_lengths=query_lengths,
+      key_value_seq_lengths=key_lengths,
+      implementation=implementation,
+    )
   return out[:, :tokens]
 
 

@@ -69,12 +69,14 @@ class Linear(nn.Module):
     """Applies the layer; E is `features`."""
     fans = x.shape[-1], self.features
     kernel_init = self.initial.initializer(self.initial.weight, *fans)
-    kernel = self.param("kernel", kernel_init, fans)
+    kernel = self.param("kernel", kernel_init, fans, jnp.float32)
     x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
     x = x @ kernel
     if self.use_bias:
       bias_init = self.initial.initializer(self.initial.bias, *fans)
-      x = x + self.param("bias", bias_init, (self.features,)).astype(x.dtype)
+      x = add_bias(
+        x, self.param("bias", bias_init, (self.features,), jnp.float32)
+      )
     return x
 
 
@@ -126,7 +128,7 @@ class Conv(nn.Module):
     shape = size, size, x.shape[-1], self.features
     fans = size * size * shape[2], size * size * shape[3]
     kernel_init = self.initial.initializer(self.initial.weight, *fans)
-    kernel = self.param("kernel", kernel_init, shape)
+    kernel = self.param("kernel", kernel_init, shape, jnp.float32)
     x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
     x = jax.lax.conv_general_dilated(
       x,
@@ -139,8 +141,17 @@ class Conv(nn.Module):
       x = downsample(x, self.taps, padding=0)
     if self.use_bias:
       bias_init = self.initial.initializer(self.initial.bias, *fans)
-      x = x + self.param("bias", bias_init, (self.features,)).astype(x.dtype)
+      x = add_bias(
+        x, self.param("bias", bias_init, (self.features,), jnp.float32)
+      )
     return x
+
+
+def add_bias(
+  x: Float[Array, "... E"], bias: Float[Array, " E"]
+) -> Float[Array, "... E"]:
+  """Adds a bias to the last axis, in the dtype of x."""
+  return x + bias.reshape((1,) * (x.ndim - 1) + bias.shape).astype(x.dtype)
 
 
 def upsample(

@@ -84,4 +84,6 @@ class Projections(nn.Module):
     else:
       out = flat_dot_general(x, kernel, None)
       out = out.reshape(*x.shape[:-1], *part_shape)
-    return out if bias is None else out + bias.reshape(part_shape)
+    if bias is None:
+      return out
+    return out + bias.reshape((1,) * (x.ndim - 1) + part_shape)

@@ -6,11 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 
 def noise_sinusoid(
-  t: Float[Array, " B"], dim: int, endpoint: bool
+  t: Real[Array, " B"], dim: int, endpoint: bool
 ) -> Float[Array, "B E"]:
   """Returns [cos | sin] of t times 10000^(-k / K), k < dim / 2.
 
@@ -25,7 +25,7 @@ def noise_sinusoid(
   """
   steps = np.arange(dim // 2) / (dim // 2 - endpoint)
   frequencies = jnp.asarray(10000.0**-steps, jnp.float32)
-  angles = t.astype(jnp.float32)[:, None] * frequencies
+  angles = jnp.asarray(t, jnp.float32)[:, None] * frequencies[None]
   return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
@@ -44,10 +44,11 @@ class FourierEmbed(nn.Module):
   scale: float = 16.0
 
   @nn.compact
-  def __call__(self, t: Float[Array, " B"]) -> Float[Array, "B E"]:
+  def __call__(self, t: Real[Array, " B"]) -> Float[Array, "B E"]:
     """Embeds times in float32."""
     freqs_init = nn.initializers.normal(self.scale)
-    freqs = self.param("freqs", freqs_init, (self.features // 2,))
+    shape = (self.features // 2,)
+    freqs = self.param("freqs", freqs_init, shape, jnp.float32)
     freqs = jax.lax.stop_gradient(2 * math.pi * freqs)
-    angles = t.astype(jnp.float32)[:, None] * freqs
+    angles = jnp.asarray(t, jnp.float32)[:, None] * freqs[None]
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)

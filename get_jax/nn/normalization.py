@@ -49,7 +49,9 @@ class KernelNorm(nn.Module):
       factor = magnitude / norm
       if self.clip is not None:
         factor = jnp.minimum(factor, self.clip)
-      flat[path] = kernel * factor
+      # One factor per output, or one for the whole kernel.
+      shape = (1,) * (kernel.ndim - 1) + factor.shape if factor.ndim else ()
+      flat[path] = kernel * factor.reshape(shape)
     return traverse_util.unflatten_dict(flat)
 
   def kernel_norm(self, name: str, kernel: jax.Array) -> jax.Array:
@@ -97,7 +99,8 @@ class SpectralNorm(KernelNorm):
     constant = jax.lax.stop_gradient(matrix)
 
     def init_vectors():
-      u = jax.random.normal(self.make_rng("params"), matrix.shape[1:])
+      key, shape = self.make_rng("params"), matrix.shape[1:]
+      u = jax.random.normal(key, shape, jnp.float32)
       return power_iteration(constant, u.astype(matrix.dtype), INIT_STEPS)
 
     state = self.variable("spectral", name, init_vectors)

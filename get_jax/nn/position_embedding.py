@@ -72,4 +72,4 @@ class PositionTable(nn.Module):
     table = self.param(
       "pos_table", lambda _: jnp.asarray(sincos_2d(self.grid, dim))
     )
-    return tokens + jax.lax.stop_gradient(table)
+    return tokens.astype(jnp.float32) + jax.lax.stop_gradient(table)[None]

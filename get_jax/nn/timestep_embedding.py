@@ -22,8 +22,8 @@ def timestep_sinusoid(t: Real[Array, " B"], dim: int) -> Float[Array, "B E"]:
   """
   half = dim // 2
   steps = jnp.arange(half, dtype=jnp.float32)
-  frequencies = jnp.exp(-jnp.log(10000.0) * steps / half)
-  angles = t.astype(jnp.float32)[:, None] * frequencies
+  frequencies = jnp.exp(-jnp.log(jnp.float32(10000.0)) * steps / half)
+  angles = jnp.asarray(t, jnp.float32)[:, None] * frequencies[None]
   embedding = jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
   return jnp.pad(embedding, ((0, 0), (0, dim % 2)))
 

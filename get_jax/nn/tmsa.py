@@ -16,7 +16,7 @@ from get_jax.errors import UsageError
 from get_jax.nn.attention import SelfAttentionBase
 from get_jax.nn.linear import Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
-from get_jax.nn.transformer_block import layer_norm
+from get_jax.nn.transformer_block import add_branch, layer_norm
 
 # How the time enters a block: through queries, keys and values ("mixed", that
 # is TMSA), through attention to a separate time token, through the position
@@ -119,6 +119,7 @@ class TMSA(SelfAttentionBase):
       "position_bias",
       nn.initializers.normal(0.02),
       (num_offsets, self.num_heads),
+      jnp.float32,
     )
     injection = None
     if self.time == "mixed":
@@ -192,5 +193,6 @@ class DiffiTBlock(nn.Module):
     if self.time == "mlp":
       projection = Linear(hidden_size, dtype=self.dtype, name="time_mlp")(time)
       injection = jnp.repeat(projection[:, None], len(x) // len(time), axis=0)
-    x = x + attn(layer_norm("norm1", affine=False)(x), time)
-    return x + mlp(layer_norm("norm2", affine=False)(x), injection)
+    x = add_branch(x, attn(layer_norm("norm1", affine=False)(x), time))
+    normed = layer_norm("norm2", affine=False)(x)
+    return add_branch(x, mlp(normed, injection))

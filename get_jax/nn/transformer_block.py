@@ -34,6 +34,13 @@ def layer_norm(
   )
 
 
+def add_branch(
+  x: Float[Array, "B N D"], branch: Float[Array, "B N D"]
+) -> Float[Array, "B N D"]:
+  """Adds the output of a residual branch, in the dtype of the stream x."""
+  return x + branch.astype(x.dtype)
+
+
 class BlockBase(AttentionFields):
   """Fields and computation of a pre-norm block.
 
@@ -70,8 +77,10 @@ class BlockBase(AttentionFields):
       self.dtype,
       name="mlp",
     )
-    x = x + attn(layer_norm("norm1", self.affine, self.epsilon)(x), injection)
-    return x + mlp(layer_norm("norm2", self.affine, self.epsilon)(x))
+    norm1 = layer_norm("norm1", self.affine, self.epsilon)
+    x = add_branch(x, attn(norm1(x), injection))
+    norm2 = layer_norm("norm2", self.affine, self.epsilon)
+    return add_branch(x, mlp(norm2(x)))
 
 
 class Block(BlockBase):

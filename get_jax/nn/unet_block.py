@@ -27,10 +27,10 @@ def group_norm(
     min(32, x.shape[-1] // 4),
     epsilon=epsilon,
     use_fast_variance=False,
-    dtype=dtype,
+    dtype=jnp.float32,
     name=name,
   )
-  return norm(x)
+  return norm(x.astype(jnp.float32)).astype(dtype or jnp.float32)
 
 
 class UNetBlock(nn.Module):
@@ -143,6 +143,7 @@ class UNetBlock(nn.Module):
         "position_bias",
         nn.initializers.normal(0.02),
         (num_offsets, self.num_heads),
+        jnp.float32,
       )
       bias = relative_position_bias(table, (height, width))[None]
     # The official channel order: head, channel, then query, key, value.

@@ -39,10 +39,11 @@ def learning_rate(
     main = optax.constant_schedule(peak)
   else:
     main = optax.cosine_decay_schedule(peak, max(1, num_steps - warmup))
-  if not warmup:
-    return main
 
   def schedule(step):
+    step = jnp.asarray(step, jnp.float32)
+    if not warmup:
+      return main(step)
     # A product, because a difference would be inexact for tiny first rates.
     ramp = jnp.minimum(step / warmup, 1.0)
     return ramp * main(jnp.maximum(step - warmup, 0.0))
@@ -82,7 +83,23 @@ def create_optimizer(
   before = [replace_nonfinite()] if nonfinite == "replace" else []
   if config.clip_norm:
     before.append(optax.clip_by_global_norm(config.clip_norm))
-  return optax.chain(*before, adam) if before else adam
+  optimizer = optax.chain(*before, adam) if before else adam
+  return _with_standard_promotion(optimizer)
+
+
+def _with_standard_promotion(
+  optimizer: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+  """Returns the optimizer, which also works if JAX promotes no dtypes.
+
+  Optax relies on promotion: Adam raises a float to the power of an integer.
+  """
+
+  def update(updates, state, params=None):
+    with jax.numpy_dtype_promotion("standard"):
+      return optimizer.update(updates, state, params)
+
+  return optax.GradientTransformation(optimizer.init, update)
 
 
 def replace_nonfinite(limit: float = 1e5) -> optax.GradientTransformation:

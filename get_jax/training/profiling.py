@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import resource
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import jax
@@ -60,8 +60,13 @@ class PerformanceMetrics:
   def _restart(self) -> None:
     self._start, self._waited, self._steps = time.perf_counter(), 0.0, 0
 
-  def compile(self, jitted, *args) -> jax.stages.Compiled:
-    """Compiles a jitted function for arguments and records the time."""
+  def compile(self, jitted: jax.stages.Wrapped, *args) -> Callable:
+    """Compiles a jitted function for arguments and records the time.
+
+    With JAX_DISABLE_JIT it returns the function, which runs uncompiled.
+    """
+    if jax.config.jax_disable_jit:
+      return jitted
     start = time.perf_counter()
     compiled = jitted.lower(*args).compile()
     # The interval excludes the compilation.
