@@ -1,7 +1,5 @@
 """Helpers of the tests: layouts, errors, replayed noise and processes."""
 
-import dataclasses
-
 import jax.numpy as jnp
 import numpy as np
 from fast_compile import fast_compile_jit, sample_together
@@ -43,11 +41,16 @@ def replay(initial, steps=()):
   return lambda stream, shape: table[stream]
 
 
-# Arguments of the official noise schedules, as our fields.
+# Arguments of the official noise schedules, as fields of our processes.
 _SCHEDULE_FIELDS = {
   "beta_0": "beta_min",
   "beta_1": "beta_max",
+  "beta_min": "beta_min",
+  "beta_max": "beta_max",
+  "linear_start": "linear_start",
+  "linear_end": "linear_end",
   "n_timestep": "num_timesteps",
+  "s": "cosine_s",
 }
 
 
@@ -59,15 +62,6 @@ def official_process(name, arguments=None, **fields):
     arguments: arguments by their official names; None for the defaults.
     **fields: other fields of the process.
   """
-  default = create_process(name, **fields)
   for key, value in (arguments or {}).items():
-    field = _SCHEDULE_FIELDS.get(key, key)
-    # A process without the field has the official default.
-    if field in {f.name for f in dataclasses.fields(default)}:
-      fields[field] = value
-    else:
-      assert value == _FIXED[field], f"{name} has no field {field}"
+    fields[_SCHEDULE_FIELDS[key]] = value
   return create_process(name, **fields)
-
-
-_FIXED = {"linear_start": 0.00085, "linear_end": 0.012, "s": 0.008}

@@ -111,10 +111,19 @@ def test_names_of_latent_diffusion_alone_and_in_a_single_file(case):
   assert relative(decoded, expected) < tolerance(case, "vae", "decoded")
 
 
+def hub_folder(case):
+  """The folder whose numbers a case holds."""
+  return case.path.with_name(case.path.stem.removesuffix("_expected"))
+
+
+def test_every_folder_has_expected_numbers():
+  described = {hub_folder(case) for case in find("vae/*_expected.npz")}
+  assert {path.parent for path in FOLDER_FILES} == described
+
+
 @cases("vae/*_expected.npz")
 def test_a_hub_folder_with_the_old_names(case):
-  folder = case.path.with_name(case.path.stem.removesuffix("_expected"))
-  assert folder / "config.json" in FOLDER_FILES
+  folder = hub_folder(case)
   config = json.loads((folder / "config.json").read_text())
   model, params = load_autoencoder(folder)
   assert isinstance(model, AutoencoderKL)

@@ -35,7 +35,16 @@ def test_every_file_has_expected_numbers():
     for pattern, key in (("get/ckpt_*.npz", "file"), ("edm/*.npz", "pkl"))
     for case in find(pattern, lambda case, key=key: key in case.meta)
   }
-  assert described == {*GET_FILES, *EDM_FILES}
+  described |= {
+    diffit_file(case) for case in find("diffit/checkpoint_*_expected.npz")
+  }
+  assert described == {*GET_FILES, *EDM_FILES, *DIFFIT_FILES}
+
+
+def diffit_file(case):
+  """The file whose numbers a case holds."""
+  name = case.path.stem.removesuffix("_expected")
+  return case.path.with_name(f"{name}.safetensors")
 
 
 @cases("get/ckpt_*.npz")
@@ -70,12 +79,10 @@ def test_training_checkpoint_of_get(case):
     assert relative(images, nhwc(expected)) < tolerance(case, "get/checkpoint")
 
 
-@cases("diffit/*_expected.npz")
+@cases("diffit/checkpoint_*_expected.npz")
 def test_released_layout_of_diffit(case):
   model = create_model("DiffiT", **case.meta["cfg"])
-  stem = case.path.stem.removesuffix("_expected")
-  path = case.path.with_name(f"{stem}.safetensors")
-  assert path in DIFFIT_FILES
+  path = diffit_file(case)
   params = import_checkpoint(path, model)
   assert_same(export_official(model, params), read_checkpoint(path))
   x, t, y = (case.arrays[f"in/{name}"] for name in "xty")

@@ -3,7 +3,7 @@
 import pathlib
 
 import numpy as np
-from cases import cases, each, files
+from cases import cases, each, files, find
 from golden_numbers import nhwc
 
 from get_jax.distillation.pairs import PairsSource, encode_images
@@ -17,11 +17,23 @@ def kinds(case):
   return [k for k in ("uncond", "cond") if case.under(k)]
 
 
+def folder_of(case, kind):
+  return case.path.parent / f"disk_{kind}"
+
+
+def test_every_folder_has_expected_numbers():
+  described = {
+    folder_of(case, kind)
+    for case in find("get/disk_*.npz")
+    for kind in kinds(case)
+  }
+  assert {path.parents[1] for path in FILES} == described
+
+
 @each("get/disk_*.npz", kinds)
 def test_there_and_back(case, name, tmp_path):
   expected = case.under(name)
-  folder = case.path.parent / f"disk_{name}"
-  assert any(folder in path.parents for path in FILES)
+  folder = folder_of(case, name)
   arguments = ["import", str(folder), str(tmp_path / "ours")]
   assert official_pairs.main(arguments) == 0
   source = PairsSource(tmp_path / "ours")
