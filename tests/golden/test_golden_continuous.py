@@ -79,55 +79,77 @@ PRECISIONS = pytest.mark.parametrize(
 )
 
 
+def sde_values(schedule, t, x, xp):
+  """The quantities of `vpsde_values` at times t > 0, in the dtype of t."""
+
+  def run(t):
+    return (
+      schedule.alpha(t, xp),
+      schedule.sigma(t, xp),
+      schedule.beta(t, xp),
+      schedule.lam(t, xp),
+    )
+
+  run = fast_compile_jit(run) if xp is jnp else run
+  alpha, sigma, beta, lam = map(np.asarray, run(t))
+  x = x.astype(t.dtype)
+  return {
+    "cum_alpha": alpha**2,
+    "cum_beta": sigma**2,
+    "marginal_std": sigma,
+    "diffusion": beta**0.5,
+    "squared_diffusion": beta,
+    "snr": np.exp(2 * lam),
+    "nsr": np.exp(-2 * lam),
+    "drift": (-beta / 2)[:, None, None, None] * x,
+    "marginal_mean": alpha[:, None, None, None] * x,
+  }
+
+
 @PRECISIONS
 @cases("uvit/vpsde_values*.npz")
 def test_sde(case, xp, precision):
   given = case.under("in")
   rtol = tolerance(case, "uvit/sde", precision)
-  dtype = np.float64 if xp is np else np.float32
-  t = given["t"].astype(dtype)
-  pairs = given["pairs"].T
+  inner = given["t"] > 0
+  t, x = given["t"][inner], given["x"][inner]
+  atol = {"drift": 1e-9, "marginal_mean": 1e-9, "snr": 0.0, "nsr": 0.0}
   for name, arguments, words in (
     ("vp", case.meta["vpsde"], "linear"),
     ("cos", case.meta["cosine"], "cosine"),
   ):
     schedule = official_process("vp", arguments, beta_schedule=words).schedule
-    inner = t > 0
-
-    def values(t, inner, schedule=schedule):
-      return (
-        schedule.alpha(t, xp),
-        schedule.sigma(t, xp),
-        schedule.beta(t, xp),
-        schedule.lam(inner, xp),
-      )
-
-    values = fast_compile_jit(values) if xp is jnp else values
-    alpha, sigma, beta, lam = map(np.asarray, values(t, t[inner]))
-    got = {
-      "cum_alpha": alpha**2,
-      "cum_beta": sigma**2,
-      "marginal_std": sigma,
-      "diffusion": beta**0.5,
-      "squared_diffusion": beta,
-    }
     expected = case.under(f"out/{name}")
-    for key, sign in {"snr": 2, "nsr": -2}.items():
-      np.testing.assert_allclose(
-        np.exp(sign * lam), expected[key][inner], rtol=rtol
-      )
-    for key, scale in {"drift": -beta / 2, "marginal_mean": alpha}.items():
-      by_x = scale[:, None, None, None] * given["x"].astype(dtype)
-      np.testing.assert_allclose(by_x, expected[key], rtol=rtol, atol=1e-9)
-    if "skip_alpha" in expected and xp is np:
-      start, end = schedule.log_alpha(pairs)
-      integral = 2 * (start - end)
-      got["squared_diffusion_integral"] = integral
-      got["skip_alpha"] = np.exp(-integral)
-      got["skip_beta"] = -np.expm1(-integral)
+    if xp is np:
+      got, change = sde_values(schedule, t, x, np), {}
+    else:
+      rounded = t.astype(np.float32)
+      got = sde_values(schedule, rounded, x, jnp)
+      # What the rounding of t changes is no error of the schedule.
+      exact = sde_values(schedule, t, x, np)
+      change = sde_values(schedule, rounded.astype(np.float64), x, np)
+      change = {key: value / exact[key] for key, value in change.items()}
     for key, value in got.items():
       if key in expected:
+        np.testing.assert_allclose(
+          value,
+          expected[key][inner] * change.get(key, 1.0),
+          rtol=rtol,
+          atol=atol.get(key, 1e-12),
+          err_msg=f"{name} {key}",
+        )
+    if "skip_alpha" in expected and xp is np:
+      start, end = schedule.log_alpha(given["pairs"].T)
+      integral = 2 * (start - end)
+      for key, value in {
+        "squared_diffusion_integral": integral,
+        "skip_alpha": np.exp(-integral),
+        "skip_beta": -np.expm1(-integral),
+      }.items():
         np.testing.assert_allclose(value, expected[key], rtol=rtol, atol=1e-12)
+    if not inner.all():
+      assert np.all(schedule.alpha(given["t"][~inner]) == 1)
+      assert np.all(schedule.sigma(given["t"][~inner]) == 0)
 
 
 @cases("uvit/sd_schedule*.npz")
