@@ -101,7 +101,7 @@ class Anderson(Solver):
       differences, difference
     )
     gram = memory.gram.at[:, row].set(products).at[:, :, row].set(products)
-    filled = jnp.arange(self.rows) <= step
+    filled = (jnp.arange(self.rows, dtype=jnp.int32) <= step)[None]
     diagonal = jnp.einsum("bmm->bm", gram)
     # If a residual is exactly zero or not finite, the plain step is taken.
     usable = ((diagonal > 0) & (diagonal < jnp.inf) | ~filled).all(axis=-1)
@@ -109,8 +109,10 @@ class Anderson(Solver):
     weights = self.weights(gram, filled, usable)
 
     def combine(f, d):
-      mixed = f if self.mixing == 1 else f - (1 - self.mixing) * d
-      return jnp.einsum("bm,mb...->b...", weights, mixed.astype(d.dtype))
+      mixed = f.astype(d.dtype)
+      if self.mixing != 1:
+        mixed = mixed - (1 - self.mixing) * d
+      return jnp.einsum("bm,mb...->b...", weights, mixed)
 
     point = jax.tree.map(combine, images, differences)
     usable = usable & jnp.isfinite(weights).all(axis=-1)
@@ -120,18 +122,18 @@ class Anderson(Solver):
   def weights(
     self,
     gram: Float[Array, "B M M"],
-    filled: Bool[Array, " M"],
+    filled: Bool[Array, "1 M"],
     usable: Bool[Array, " B"],
   ) -> Float[Array, "B M"]:
     """Returns the weights a, (B, M), zero for rows that are not filled yet.
 
     Args:
       gram: (B, M, M).
-      filled: (M,) bool, the rows that hold an evaluation.
+      filled: (1, M) bool, the rows that hold an evaluation.
       usable: (B,) bool. The weights of the other samples have no meaning, and
         their derivative is zero.
     """
-    eye = jnp.eye(self.rows, dtype=gram.dtype)
+    eye = jnp.eye(self.rows, dtype=gram.dtype)[None]
     gram = jnp.where(usable[:, None, None], gram, eye)
     diagonal = jnp.einsum("bmm->bm", gram)
     ridge = self.ridge * (1 if self.absolute else diagonal)

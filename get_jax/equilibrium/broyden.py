@@ -151,17 +151,19 @@ class Broyden(Solver):
     where = where & (denominator != 0) & jnp.isfinite(denominator)
     u = tree_math.scale(1 / jnp.where(where, denominator, 1), error)
     slot = memory.updates % self.rows
-    row = where & (jnp.arange(self.rows)[:, None] == slot)
-    cleared = where & (slot == 0) & self.restart & ~row
+    rows = jnp.arange(self.rows, dtype=jnp.int32)[:, None]
+    where = jnp.broadcast_to(where, slot.shape)
+    row = where[None] & (rows == slot[None])
+    cleared = (where & (slot == 0) & self.restart)[None] & ~row
 
     def put(ring, leaf):
       ring = jnp.where(tree_math.expand(cleared, ring), 0, ring)
-      return jnp.where(tree_math.expand(row, ring), leaf, ring)
+      return jnp.where(tree_math.expand(row, ring), leaf[None], ring)
 
     return memory._replace(
       us=jax.tree.map(put, us, u),
       vs=jax.tree.map(put, vs, v),
-      updates=memory.updates + where,
+      updates=memory.updates + where.astype(jnp.int32),
     )
 
 

@@ -264,9 +264,8 @@ def _attach_backward(f, implicit, kept, cotangent):
   if implicit is not None:
     adjoint = solve_adjoint(pullback, cotangent, implicit)
     cotangent = adjoint.value
-    report = jnp.stack(
-      [adjoint.residual, adjoint.relative_residual, adjoint.steps], axis=-1
-    ).astype(probe.dtype)
+    columns = adjoint.residual, adjoint.relative_residual, adjoint.steps
+    report = jnp.stack([a.astype(probe.dtype) for a in columns], axis=-1)
   d_params, d_x, _ = pullback(cotangent)
   return d_params, d_x, jax.tree.map(jnp.zeros_like, z), report
 

@@ -18,8 +18,8 @@ def to_uint8(images: ArrayLike, offset: float = 128.0) -> np.ndarray:
   `u / 127.5 - 1` are recovered exactly.
 
   Args:
-    images: (..., H, W, C) floats, nominally in [-1, 1]; values outside are
-      clipped.
+    images: (..., H, W, C) numbers, nominally in [-1, 1]; values outside are
+      clipped. The arithmetic is float32, or float64 for float64 images.
     offset: 128, or 127.5 to truncate without rounding, as DiffiT does.
 
   Returns:
@@ -28,7 +28,9 @@ def to_uint8(images: ArrayLike, offset: float = 128.0) -> np.ndarray:
   Raises:
     UsageError: An image has NaN or infinite values.
   """
-  images = np.asarray(images, np.float32)
+  images = np.asarray(images)
+  if images.dtype != np.float64:
+    images = images.astype(np.float32)
   if not np.isfinite(images).all():
     raise UsageError(
       "the images to be evaluated have NaN or infinite values, expected "

@@ -65,7 +65,7 @@ class PerformanceMetrics:
 
     With JAX_DISABLE_JIT it returns the function, which runs uncompiled.
     """
-    if jax.config.jax_disable_jit:
+    if jax.config.values["jax_disable_jit"]:
       return jitted
     start = time.perf_counter()
     compiled = jitted.lower(*args).compile()

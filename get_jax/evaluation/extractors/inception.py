@@ -61,7 +61,7 @@ class Inception(nn.Module):
     return {
       "pool": pool,
       "logits_unbiased": unbiased,
-      "logits": unbiased + bias,
+      "logits": unbiased + bias[None],
       "spatial": spatial,
     }
 
@@ -74,9 +74,14 @@ class _Linear(nn.Module):
   @nn.compact
   def __call__(self, x):
     kernel = self.param(
-      "kernel", nn.initializers.zeros, (x.shape[-1], self.features)
+      "kernel",
+      nn.initializers.zeros,
+      (x.shape[-1], self.features),
+      jnp.float32,
     )
-    bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    bias = self.param(
+      "bias", nn.initializers.zeros, (self.features,), jnp.float32
+    )
     return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST), bias
 
 

@@ -128,7 +128,7 @@ def _radii(tiles: Sequence[Array], neighbours: int, half: bool) -> list[Array]:
   radii = []
   for rows in tiles:
     # Every row is its own nearest row, hence one more than the neighbours.
-    nearest = jnp.full((len(rows), neighbours + 1), jnp.inf)
+    nearest = jnp.full((len(rows), neighbours + 1), jnp.inf, jnp.float32)
     for columns in tiles:
       nearest = _nearest(nearest, rows, columns, neighbours + 1, half)
     radii.append(nearest[:, -1])
@@ -158,7 +158,7 @@ def _inside(
 ) -> tuple[Bool[Array, " B"], Bool[Array, " C"]]:
   distances = _distances(rows, columns, half)
   return (
-    jnp.any(distances <= column_radii, axis=1),
+    jnp.any(distances <= column_radii[None], axis=1),
     jnp.any(distances <= row_radii[:, None], axis=0),
   )
 
@@ -169,14 +169,15 @@ def _distances(
   """Returns squared distances in float32."""
   exact = _expand(rows, columns)
   if not half:
-    scale = jnp.sum(rows**2, 1)[:, None] + jnp.sum(columns**2, 1)
-    return jnp.where(exact <= _ROUNDING * scale, 0, exact)
+    scale = jnp.sum(rows**2, 1)[:, None] + jnp.sum(columns**2, 1)[None]
+    return jnp.where(exact <= _ROUNDING * scale, 0.0, exact)
   coarse = _expand(rows.astype(jnp.float16), columns.astype(jnp.float16))
+  coarse = coarse.astype(jnp.float32)
   return jnp.where(jnp.isfinite(coarse).all(), coarse, exact)
 
 
 def _expand(rows: Array, columns: Array) -> Array:
   """Computes |x|^2 - 2 x.y + |y|^2 for every row x and column y."""
-  norms = jnp.sum(rows**2, 1)[:, None], jnp.sum(columns**2, 1)
+  norms = jnp.sum(rows**2, 1)[:, None], jnp.sum(columns**2, 1)[None]
   products = jnp.matmul(rows, columns.T, precision=jax.lax.Precision.HIGHEST)
   return jnp.maximum(norms[0] - 2 * products + norms[1], 0)
