@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -64,8 +65,9 @@ def work(reader: str, folder: str, size: int) -> None:
   else:
     from get_jax.data import create_source
 
-    data = create_source("images", path=folder, image_size=size)
-    read = data.pixels
+    # An older version of the source may be the one that is measured.
+    source: Any = create_source("images", path=folder, image_size=size)
+    data, read = source, source.pixels
   shape = read(0).shape
   if shape != (size, size, 3) or len(data) != COUNT:
     raise ValueError(f"{len(data)} images of shape {shape}")
@@ -100,6 +102,7 @@ def measure(
     )
   seconds: dict[str, list[float]] = {name: [] for name in processes}
   for process in processes.values():
+    assert process.stdout is not None
     if process.stdout.readline() != "ready\n":
       raise RuntimeError("a reader failed")
   for i in range(rounds):
@@ -108,6 +111,7 @@ def measure(
     names = list(processes)
     for name in names[first:] + names[:first]:
       process = processes[name]
+      assert process.stdin is not None and process.stdout is not None
       process.stdin.write("\n")
       process.stdin.flush()
       seconds[name].append(float(process.stdout.readline()))
