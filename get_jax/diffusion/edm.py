@@ -247,7 +247,7 @@ class EDMVP(SigmaProcess):
 
   def sample_levels(self, key, batch):
     """Samples sigma(t) for uniform t, (batch,)."""
-    return self.sigma_at(jax.random.uniform(key, (batch,)))
+    return self.sigma_at(jax.random.uniform(key, (batch,), jnp.float32))
 
   def sigma_at(self, u):
     """Returns the noise level of a uniform u in [0, 1)."""
@@ -292,7 +292,7 @@ class EDMVE(SigmaProcess):
 
   def sample_levels(self, key, batch):
     """Samples log-uniform noise levels, (batch,)."""
-    return self.sigma_at(jax.random.uniform(key, (batch,)))
+    return self.sigma_at(jax.random.uniform(key, (batch,), jnp.float32))
 
   def sigma_at(self, u):
     """Returns the noise level of a uniform u in [0, 1)."""

@@ -161,8 +161,10 @@ class Cosine(SDESchedule):
     """See `NoiseSchedule.time_of_log_alpha`."""
     log_alpha, start = _convert(log_alpha, xp), self.s * self._unit
     variance = -xp.expm1(2 * log_alpha)
-    sine = xp.sqrt(math.sin(start) ** 2 + math.cos(start) ** 2 * variance)
-    near = (xp.arcsin(xp.minimum(sine, 0.9)) - start) / self._unit
+    # The identity of `_variance` gives the difference of the angles.
+    product = math.cos(start) ** 2 * xp.minimum(variance, 0.5)
+    angle = xp.arcsin(xp.sqrt(math.sin(start) ** 2 + product))
+    near = xp.arcsin(product / xp.sin(angle + start)) / self._unit
     far = 1 - xp.arcsin(xp.exp(log_alpha) * math.cos(start)) / self._unit
     return xp.where(variance < 0.5, near, far)
 
