@@ -102,11 +102,11 @@ def test_gradients(case):
     assert relative(values @ weight, out[f"loss_{name}"]) < limit, name
   limit = tolerance(case, "get/gradients", "grad")
   for i, kind in enumerate(weights):
-    mine = export_official(model, jax.tree.map(lambda g, i=i: g[i], grads))
+    official = export_official(model, jax.tree.map(lambda g, i=i: g[i], grads))
     expected = case.under(f"grad/{kind}")
     assert expected
     for key, theirs in expected.items():
-      assert relative(mine[key], theirs) < limit, key
+      assert relative(official[key], theirs) < limit, key
 
 
 @cases("get/get_train_steps*.npz")
@@ -158,9 +158,9 @@ def test_training_steps(case):
     assert quality == pytest.approx(arrays["out/ema_eval_l1"][i], rel=limit)
   limit = tolerance(case, "get/train", "param")
   for tree, kind in ((params, "model"), (ema, "ema")):
-    mine = export_official(model, tree)
+    official = export_official(model, tree)
     for key, theirs in case.under(f"out/{kind}").items():
-      assert relative(mine[key], theirs) < limit, key
+      assert relative(official[key], theirs) < limit, key
 
 
 @cases("get/vit_*.npz")
