@@ -1,0 +1,134 @@
+"""States of every dtype, and JAX's modes."""
+
+import contextlib
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from get_jax.equilibrium import (
+  Anderson,
+  Broyden,
+  Implicit,
+  JacobianFree,
+  Phantom,
+  Simple,
+  Unrolled,
+  fixed_point,
+)
+from get_jax.equilibrium.correction import correction_loss
+from get_jax.equilibrium.regularizers import (
+  gaussian_like,
+  jacobian_penalty,
+  spectral_radius,
+)
+
+SOLVERS = (
+  Simple(30, 1e-6, damping=0.9),
+  Anderson(30, 1e-6, mixing=0.9),
+  Anderson(8, absolute=True),
+  Broyden(30, 1e-6, memory=4, line_search=True),
+  Broyden(8, memory=3, restart=True),
+)
+GRADIENTS = (
+  Unrolled(),
+  Unrolled(steps=3, policy="nothing_saveable"),
+  Phantom(2, tau=0.5),
+  Implicit(),
+  Implicit(Broyden(8, 1e-6, relative=True)),
+  JacobianFree(),
+)
+MODES = {
+  "rank promotion": lambda: jax.numpy_rank_promotion("raise"),
+  "dtype promotion": lambda: jax.numpy_dtype_promotion("strict"),
+  "64 bits": lambda: jax.enable_x64(True),
+}
+RNG = np.random.default_rng(0)
+# Halves and quarters: exact in every dtype.
+MATRIX = RNG.integers(-1, 2, (6, 6)) / 8
+INPUTS = RNG.integers(-1, 2, (4, 6))
+
+
+def tanh_map(params, x, z):
+  product = z.astype(params.dtype) @ params
+  return jnp.tanh(product + x.astype(params.dtype)).astype(z.dtype)
+
+
+def everything(params, x, z, solver, gradient):
+  """A loss with taps, a trace, a penalty and the spectral radius."""
+  solution = fixed_point(
+    tanh_map,
+    params,
+    x,
+    z,
+    solver=solver,
+    gradient=gradient,
+    taps=(2, 4),
+    trace=True,
+  )
+  keys = jax.random.split(jax.random.key(0))
+  probes = gaussian_like(keys[0], solution.value, 2)
+  penalty = jacobian_penalty(tanh_map, params, x, solution.value, probes)
+  start = gaussian_like(keys[1], solution.value)
+  radius = spectral_radius(tanh_map, params, x, solution.value, start, 5)
+  distances = jnp.abs(solution.taps.astype(jnp.float32)).sum(axis=(1, 2))
+  return correction_loss(distances) + penalty, (solution, radius)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_is_promoted_by_accident(mode, dtype):
+  """Shapes suffice to find a violation; statistics are float32."""
+  params, z = (jax.ShapeDtypeStruct(s, dtype) for s in ((6, 6), (4, 6)))
+  for solver, gradient in itertools.product(SOLVERS, GRADIENTS):
+
+    def loss(params, x, z, solver=solver, gradient=gradient):
+      return everything(params, x, z, solver, gradient)
+
+    with MODES[mode]():
+      differentiate = jax.grad(loss, argnums=(0, 1), has_aux=True)
+      grads, (solution, radius) = jax.eval_shape(differentiate, params, z, z)
+    assert {str(leaf.dtype) for leaf in grads} == {dtype}
+    assert solution.value.dtype == solution.taps.dtype == dtype
+    assert solution.residual.dtype == solution.trace.dtype == jnp.float32
+    assert radius.radius.dtype == jnp.float32
+    assert solution.steps.dtype == jnp.int32
+
+
+@pytest.mark.parametrize(
+  "dtype, error",
+  [
+    ("bfloat16", 1e-2),
+    ("float16", 2e-3),
+    ("float32", 1e-5),
+    ("float64", 1e-12),
+  ],
+)
+@pytest.mark.parametrize("x_dtype", ["int32", "same"])
+def test_the_fixed_point_of_every_dtype(dtype, error, x_dtype):
+  z = np.zeros((4, 6))
+  for _ in range(100):
+    z = np.tanh(z @ MATRIX + INPUTS)
+  solvers = (
+    Simple(60, 0.0),
+    Anderson(60, 0.0),
+    Broyden(60, 0.0),
+  )
+  with contextlib.ExitStack() as stack:
+    if dtype == "float64":
+      stack.enter_context(jax.enable_x64(True))
+    x = jnp.asarray(INPUTS, dtype if x_dtype == "same" else x_dtype)
+    for solver in solvers:
+      solution = fixed_point(
+        tanh_map,
+        jnp.asarray(MATRIX, dtype),
+        x,
+        jnp.zeros((4, 6), dtype),
+        solver=solver,
+        gradient=JacobianFree(),
+      )
+      assert solution.value.dtype == dtype
+      found = np.asarray(solution.value, np.float64)
+      np.testing.assert_allclose(found, z, atol=error)
