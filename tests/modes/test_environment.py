@@ -1,0 +1,67 @@
+"""Training and sampling under environment variables of JAX."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.helpers import ROOT, UNOPTIMIZED
+
+SETTINGS = {
+  "JAX_ENABLE_X64": "1",
+  "JAX_NUMPY_RANK_PROMOTION": "raise",
+  "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+  "JAX_DEBUG_NANS": "1",
+  "JAX_DISABLE_JIT": "1",
+  "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+}
+# Trains and samples in one process.
+PROGRAM = """
+import sys
+from configs import dit_digits
+from get_jax.modes import sample, train
+config = dit_digits.get_config("smoke")
+config.num_steps = config.log_every = config.checkpoint_every = 2
+config.sampler.num_steps = 2
+config.sampling.count = config.sampling.batch_size = 4
+train.run(config, sys.argv[1])
+sample.run(config, sys.argv[1])
+"""
+
+
+def losses_and_samples(workdir, **variables):
+  """Runs the program; returns the loss and the samples that it wrote."""
+  environment = {**os.environ, **UNOPTIMIZED, "JAX_PLATFORMS": "cpu"}
+  environment["XLA_FLAGS"] = ""
+  done = subprocess.run(
+    [sys.executable, "-c", PROGRAM, str(workdir)],
+    cwd=ROOT,
+    env={**environment, **variables},
+    capture_output=True,
+    text=True,
+    timeout=600,
+  )
+  assert done.returncode == 0, done.stderr[-2000:]
+  lines = (workdir / "metrics.jsonl").read_text().splitlines()
+  with np.load(workdir / "samples" / "samples.npz") as file:
+    return json.loads(lines[-1])["loss"], file["arr_0"]
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+  return losses_and_samples(tmp_path_factory.mktemp("default"))
+
+
+@pytest.mark.parametrize("variable", SETTINGS)
+def test_the_results_are_those_without_the_variable(
+  expected, variable, tmp_path
+):
+  found = losses_and_samples(tmp_path, **{variable: SETTINGS[variable]})
+  np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+  # Rounding may move a pixel by one level.
+  np.testing.assert_allclose(
+    found[1].astype(int), expected[1].astype(int), atol=1
+  )
