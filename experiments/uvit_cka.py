@@ -16,15 +16,12 @@ one batch.
 """
 
 import argparse
-import json
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Int
 from matplotlib.figure import Figure
-from ml_collections import ConfigDict
 from numpy.typing import ArrayLike
 
 from get_jax.builders.data import build_source
@@ -34,6 +31,7 @@ from get_jax.diffusion.continuous import VariancePreserving
 from get_jax.errors import UsageError
 from get_jax.models.uvit import UViT
 from get_jax.training.checkpoints import load_params
+from get_jax.training.workdir import read_config
 
 
 def gram(features: Float[Array, "n ..."]) -> Float[Array, "n n"]:
@@ -110,10 +108,7 @@ def cka_of_run(
     UsageError: The workdir has no run, or the run is not of a U-ViT with a
       process in continuous time.
   """
-  path = pathlib.Path(workdir) / "config.json"
-  if not path.is_file():
-    raise UsageError(f"{workdir} has no config.json; expected a trained run")
-  config = ConfigDict(json.loads(path.read_text("utf-8")))
+  config = read_config(workdir)
   model, process = build_model(config), build_process(config)
   if not isinstance(model, UViT):
     raise UsageError(

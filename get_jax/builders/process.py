@@ -3,6 +3,7 @@
 import flax.linen as nn
 import ml_collections
 
+from get_jax.builders.model import image_shape
 from get_jax.builders.sections import name_and_fields
 from get_jax.diffusion import create_process
 from get_jax.diffusion.augmentation import Augmentation
@@ -22,7 +23,8 @@ def build_augmentation(
   """Builds the augmentation of `config.augmentation`; None if it is empty.
 
   Raises:
-    UsageError: a setting is unknown, or the network takes another number of
+    UsageError: a setting is unknown, images are rotated by 90 degrees whose
+      height and width differ, or the network takes another number of
       augmentation labels than the augmentation gives.
   """
   fields = dict(config.get("augmentation", {}).items())
@@ -32,6 +34,13 @@ def build_augmentation(
     augmentation = Augmentation(**fields)
   except TypeError as error:
     raise UsageError(f"augmentation has wrong settings: {error}") from error
+  height, width, _ = image_shape(model)
+  if augmentation.rotate_int > 0 and height != width:
+    raise UsageError(
+      f"augmentation.rotate_int is {augmentation.rotate_int} and images are "
+      f"{height}x{width}; expected 0, because a rotation by 90 degrees needs "
+      "equal height and width"
+    )
   expected, given = getattr(model, "augment_dim", 0), augmentation.num_labels
   if expected != given:
     raise UsageError(

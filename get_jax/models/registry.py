@@ -91,6 +91,8 @@ def create_model(name: str, **fields: Any) -> ImageModel:
       )
     height, width = height // downsample, width // downsample
     fields["input_size"] = height if height == width else (height, width)
+  if isinstance(fields["input_size"], list):  # as in a config in JSON
+    fields["input_size"] = tuple(fields["input_size"])
   return family.module(**fields)
 
 

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from get_jax.builders.model import build_model
+from get_jax.builders.process import build_augmentation
 from get_jax.data import create_source
 from get_jax.evaluation.extractors.classifier import Classifier, save_classifier
+from get_jax.models import create_model
 from get_jax.modes import evaluate, latents, pairs, sample, summary, train
 from tests.helpers import tiny_config, tiny_job
 
@@ -153,3 +156,18 @@ def test_latents(tiny_autoencoder, tmp_path):
   sample.run(config, tmp_path / "run")
   found = arrays(tmp_path / "run/samples/samples.npz")
   assert found.shape == (16, 16, 32, 3)
+
+
+def test_rotations_by_90_degrees_need_squares():
+  config = config_of("SongUNet", augment_dim=11)
+  config.augmentation = dict(p=0.5, rotate_int=1.0)
+  with pytest.raises(ValueError, match="images are 8x16; expected 0"):
+    build_augmentation(config, build_model(config))
+  config.model.image_size = (8, 8)
+  assert build_augmentation(config, build_model(config)).rotate_int == 1.0
+
+
+def test_sizes_as_in_a_config_in_json():
+  for field in ("image_size", "input_size"):
+    fields = {**NETWORKS["DiT"], field: [8, 16]}
+    assert create_model(**fields).input_size == (8, 16)
