@@ -32,6 +32,7 @@ class Group:
   """A run of main.py on several processes; all are killed at the end."""
 
   def __init__(self, workdir, count):
+    self.workdir = workdir
     command = [
       *command_of(workdir, LAST),
       f"--coordinator=127.0.0.1:{free_port()}",
@@ -62,11 +63,21 @@ class Group:
   def stderr(self, process):
     return self.messages[process].read_text(errors="replace")
 
+  def last_step(self):
+    """Returns the step of the last metric line, 0 if none was written."""
+    try:
+      return read_metrics(self.workdir)[-1]["step"]
+    except IndexError:
+      return 0
+
   def send_after(self, steps, number, process):
     """Sends a signal to a process after a number of steps."""
+    last, done = self.last_step(), 0
     for _ in range(6000):
-      done = [int(n) for n in re.findall(r" (\d+)/4000 ", self.stderr(0))]
-      if done and done[-1] >= done[0] + steps:
+      # A resumed run first drops the lines after its checkpoint.
+      before, last = last, self.last_step()
+      done += max(last - before, 0)
+      if done >= steps:
         # By then all processes have published their location.
         time.sleep(3)
         self.processes[process].send_signal(number)
