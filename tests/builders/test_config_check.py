@@ -1,8 +1,10 @@
 """The table of config keys: every config passes, wrong values are sentences."""
 
+import ast
 import importlib.util
 import math
 import pathlib
+import re
 
 import jax
 import ml_collections
@@ -28,6 +30,7 @@ from get_jax.diffusion import PROCESSES, SAMPLERS
 from get_jax.errors import UsageError
 from get_jax.models.registry import FAMILIES
 
+OPTIONS = pathlib.Path(__file__).parents[3] / "shared/cases/options.md"
 CONFIGS = sorted(pathlib.Path("configs").glob("*.py"))
 NAMES = [path.stem for path in CONFIGS if path.stem != "common"]
 WRONG = (-1, 0, math.nan, 1e30, "x", None)
@@ -113,6 +116,31 @@ def digits():
 def test_values_out_of_range(key, value, sentence):
   with pytest.raises(UsageError, match=sentence):
     check_config(changed(digits(), key, value))
+
+
+def collected_settings():
+  """Key, value and what is right of each setting in ../shared/cases."""
+  if not OPTIONS.is_file():
+    return
+  for line in OPTIONS.read_text("utf-8").splitlines():
+    tried, _, right = (line.split("|") + [""] * 4)[1:4]
+    for key, value in re.findall(r"`([a-z_.]+)=([-0-9.e]+)`", tried):
+      yield key, ast.literal_eval(value), right
+
+
+@pytest.mark.skipif(
+  not OPTIONS.is_file(), reason="no inputs at ../shared/cases"
+)
+def test_the_collected_settings():
+  found = list(collected_settings())
+  assert found
+  for key, value, right in found:
+    config = changed(digits(), key, value)
+    if "documented meaning" in right and TOP[key].accepts(value):
+      check_config(config)
+    else:
+      with pytest.raises(UsageError, match=re.escape(f"{key} is {value}")):
+        check_config(config)
 
 
 def without(config, *path):
