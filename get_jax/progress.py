@@ -29,7 +29,9 @@ class ProgressBar(tqdm):
     self._plain = not sys.stderr.isatty()
     kwargs["file"] = sys.stderr
     if self._plain:
-      kwargs |= dict(mininterval=LINE_INTERVAL, bar_format=_LINE)
+      # With a fixed `miniters`, the time alone decides when a line is due.
+      # tqdm would adapt it and print lines from a thread after 10 s.
+      kwargs |= dict(mininterval=LINE_INTERVAL, miniters=1, bar_format=_LINE)
     super().__init__(*args, **kwargs)
 
   def display(self, msg: str | None = None, pos: int | None = None) -> Any:

@@ -1,65 +1,85 @@
-"""Progress where stderr is a log file, and where it is a terminal."""
+"""Progress where stderr is a file, and where it is a terminal."""
 
-import io
-import sys
+import contextlib
+import fcntl
+import os
+import struct
+import termios
 
 import pytest
 
-from get_jax import progress
-from get_jax.progress import ProgressBar
+from get_jax.progress import LINE_INTERVAL, ProgressBar
 
 
-class Stream(io.StringIO):
-  def __init__(self, terminal):
-    super().__init__()
-    self.terminal = terminal
-
-  def isatty(self):
-    return self.terminal
-
-
-@pytest.fixture
-def stderr(monkeypatch):
-  def replace(terminal):
-    stream = Stream(terminal)
-    monkeypatch.setattr(sys, "stderr", stream)
-    return stream
-
-  return replace
+@contextlib.contextmanager
+def log_file(tmp_path):
+  """Makes stderr a file; yields a function that reads its lines."""
+  path = tmp_path / "log"
+  with path.open("w") as file, contextlib.redirect_stderr(file):
+    yield lambda: path.read_text("utf-8").splitlines()
 
 
-def test_a_log_file_gets_one_line_of_short_work(stderr):
-  stream = stderr(terminal=False)
-  with ProgressBar(total=1000, desc="train", unit="step") as bar:
-    for _ in range(1000):
-      bar.update()
-      bar.set_postfix(loss="0.5", refresh=False)
-  (line,) = stream.getvalue().splitlines()
+@contextlib.contextmanager
+def terminal():
+  """Makes stderr a pseudo-terminal; yields a function that reads it."""
+  main, stderr = os.openpty()
+  fcntl.ioctl(stderr, termios.TIOCSWINSZ, struct.pack("4H", 24, 120, 0, 0))
+  os.set_blocking(main, False)
+  with open(stderr, "w") as file, contextlib.redirect_stderr(file):
+    yield lambda: os.read(main, 1 << 16).decode()
+  os.close(main)
+
+
+def test_a_file_gets_one_line_of_short_work(tmp_path):
+  with log_file(tmp_path) as lines:
+    with ProgressBar(total=1000, desc="train", unit="step") as bar:
+      for _ in range(1000):
+        bar.update()
+        bar.set_postfix(loss="0.5", refresh=False)
+    (line,) = lines()
   assert line.startswith("train: 1000 of 1000 steps, ")
-  assert line.endswith(" left, loss=0.5") and "\r" not in line
+  assert line.endswith(" left, loss=0.5")
 
 
-def test_a_log_file_gets_lines_at_intervals(stderr, monkeypatch):
-  stream = stderr(terminal=False)
-  monkeypatch.setattr(progress, "LINE_INTERVAL", 0.0)
-  with ProgressBar(total=3, desc="train", unit="step", miniters=1) as bar:
-    for _ in range(3):
+def test_a_file_gets_a_line_every_30_seconds(tmp_path):
+  assert LINE_INTERVAL == 30
+  with log_file(tmp_path) as lines:
+    bar = ProgressBar(total=400, initial=100, desc="train", unit="step")
+    now = bar.start_t
+    bar._time = lambda: now
+    # Two steps a second, then one step in ten seconds.
+    for seconds in [0.5] * 240 + [10] * 9:
+      now += seconds
       bar.update()
-  lines = stream.getvalue().splitlines()
-  assert lines[0].startswith("train: 1 of 3 steps")
-  assert lines[-1].startswith("train: 3 of 3 steps")
+      bar.set_postfix(loss="0.25", refresh=False)
+    assert lines()[:4] == [
+      "train: 160 of 400 steps,  2.00step/s, 02:00 left, loss=0.25",
+      "train: 220 of 400 steps,  2.00step/s, 01:30 left, loss=0.25",
+      "train: 280 of 400 steps,  2.00step/s, 01:00 left, loss=0.25",
+      "train: 340 of 400 steps,  2.00step/s, 00:30 left, loss=0.25",
+    ]
+    assert [line.split()[1] for line in lines()[4:]] == ["343", "346", "349"]
+    bar.close()
+    assert len(lines()) == 8
 
 
-def test_a_terminal_gets_a_bar(stderr):
-  stream = stderr(terminal=True)
-  for _ in ProgressBar(range(3), desc="train", unit="step"):
-    pass
-  assert "\r" in stream.getvalue() and "100%" in stream.getvalue()
+def test_a_terminal_gets_a_bar():
+  with terminal() as output:
+    with ProgressBar(total=3, desc="train", unit="step", mininterval=0) as bar:
+      for _ in range(3):
+        bar.set_postfix(loss="0.5", refresh=False)
+        bar.update()
+    states = output().split("\r")
+  assert len(states) >= 4
+  for part in ("train: 100%|", "| 3/3 [", "step/s, loss=0.5]"):
+    assert part in states[-2], states
 
 
-def test_a_disabled_bar_prints_nothing(stderr):
-  for terminal in (True, False):
-    stream = stderr(terminal)
-    for _ in ProgressBar(range(3), disable=True):
-      pass
-    assert stream.getvalue() == ""
+def test_a_disabled_bar_prints_nothing(tmp_path):
+  with log_file(tmp_path) as lines:
+    list(ProgressBar(range(3), disable=True))
+    assert lines() == []
+  with terminal() as output:
+    list(ProgressBar(range(3), disable=True))
+    with pytest.raises(BlockingIOError):
+      output()
