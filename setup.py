@@ -13,6 +13,8 @@ REQUIRES = [
   "grain>=0.2.18",
   "absl-py",
   "etils[epath]",
+  "fsspec",
+  "gcsfs",
   "numpy",
   "scipy",
   "scikit-learn",

@@ -2,17 +2,14 @@
 
 import copy
 import os
-import pathlib
 import posixpath
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from get_jax.errors import UsageError
-
-_LOCAL_HEADER = struct.Struct("<4s22xHH")
+from get_jax.storage.containers import open_container
 
 # Files and folders that operating systems, file managers and editors add, in
 # lower case. Names that start with a dot are hidden too.
@@ -43,29 +40,20 @@ def is_hidden(name: str) -> bool:
   )
 
 
-class _Entry(NamedTuple):
-  """A file in a zip: where its local header is, and how it is compressed."""
-
-  name: str
-  offset: int
-  compressed_size: int
-  method: int
-  crc: int
-
-
 class Files:
-  """Read-only files under one root, which is a folder or a zip.
+  """Read-only files under one root: a folder or a zip, on disk or in a bucket.
 
   Hidden files and system folders (`is_hidden`) are left out. Links to folders
-  are followed. Of a zip only offsets, sizes and checksums are kept in memory,
-  not an open file, so readers need no lock and can be pickled.
+  are followed. No file is kept open, so readers need no lock and can be
+  pickled.
 
   Args:
-    root: the folder or the zip.
+    root: path or address of the folder or zip.
     folder: a folder inside it; names are relative to it. It may also be below
       the only folder at the top, as in a zip of a whole folder.
 
   Attributes:
+    root: path or address of the folder or zip.
     folder: the folder inside the root that names are relative to.
     names: names of all files, sorted.
     folders: names of all folders, sorted, with those that are empty.
@@ -75,18 +63,15 @@ class Files:
   """
 
   def __init__(self, root: str | os.PathLike[str], folder: str = ""):
-    self.root = pathlib.Path(root).expanduser()
-    self._entries: dict[str, _Entry] | None = None
+    self._container = open_container(root)
+    self.root = self._container.root
     self.folder = ""
-    if self.root.is_dir():
-      self.folder = self._find(folder.strip("/"))
-      self._sort(_walk(self.root / self.folder))
-    elif self.root.is_file():
-      self._entries, names = self._read_directory()
-      self._sort(names)
+    if self._container.listed:
+      self._sort(self._container.walk())
       self._narrow(self._find(folder.strip("/")))
     else:
-      raise UsageError(f"folder or zip {self.root} does not exist")
+      self.folder = self._find(folder.strip("/"))
+      self._sort(self._container.walk(self.folder))
 
   @property
   def hidden(self) -> int:
@@ -121,45 +106,21 @@ class Files:
     return folder
 
   def _has_folder(self, path: str) -> bool:
-    if self._entries is None:
-      return (self.root / path).is_dir()
-    return path in self.folders
+    if self._container.listed:
+      return path in self.folders
+    return os.path.isdir(os.path.join(self.root, path))
 
   def _subfolders(self, path: str) -> list[str]:
     """Returns the names of the visible folders directly in a folder."""
-    if self._entries is None:
-      with os.scandir(self.root / path) as entries:
-        names = [entry.name for entry in entries if entry.is_dir()]
-      return [name for name in names if not is_hidden(name)]
-    return [
-      folder.rpartition("/")[2]
-      for folder in self.folders
-      if folder.rpartition("/")[0] == path
-    ]
-
-  def _read_directory(self) -> tuple[dict[str, _Entry], list[str]]:
-    entries, folders = {}, []
-    try:
-      with zipfile.ZipFile(self.root) as archive:
-        for info in archive.infolist():
-          # Some programs write "./a/b", "/a/b" or "a\b".
-          name = posixpath.normpath(info.filename.replace("\\", "/"))
-          name = name.lstrip("/")
-          if info.is_dir():
-            folders.append(f"{name}/")
-          else:
-            entries[name] = _Entry(
-              info.filename,
-              info.header_offset,
-              info.compress_size,
-              info.compress_type,
-              info.CRC,
-            )
-    except (zipfile.BadZipFile, OSError) as error:
-      raise UsageError(
-        f"{self.root} is neither a folder nor a readable zip ({error})"
-      ) from error
-    return entries, [*entries, *folders]
+    if self._container.listed:
+      return [
+        folder.rpartition("/")[2]
+        for folder in self.folders
+        if folder.rpartition("/")[0] == path
+      ]
+    with os.scandir(os.path.join(self.root, path)) as entries:
+      names = [entry.name for entry in entries if entry.is_dir()]
+    return [name for name in names if not is_hidden(name)]
 
   def narrow(self, folder: str) -> "Files":
     """Returns the files of a folder inside, with names relative to it."""
@@ -181,7 +142,7 @@ class Files:
 
   def path(self, name: str = "") -> str:
     """Returns the full path of a file, for messages."""
-    return str(self.root / self.folder / name)
+    return os.path.join(self.root, self.folder, name).rstrip("/")
 
   def read(self, name: str) -> bytes:
     """Returns the bytes of a file.
@@ -190,12 +151,11 @@ class Files:
       UsageError: the file is missing or damaged.
     """
     try:
-      if self._entries is None:
-        with open(f"{self.root}/{self.folder}/{name}", "rb", buffering=0) as f:
-          return f.readall()
-      return self._extract(self._entries[posixpath.join(self.folder, name)])
+      return self._container.read(posixpath.join(self.folder, name))
     except (KeyError, FileNotFoundError):
       raise UsageError(f"{self.path(name)} does not exist") from None
+    except UsageError:
+      raise
     except (
       OSError,
       RuntimeError,  # of zipfile: encrypted, or another compression
@@ -206,40 +166,6 @@ class Files:
     ) as error:
       raise UsageError(f"{self.path(name)} cannot be read: {error}") from error
 
-  def _extract(self, entry: _Entry) -> bytes:
-    if entry.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-      # Rare: zipfile decompresses, and reads the directory again every time.
-      with zipfile.ZipFile(self.root) as archive:
-        return archive.read(entry.name)
-    with self.root.open("rb", buffering=0) as file:
-      file.seek(entry.offset)
-      header = file.read(_LOCAL_HEADER.size)
-      _, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-      file.seek(name_length + extra_length, os.SEEK_CUR)
-      content = file.read(entry.compressed_size)
-    if entry.method == zipfile.ZIP_DEFLATED:
-      content = zlib.decompress(content, -zlib.MAX_WBITS)
-    if zlib.crc32(content) != entry.crc:
-      raise ValueError("its checksum does not match")
-    return content
-
-
-def _walk(base: pathlib.Path) -> Iterator[str]:
-  """Yields the paths of files and folders (with "/") in a folder."""
-  # Of each folder to be read, its real path and those of the folders above.
-  chains: dict[str, tuple[str, ...]] = {str(base): (os.path.realpath(base),)}
-  for path, folders, files in os.walk(base, followlinks=True):
-    chain = chains.pop(path)
-    prefix = pathlib.Path(path).relative_to(base).as_posix()
-    prefix = "" if prefix == "." else f"{prefix}/"
-    for name in list(folders):
-      inner = os.path.join(path, name)
-      is_link = os.path.islink(inner)
-      real = os.path.realpath(inner) if is_link else f"{chain[0]}/{name}"
-      if real in chain:  # a link to a folder that contains it
-        folders.remove(name)
-        continue
-      chains[inner] = (real, *chain)
-      yield f"{prefix}{name}/"
-    for name in files:
-      yield prefix + name
+  def prefetch(self, names: Iterable[str]) -> None:
+    """Announces that files will be read: those of a bucket are downloaded."""
+    self._container.prefetch(posixpath.join(self.folder, n) for n in names)

@@ -1,0 +1,215 @@
+"""Containers of data files: a folder, a zip, or a folder of a bucket.
+
+A container has the attribute `root`, for messages, and can be pickled.
+"""
+
+import os
+import pathlib
+import posixpath
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+from get_jax.errors import UsageError
+from get_jax.storage.cache import get_cache
+from get_jax.storage.objects import list_objects
+from get_jax.storage.paths import as_path, is_remote
+from get_jax.storage.random_access import RandomAccessFile, open_file
+
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+# Most programs write fewer bytes between the name and the content of a file.
+_USUAL_EXTRA = 64
+
+
+class Container(Protocol):
+  """Files by name, with "/" between folders.
+
+  Attributes:
+    root: path or address.
+    listed: whether all names are known, so that nothing needs to be walked.
+  """
+
+  root: str
+  listed: bool
+
+  def walk(self, folder: str = "") -> Iterator[str]:
+    """Yields the names of files and folders (with "/"), relative to a folder.
+
+    Args:
+      folder: a folder inside; must be "" if the container is `listed`.
+    """
+
+  def read(self, name: str) -> bytes:
+    """Returns the bytes of a file.
+
+    Raises:
+      KeyError, FileNotFoundError: it does not exist.
+      OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error: it is
+        damaged.
+    """
+
+  def prefetch(self, names: Iterable[str]) -> None:
+    """Announces that files will be read."""
+
+
+class Folder:
+  """A folder on disk; links to folders are followed."""
+
+  listed = False
+
+  def __init__(self, root: str):
+    self.root = root
+
+  def walk(self, folder: str = "") -> Iterator[str]:
+    """See `Container.walk`."""
+    base = os.path.join(self.root, folder)
+    # Of each folder to be read, its real path and those of the folders above.
+    chains: dict[str, tuple[str, ...]] = {base: (os.path.realpath(base),)}
+    for path, folders, files in os.walk(base, followlinks=True):
+      chain = chains.pop(path)
+      prefix = pathlib.Path(path).relative_to(base).as_posix()
+      prefix = "" if prefix == "." else f"{prefix}/"
+      for name in list(folders):
+        inner = os.path.join(path, name)
+        is_link = os.path.islink(inner)
+        real = os.path.realpath(inner) if is_link else f"{chain[0]}/{name}"
+        if real in chain:  # a link to a folder that contains it
+          folders.remove(name)
+          continue
+        chains[inner] = (real, *chain)
+        yield f"{prefix}{name}/"
+      for name in files:
+        yield prefix + name
+
+  def read(self, name: str) -> bytes:
+    """See `Container.read`."""
+    with open(f"{self.root}/{name}", "rb", buffering=0) as file:
+      return file.readall()
+
+  def prefetch(self, names: Iterable[str]) -> None:
+    """See `Container.prefetch`."""
+
+
+class BucketFolder:
+  """A folder of a bucket; its objects are listed once and read when needed."""
+
+  listed = True
+
+  def __init__(self, root: str):
+    self.root, self.objects = root, list_objects(root)
+    self._cache = get_cache()
+
+  def walk(self, folder: str = "") -> Iterator[str]:
+    """See `Container.walk`."""
+    del folder
+    yield from self.objects
+
+  def read(self, name: str) -> bytes:
+    """See `Container.read`."""
+    remote = self.objects[name]
+    return self._cache.read(remote, 0, remote.size)
+
+  def prefetch(self, names: Iterable[str]) -> None:
+    """See `Container.prefetch`."""
+    objects = [self.objects[name] for name in names if name in self.objects]
+    self._cache.prefetch((remote, 0, remote.size) for remote in objects)
+
+
+class _Entry(NamedTuple):
+  """A file in a zip: where its local header is, and how it is compressed."""
+
+  name: str
+  offset: int
+  compressed_size: int
+  method: int
+  crc: int
+
+
+class Zip:
+  """A zip file; only offsets, sizes and checksums are kept in memory."""
+
+  listed = True
+
+  def __init__(self, file: RandomAccessFile):
+    self.root, self._file = file.path, file
+    self._entries: dict[str, _Entry] = {}
+    self._folders: list[str] = []
+    try:
+      with file.open() as opened, zipfile.ZipFile(opened) as archive:
+        for info in archive.infolist():
+          # Some programs write "./a/b", "/a/b" or "a\b".
+          name = posixpath.normpath(info.filename.replace("\\", "/"))
+          name = name.lstrip("/")
+          if info.is_dir():
+            self._folders.append(f"{name}/")
+          else:
+            self._entries[name] = _Entry(
+              info.filename,
+              info.header_offset,
+              info.compress_size,
+              info.compress_type,
+              info.CRC,
+            )
+    except (zipfile.BadZipFile, OSError) as error:
+      raise UsageError(
+        f"{self.root} is neither a folder nor a readable zip ({error})"
+      ) from error
+
+  def walk(self, folder: str = "") -> Iterator[str]:
+    """See `Container.walk`."""
+    del folder
+    yield from self._entries
+    yield from self._folders
+
+  def read(self, name: str) -> bytes:
+    """See `Container.read`."""
+    entry = self._entries[name]
+    if entry.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+      # Rare: zipfile decompresses, and reads the directory again every time.
+      with self._file.open() as opened, zipfile.ZipFile(opened) as archive:
+        return archive.read(entry.name)
+    start, stop = _span(entry)
+    record = self._file.read(start, stop)
+    _, name_length, extra_length = _LOCAL_HEADER.unpack_from(record)
+    begin = _LOCAL_HEADER.size + name_length + extra_length
+    content = record[begin : begin + entry.compressed_size]
+    if missing := entry.compressed_size - len(content):
+      position = start + begin + len(content)
+      content += self._file.read(position, position + missing)
+    if entry.method == zipfile.ZIP_DEFLATED:
+      content = zlib.decompress(content, -zlib.MAX_WBITS)
+    if zlib.crc32(content) != entry.crc:
+      raise ValueError("its checksum does not match")
+    return content
+
+  def prefetch(self, names: Iterable[str]) -> None:
+    """See `Container.prefetch`."""
+    for name in names:
+      if name in self._entries:
+        self._file.prefetch(*_span(self._entries[name]))
+
+
+def _span(entry: _Entry) -> tuple[int, int]:
+  """Returns start and end of what usually holds a file and its header."""
+  size = _LOCAL_HEADER.size + len(entry.name.encode()) + _USUAL_EXTRA
+  return entry.offset, entry.offset + size + entry.compressed_size
+
+
+def open_container(root: str | os.PathLike[str]) -> Container:
+  """Opens a folder, a zip, or either in a bucket.
+
+  Raises:
+    UsageError: it does not exist, or is a file but no zip.
+  """
+  path = os.fspath(as_path(root))
+  if os.path.isdir(path):
+    return Folder(path)
+  try:
+    return Zip(open_file(path))
+  except FileNotFoundError:
+    pass
+  if is_remote(path) and (folder := BucketFolder(path)).objects:
+    return folder
+  raise UsageError(f"folder or zip {path} does not exist")

@@ -1,0 +1,105 @@
+"""Objects in buckets: their versions, listings and byte ranges.
+
+An object is replaced as a whole and never changes in place, so (URL, version)
+identifies its bytes. This is what `get_jax.storage.cache` relies on.
+"""
+
+import dataclasses
+import functools
+import hashlib
+from typing import Any
+
+import fsspec
+
+from get_jax.errors import UsageError
+
+# Properties that change whenever an object is replaced, best first: the
+# generation of Google Cloud Storage, the ETag of S3.
+_VERSION_KEYS = ("generation", "ETag", "etag", "md5Hash", "mtime", "created")
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteObject:
+  """One version of an object.
+
+  Attributes:
+    url: address, such as gs://bucket/data.zip.
+    size: number of bytes.
+    version: identifies the content of the object at this address.
+  """
+
+  url: str
+  size: int
+  version: str
+
+  @functools.cached_property
+  def key(self) -> str:
+    """Identifies the bytes of the object, 32 hexadecimal digits."""
+    text = f"{self.url}\n{self.version}\n{self.size}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+  def read(self, start: int, stop: int) -> bytes:
+    """Downloads the bytes from `start` to `stop` - 1.
+
+    Raises:
+      UsageError: the object was replaced or deleted since it was listed.
+    """
+    if start >= stop:
+      return b""
+    filesystem, path = _filesystem(self.url)
+    pinned = {}
+    if filesystem.protocol[0] in ("gs", "gcs") and self.version.isdigit():
+      pinned = {"generation": self.version}
+    try:
+      content = filesystem.cat_file(path, start=start, end=stop, **pinned)
+    except FileNotFoundError:
+      content = b""
+    if len(content) != stop - start or not (pinned or self._is_current()):
+      raise UsageError(
+        f"{self.url} was replaced or deleted while it was read; expected data "
+        "that does not change during a run"
+      )
+    return content
+
+  def _is_current(self) -> bool:
+    return find_object(self.url) == self
+
+
+def find_object(url: str) -> RemoteObject | None:
+  """Returns the current version of an object, or None if there is none."""
+  filesystem, path = _filesystem(url)
+  filesystem.invalidate_cache()
+  try:
+    info = filesystem.info(path)
+  except FileNotFoundError:
+    return None
+  return _from_info(url, info) if info["type"] == "file" else None
+
+
+def list_objects(url: str) -> dict[str, RemoteObject]:
+  """Returns all objects below a folder, by name relative to it.
+
+  A name that ends in "/" is a marker of an empty folder. The listing takes one
+  request per thousand objects.
+
+  Args:
+    url: address of the folder.
+  """
+  filesystem, path = _filesystem(url)
+  filesystem.invalidate_cache()
+  root = path.rstrip("/") + "/"
+  found = filesystem.find(root, detail=True)
+  return {
+    name.removeprefix(root): _from_info(f"{url.rstrip('/')}/{relative}", info)
+    for name, info in sorted(found.items())
+    if (relative := name.removeprefix(root))
+  }
+
+
+def _from_info(url: str, info: dict[str, Any]) -> RemoteObject:
+  version = next((str(info[k]) for k in _VERSION_KEYS if info.get(k)), "")
+  return RemoteObject(url, int(info["size"]), version)
+
+
+def _filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+  return fsspec.core.url_to_fs(url)
