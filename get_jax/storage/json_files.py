@@ -1,20 +1,18 @@
 """Writes JSON files atomically."""
 
 import json
-import pathlib
 from typing import Any
 
+from get_jax.storage.paths import StrPath, write_text
 
-def write_json(path: pathlib.Path, content: Any) -> None:
-  """Writes a JSON file atomically, and creates its folder.
+
+def write_json(path: StrPath, content: Any) -> None:
+  """Writes a JSON file atomically, on disk or in a bucket.
 
   A reader sees the old content or the new, never a part of it.
 
   Args:
-    path: the file.
+    path: the file; its folder is created if necessary.
     content: anything that `json.dumps` accepts.
   """
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(path.name + ".tmp")
-  temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-  temporary.replace(path)
+  write_text(path, json.dumps(content, indent=2) + "\n")

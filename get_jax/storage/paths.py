@@ -1,30 +1,187 @@
-"""Paths on disk and in buckets, and the few differences between the two."""
+"""Paths on disk and in buckets, and what differs between the two.
 
+`Path` is `etils.epath.Path`: it works like `pathlib.Path`, on `gs://` and `s3://`
+too. A bucket has no rename, no append and no lock, so files are written here: a
+reader sees the old content or the new, never a part of it, and a process that
+is killed while it writes leaves the old content.
+
+`os.fspath` of a path in a bucket is its URL. What opens files by name (`open`,
+`np.load`, PIL, zipfile, mmap) needs `path.open("rb")`, `read_range` or a local
+copy instead.
+"""
+
+import contextlib
 import os
+import pathlib
+from collections.abc import Iterator
+from typing import IO, Any
 
-from etils import epath
+# etils would use TensorFlow for gs:// where it is installed.
+os.environ.setdefault("EPATH_USE_TF", "false")
+
+from etils.epath import Path
 
 from get_jax.errors import UsageError
+from get_jax.storage.buckets import PACKAGES, filesystem
 
-Path = epath.Path
-_BUCKETS = ("gs://", "s3://")
+__all__ = [
+  "Path",
+  "StrPath",
+  "as_path",
+  "atomic_writer",
+  "create_exclusively",
+  "file_size",
+  "is_remote",
+  "read_range",
+  "write_bytes",
+  "write_text",
+]
+
+StrPath = str | os.PathLike[str]
+
+TEMPORARY_SUFFIX = ".tmp"
 
 
-def is_remote(path: str | os.PathLike[str]) -> bool:
-  """Returns whether a path is in a bucket."""
-  return os.fspath(path).startswith(_BUCKETS)
+def as_path(path: StrPath) -> Path:
+  """Returns a path on disk or in a bucket.
 
-
-def as_path(path: str | os.PathLike[str]) -> epath.Path:
-  """Returns a path on disk, with "~" expanded, or in a bucket.
+  Args:
+    path: "gs://bucket/...", "s3://bucket/..." or a path on disk, in which "~"
+      is expanded.
 
   Raises:
-    UsageError: the path has another scheme than gs:// or s3://.
+    UsageError: the path has another scheme, no bucket, or its scheme needs a
+      package that is not installed.
   """
   text = os.fspath(path)
-  if "://" in text and not is_remote(text):
+  scheme, separator, rest = text.partition("://")
+  if not separator:
+    return Path(os.path.expanduser(text))
+  if scheme not in PACKAGES:
     raise UsageError(
-      f"{text} has the scheme {text.split('://')[0]!r}; expected a path on "
-      "disk, gs:// or s3://"
+      f"{text} cannot be opened; expected a path on disk, gs://BUCKET/... or "
+      "s3://BUCKET/..."
     )
-  return epath.Path(text) if is_remote(text) else epath.Path(text).expanduser()
+  if not rest.strip("/"):
+    raise UsageError(f"{text} names no bucket; expected {scheme}://BUCKET/...")
+  filesystem(text)
+  return Path(text)
+
+
+def is_remote(path: StrPath) -> bool:
+  """Returns whether a path is in a bucket."""
+  return "://" in os.fspath(path)
+
+
+def write_bytes(path: StrPath, content: bytes) -> None:
+  """Writes a file atomically, and creates its folder.
+
+  Args:
+    path: the file.
+    content: its new content.
+
+  Raises:
+    OSError: the disk is full, or the file cannot be written.
+    UsageError: the bucket cannot be written.
+  """
+  with atomic_writer(path) as file:
+    file.write(content)
+
+
+def write_text(path: StrPath, content: str) -> None:
+  """Writes a text file (UTF-8) atomically, as `write_bytes` does."""
+  write_bytes(path, content.encode())
+
+
+@contextlib.contextmanager
+def atomic_writer(path: StrPath) -> Iterator[IO[bytes]]:
+  """Opens a binary file that replaces `path` at the end of the context.
+
+  After an exception inside, `path` is what it was before. On disk the content
+  goes to a temporary file, which is synchronized and renamed; to a bucket it is
+  sent in parts, and becomes visible with the last one. The file of a bucket
+  cannot seek.
+
+  Args:
+    path: the file; its folder is created if necessary.
+
+  Yields:
+    The file to write to.
+  """
+  target = as_path(path)
+  if is_remote(target):
+    url = os.fspath(target)
+    file: Any = filesystem(url).open(url, "wb")
+    try:
+      yield file
+    except BaseException:
+      # Closing the file would commit what is written so far.
+      file.closed = True
+      file.discard()
+      raise
+    file.close()
+    return
+  target.parent.mkdir(parents=True, exist_ok=True)
+  name = f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
+  temporary = pathlib.Path(target.parent, name)
+  try:
+    with temporary.open("wb") as file:
+      yield file
+      file.flush()
+      os.fsync(file.fileno())
+    temporary.replace(target)
+  except BaseException:
+    temporary.unlink(missing_ok=True)
+    raise
+
+
+def create_exclusively(path: StrPath, content: bytes) -> bool:
+  """Creates a file unless it exists; of several processes, one creates it.
+
+  Args:
+    path: the file; its folder is created if necessary.
+    content: its content.
+
+  Returns:
+    Whether this call created the file.
+  """
+  target = as_path(path)
+  try:
+    if is_remote(target):
+      url = os.fspath(target)
+      filesystem(url).pipe_file(url, content, mode="create")
+    else:
+      target.parent.mkdir(parents=True, exist_ok=True)
+      with open(target, "xb") as file:
+        file.write(content)
+  except FileExistsError:
+    return False
+  return True
+
+
+def read_range(path: StrPath, start: int, stop: int) -> bytes:
+  """Returns the bytes `start` to `stop` (exclusive) of a file.
+
+  Fewer are returned if the file ends before.
+
+  Raises:
+    FileNotFoundError: the file does not exist.
+  """
+  target = as_path(path)
+  if stop <= start:
+    return b""
+  if is_remote(target):
+    url = os.fspath(target)
+    return filesystem(url).cat_file(url, start, stop)
+  with open(target, "rb") as file:
+    file.seek(start)
+    return file.read(stop - start)
+
+
+def file_size(path: StrPath) -> int:
+  """Returns the size of a file in bytes.
+
+  Raises:
+    FileNotFoundError: the file does not exist.
+  """
+  return as_path(path).stat().length
