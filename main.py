@@ -3,7 +3,7 @@
 python main.py --config=configs/get_digits.py --workdir=runs/get_digits
 """
 
-from get_jax.cli.main import run
+from get_jax.cli.main import main
 
 if __name__ == "__main__":
-  run(__doc__ or "")
+  main()

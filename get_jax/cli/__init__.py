@@ -1,3 +1,3 @@
 """The command line: flags, config files, joining processes, exit codes."""
 
-__all__ = ["config_file", "exit", "flags", "launch", "main"]
+__all__ = ["config_file", "exit", "experiments", "flags", "launch", "main"]

@@ -1,28 +1,61 @@
-"""Loads config files and checks the keys that the command line sets."""
+"""Finds and loads config files, and checks the keys that flags set."""
 
 import difflib
+import importlib.machinery
 import importlib.util
 import pathlib
 import re
+import sys
 from collections.abc import Iterator, Sequence
 
 import ml_collections
 
+from get_jax.cli.experiments import configs_folder, experiment_names
 from get_jax.errors import UsageError
 
 
-def load_config_file(path: str) -> ml_collections.ConfigDict:
-  """Calls `get_config` of "file.py" or "file.py:argument".
+def find_config(config: str) -> str:
+  """Returns the path of a config.
+
+  Args:
+    config: name of a shipped experiment, such as "dit_xl2", or the path of a
+      file, such as "configs/dit_xl2.py". Either may end with ":argument".
+
+  Returns:
+    The path of the file, and the argument, if any.
+
+  Raises:
+    UsageError: there is no such experiment or file.
+  """
+  name, colon, argument = config.partition(":")
+  if "/" in name or name.endswith(".py"):
+    if not pathlib.Path(name).is_file():
+      raise UsageError(f"--config={name} does not exist; {_suggest_file(name)}")
+    return config
+  if name not in experiment_names():
+    raise UsageError(
+      f"--config={config} is not an experiment; {_suggest_name(name)}"
+    )
+  return f"{configs_folder() / name}.py{colon}{argument}"
+
+
+def load_config_file(config: str) -> ml_collections.ConfigDict:
+  """Calls `get_config` of the file of a config.
+
+  In the file, `configs` is the package of shipped configs, and of the modules
+  beside the file if that is itself below a folder `configs`.
+
+  Args:
+    config: see `find_config`.
 
   Raises:
     UsageError: the file does not exist, or has no `get_config`.
   """
-  file, _, argument = path.partition(":")
-  if not pathlib.Path(file).is_file():
-    raise UsageError(f"--config={file} does not exist; {_suggest_file(file)}")
+  file, _, argument = find_config(config).partition(":")
   spec = importlib.util.spec_from_file_location("experiment_config", file)
   if spec is None or spec.loader is None:
     raise UsageError(f"--config={file} is not Python; expected a file *.py")
+  _bind_configs(pathlib.Path(file).resolve())
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   if not hasattr(module, "get_config"):
@@ -30,8 +63,25 @@ def load_config_file(path: str) -> ml_collections.ConfigDict:
   return module.get_config(argument) if argument else module.get_config()
 
 
+def expand_config_flag(argv: Sequence[str]) -> list[str]:
+  """Returns the command line with the path of the file in --config.
+
+  Args:
+    argv: the command line, program name first.
+
+  Raises:
+    UsageError: --config is missing, or there is no such experiment or file.
+  """
+  index, config = _config_flag(argv)
+  result = list(argv)
+  # The value follows the flag, as in "--config dit_xl2", or is part of it.
+  flag = "" if argv[index] == config else "--config="
+  result[index] = flag + find_config(config)
+  return result
+
+
 def check_config_flags(argv: Sequence[str]) -> None:
-  """Checks that --config exists and has the keys that are overridden.
+  """Checks that --config has the keys that other flags set.
 
   Only sections with a `name` accept new keys: what they name has more settings
   than the config, and checks them itself.
@@ -42,10 +92,8 @@ def check_config_flags(argv: Sequence[str]) -> None:
   Raises:
     UsageError: the config is missing or does not exist, or a key is unknown.
   """
-  path = _config_path(argv)
-  if path is None:
-    raise UsageError("--config is missing; expected a file such as configs/")
-  keys = sorted(_keys(load_config_file(path)))
+  _, config = _config_flag(argv)
+  keys = sorted(_keys(load_config_file(config)))
   for argument in argv[1:]:
     match = re.match(r"--?config\.([\w.]+)(=|\[|$)", argument)
     if not match or match[1] in keys:
@@ -55,17 +103,45 @@ def check_config_flags(argv: Sequence[str]) -> None:
       similar = difflib.get_close_matches(match[1], keys, n=1)
       hint = f"did you mean {similar[0]}?" if similar else f"it has {keys}"
       raise UsageError(
-        f"{argument} sets a key that {path} does not have; {hint}"
+        f"{argument} sets a key that {config} does not have; {hint}"
       )
 
 
-def _config_path(argv: Sequence[str]) -> str | None:
+def _bind_configs(file: pathlib.Path) -> None:
+  """Makes `configs` the shipped package, whatever else has this name.
+
+  A module `configs` of the user, in the current folder or installed, does not
+  hide the shipped one.
+
+  Args:
+    file: a config. If a folder above it is called `configs`, the modules of the
+      nearest such folder are found before the shipped ones.
+  """
+  own = [folder for folder in file.parents if folder.name == "configs"][:1]
+  folders = dict.fromkeys([*own, configs_folder().resolve()])
+  path = [str(folder) for folder in folders]
+  if list(getattr(sys.modules.get("configs"), "__path__", ())) == path:
+    return
+  for name in [*sys.modules]:
+    if name.partition(".")[0] == "configs":
+      del sys.modules[name]
+  spec = importlib.machinery.ModuleSpec("configs", None, is_package=True)
+  spec.submodule_search_locations = path
+  sys.modules["configs"] = importlib.util.module_from_spec(spec)
+
+
+def _config_flag(argv: Sequence[str]) -> tuple[int, str]:
+  """Returns the index of the argument with --config's value, and the value."""
   for i, argument in enumerate(argv):
     match = re.match(r"--?config(?:=(.*))?$", argument)
-    if match:
-      following = argv[i + 1] if i + 1 < len(argv) else None
-      return match[1] if match[1] is not None else following
-  return None
+    if match and match[1]:
+      return i, match[1]
+    if match and match[1] is None and i + 1 < len(argv):
+      return i + 1, argv[i + 1]
+  raise UsageError(
+    "--config is missing; expected an experiment, such as dit_digits, or a "
+    "file; --list prints the experiments"
+  )
 
 
 def _keys(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[str]:
@@ -76,9 +152,19 @@ def _keys(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[str]:
 
 
 def _suggest_file(file: str) -> str:
-  folder = pathlib.Path(file).parent
+  path = pathlib.Path(file)
+  folder = path.parent
   names = sorted(str(p) for p in folder.glob("*.py")) if folder.is_dir() else []
   similar = difflib.get_close_matches(file, names, n=1)
   if similar:
     return f"did you mean {similar[0]}?"
-  return "expected a file such as those in configs/"
+  return _suggest_name(path.stem)
+
+
+def _suggest_name(name: str) -> str:
+  names = experiment_names()
+  near = difflib.get_close_matches(name, names, n=3)
+  similar = [name] if name in names else near
+  if similar:
+    return f"did you mean --config={' or '.join(similar)}?"
+  return "expected an experiment that --list prints, or a file *.py"

@@ -7,34 +7,41 @@ from absl import app
 from absl import flags as absl_flags
 
 from get_jax.cli import flags
-from get_jax.cli.config_file import check_config_flags
+from get_jax.cli.config_file import check_config_flags, expand_config_flag
+from get_jax.cli.experiments import listing
 from get_jax.errors import UsageError
 from get_jax.modes import load_mode
 
+DESCRIPTION = """\
+Trains, samples and evaluates image generators built on transformers.
+
+  get_jax --config=get_digits --workdir=runs/get_digits
+
+In a checkout, `python main.py` is the same command.
+"""
 HELP_FLAGS = {"--help", "-help", "--helpfull", "--helpshort"}
+LIST_FLAGS = {"--list", "-list"}
 
 
-def run(doc: str) -> None:
+def main() -> None:
   """Parses the command line, runs the mode and exits the process.
 
-  The exit codes are those of `get_jax.cli.exit`.
-
-  Args:
-    doc: text above the flags in the output of `--help`.
+  It is `main.py`, and the installed command `get_jax`. The exit codes are those
+  of `get_jax.cli.exit`.
   """
-
-  def parse(argv: list[str]) -> list[str]:
-    if HELP_FLAGS & set(argv):
-      print(f"{doc}\n{flags.help_text()}")
-      sys.exit(0)
-    return _parse(argv)
-
-  app.run(_run_mode, flags_parser=parse)
+  app.run(_run_mode, flags_parser=_parse)
 
 
 def _parse(argv: list[str]) -> list[str]:
+  if HELP_FLAGS & set(argv):
+    print(f"{DESCRIPTION}\n{flags.help_text()}")
+    sys.exit(0)
+  if LIST_FLAGS & set(argv):
+    print(listing())
+    sys.exit(0)
   try:
     check_config_flags(argv)
+    argv = expand_config_flag(argv)
     absl_flags.FLAGS(argv)
   except (
     absl_flags.Error,

@@ -16,6 +16,7 @@ from get_jax.builders.data import build_source
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model, image_shape
 from get_jax.builders.objective import build_objective
+from get_jax.cli.experiments import read_experiment
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.errors import UsageError
 from get_jax.models import create_model
@@ -105,7 +106,7 @@ def test_loads_and_has_its_command(name):
     in command
   )
   if "digits" not in name:
-    recipe = list_experiments.recipe(pathlib.Path(module.__file__))
+    recipe = read_experiment(pathlib.Path(module.__file__)).recipe
     assert "Published: " in header
     assert f"configs/recipes/{recipe}.py" in header
     for word in ("Hardware", "20", "iffer"):
