@@ -19,7 +19,7 @@ def save_grid(
   images: Num[np.ndarray, "n H W C"],
   names: np.ndarray | None = None,
   columns: int | None = None,
-) -> None:
+) -> UInt8[np.ndarray, "H W 3"]:
   """Saves images as one PNG, row by row.
 
   Args:
@@ -29,14 +29,19 @@ def save_grid(
     names: class labels (n,) or captions (n,). Captions are written to a .txt
       file of the same name, one per line; labels are ignored.
     columns: images per row; by default the square root of n, rounded up.
+
+  Returns:
+    The pixels of the PNG.
   """
   columns = columns or int(np.ceil(np.sqrt(len(images))))
   path.parent.mkdir(parents=True, exist_ok=True)
   pixels = images if images.dtype == np.uint8 else to_uint8(images)
-  Image.fromarray(tile(pixels, columns)).save(path)
+  grid = tile(pixels, columns)
+  Image.fromarray(grid).save(path)
   if names is not None and names.dtype.kind == "U":
     lines = (" ".join(name.split()) + "\n" for name in names.tolist())
     path.with_suffix(".txt").write_text("".join(lines), "utf-8")
+  return grid
 
 
 def tile(

@@ -1,7 +1,6 @@
 """Trains one network of an experiment."""
 
 import pathlib
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -25,7 +24,7 @@ from get_jax.jobs.data_info import report_data
 from get_jax.jobs.initial_params import load_initial_params, needs_init
 from get_jax.jobs.run_info import build_performance_metrics, log_run_info
 from get_jax.training.checkpoints import latest_step
-from get_jax.training.loop import Schedule, fit
+from get_jax.training.loop import Preview, Schedule, fit
 from get_jax.training.plots import plot_losses
 from get_jax.training.processes import run_on_main
 from get_jax.training.profiling import Profile
@@ -155,18 +154,19 @@ def _build_training_conditioning(
 
 def _make_preview_fn(
   config: ml_collections.ConfigDict, workdir: pathlib.Path, mesh: Mesh
-) -> Callable[[TrainState, int], None]:
+) -> Preview:
   """Returns a function that saves a grid of EMA samples to samples/."""
   key = named_key(config.sampling.seed, "sample")
   image_sampler = ImageSampler(
     build_generator(config), key, config.sampling.batch_size, mesh
   )
 
-  def preview(state: TrainState, step: int) -> None:
+  def preview(state: TrainState, step: int) -> np.ndarray:
     images, ids = image_sampler.sample(
       state.ema, np.arange(config.sampling.count)
     )
     titles = image_sampler.generator.conditioning.descriptions(ids)
-    save_grid(workdir / "samples" / f"{step:08d}.png", images, titles)
+    path = workdir / "samples" / f"{step:08d}.png"
+    return save_grid(path, images, titles)
 
   return preview

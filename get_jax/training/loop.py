@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import jax
-from jaxtyping import Array, Int
+import numpy as np
+from jaxtyping import Array, Int, UInt8
 
 from get_jax.progress import ProgressBar
 from get_jax.training.checkpoints import Checkpoints
-from get_jax.training.metrics import create_writer
+from get_jax.training.metrics import MetricWriter, create_writer
 from get_jax.training.preemption import Stopped, handle_stop_signals
 from get_jax.training.profiling import PerformanceMetrics, Profile, Tracer
 from get_jax.training.sharding import batch_sharding, make_global_batch
@@ -50,6 +51,12 @@ class Schedule:
     return step == self.num_steps or (bool(every) and step % every == 0)
 
 
+# From a state and its step to the picture of a preview.
+Preview = Callable[[TrainState, int], UInt8[np.ndarray, "H W 3"]]
+# From a workdir and the number of updates done to the writer of the rest.
+OpenWriter = Callable[[str | os.PathLike[str], int], MetricWriter]
+
+
 class Batches(Protocol):
   """Source of batches, such as `get_jax.data.Pipeline`."""
 
@@ -69,10 +76,11 @@ def fit(
   mesh: jax.sharding.Mesh,
   schedule: Schedule,
   keep_checkpoints: int = 2,
-  preview: Callable[[TrainState, int], None] | None = None,
+  preview: Preview | None = None,
   name: str = "train",
   performance: PerformanceMetrics | None = None,
   profile: Profile | None = None,
+  open_writer: OpenWriter = create_writer,
 ) -> TrainState:
   """Trains from `state`, or from the last valid checkpoint in `workdir`.
 
@@ -85,11 +93,12 @@ def fit(
     mesh: the device mesh.
     schedule: when to log, to save checkpoints and to make previews.
     keep_checkpoints: number of checkpoints to keep; older ones are deleted.
-    preview: `preview(state, step)`, called when due.
+    preview: makes a picture of the state when due; the metric writer gets it.
     name: label of the progress bar and of messages.
     performance: performance metrics; None measures them without
       "model_flops_utilization".
     profile: steps to trace into `<workdir>/profile`; None traces nothing.
+    open_writer: opens the metric writer.
 
   Returns:
     The state after the last step.
@@ -116,7 +125,7 @@ def fit(
     if start >= last:
       return state
     with (
-      contextlib.closing(create_writer(workdir, start)) as writer,
+      contextlib.closing(open_writer(workdir, start)) as writer,
       ProgressBar(
         total=last, initial=start, desc=name, unit="step", disable=not is_main
       ) as bar,
@@ -156,7 +165,8 @@ def fit(
         if preview and schedule.due(step, schedule.preview_every):
           # A signal interrupts the preview; the next step is then the last.
           with contextlib.suppress(Stopped):
-            preview(state, step)
+            picture = preview(state, step)
+            writer.write_images(step, {"samples": picture[None]})
   return state
 
 
