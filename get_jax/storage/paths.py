@@ -116,8 +116,9 @@ def atomic_writer(path: StrPath) -> Iterator[IO[bytes]]:
       yield file
     except BaseException:
       # Closing the file would commit what is written so far.
+      with contextlib.suppress(Exception):
+        file.discard()
       file.closed = True
-      file.discard()
       raise
     file.close()
     return
