@@ -34,7 +34,8 @@ def build_conditioning(
       have another shape.
   """
   expected = text_shape(config, model)
-  if expected is None:
+  y = model.inputs(1)[-1]
+  if expected is None or y is None:
     if not model.num_classes:
       return Unconditional()
     null = getattr(model, "null_class", False)
@@ -52,7 +53,7 @@ def build_conditioning(
       f"{captions or config.data.name!r} has "
       + (f"texts of shape {shape}" if shape else "none")
     )
-  return Captions(texts)
+  return Captions(texts, y.dtype)
 
 
 def abstract_conditioning(
@@ -62,10 +63,10 @@ def abstract_conditioning(
 
   Text embeddings are synthetic, with the shape that the network takes.
   """
-  shape = text_shape(config, model)
-  if shape is None:
+  shape, y = text_shape(config, model), model.inputs(1)[-1]
+  if shape is None or y is None:
     return build_conditioning(config, model)
-  return Captions(SyntheticTexts(1, shape))
+  return Captions(SyntheticTexts(1, shape), y.dtype)
 
 
 def text_shape(

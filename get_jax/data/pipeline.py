@@ -7,11 +7,13 @@ them. Nothing needs to be saved to resume, on any number of hosts.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import grain
 import numpy as np
 from absl import flags
+from numpy.typing import DTypeLike
 
 from get_jax.data.random_bits import random_bits
 from get_jax.data.sources import Source
@@ -28,6 +30,7 @@ class Pipeline:
     threads: number of threads that read batches ahead.
     workers: number of processes that read, for data that is slow to decode; 0
       reads in this process.
+    dtypes: dtypes that arrays are converted to, by name.
   """
 
   def __init__(
@@ -38,9 +41,11 @@ class Pipeline:
     rows: np.ndarray | None = None,
     threads: int = 4,
     workers: int = 0,
+    dtypes: Mapping[str, DTypeLike] = MappingProxyType({}),
   ):
     self.source, self.batch_size, self.seed = source, batch_size, seed
     self.threads, self.workers = threads, workers
+    self.dtypes = dict(dtypes)
     self._rows = slice(None) if rows is None else rows
 
   @functools.lru_cache(maxsize=2)  # noqa: B019 - a pipeline lives as long as its run
@@ -62,7 +67,11 @@ class Pipeline:
     """Returns this host's records of a step."""
     indices = self.indices(step)[self._rows]
     bits = random_bits(self.seed, self._positions(step)[self._rows])
-    return self.source.read(indices, bits)
+    records = self.source.read(indices, bits)
+    return {
+      name: array.astype(self.dtypes.get(name, array.dtype), copy=False)
+      for name, array in records.items()
+    }
 
   def batches(self, start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
     """Yields `batch(start) ... batch(stop - 1)`, read ahead."""

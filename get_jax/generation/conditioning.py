@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
+from numpy.typing import DTypeLike
 
 from get_jax.data.texts import Texts
 from get_jax.diffusion.guidance import check_labels
@@ -130,9 +131,13 @@ class Captions:
 
   Attributes:
     texts: the captions; `Texts.ids_of_samples` assigns them to samples.
+    dtype: dtype of the network's inputs. With that of its matrix products, as
+      `inputs` of the network gives it, the numbers are those of float32, and
+      less is transferred to the device.
   """
 
   texts: Texts
+  dtype: DTypeLike = np.float32
   num_classes = 0
 
   @property
@@ -148,7 +153,7 @@ class Captions:
   def model_inputs(self, ids: np.ndarray | None) -> np.ndarray:
     """See `Conditioning.model_inputs`; returns embeddings (n, L, D)."""
     assert ids is not None
-    return self.texts.read(ids)
+    return self.texts.read(ids).astype(self.dtype, copy=False)
 
   def descriptions(self, ids: np.ndarray | None) -> np.ndarray:
     """Returns the captions as strings (n,)."""

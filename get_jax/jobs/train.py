@@ -66,6 +66,7 @@ def train(
     local_batch_indices(config.batch_size, mesh),
     config.loader.threads,
     config.loader.workers,
+    _label_dtype(model),
   )
   batch = jax.eval_shape(lambda: pipeline.batch(0))
   conditioning = _build_training_conditioning(config, model, source)
@@ -115,6 +116,12 @@ def _build_training_source(
   if seed is not None:
     check_noise(source.info, named_key(seed, "pairs"))
   return source, seed
+
+
+def _label_dtype(model: nn.Module) -> dict[str, np.dtype]:
+  """Returns the dtype in which the network takes labels or texts, by name."""
+  y = model.inputs(1)[-1]
+  return {} if y is None else {"label": y.dtype}
 
 
 def _check_source(

@@ -238,10 +238,13 @@ class UViT(PatchTransformer, Denoiser):
   def abstract_conditioning(
     self, batch_size: int
   ) -> jax.ShapeDtypeStruct | None:
-    """Returns shape and dtype of labels or text; None if unconditional."""
+    """Returns shape and dtype of labels or text; None if unconditional.
+
+    Text has the dtype of the matrix products, which is what they round it to.
+    """
     if self.context_tokens and not self.num_classes:
       shape = (batch_size, self.context_tokens, self.context_features)
-      return jax.ShapeDtypeStruct(shape, jnp.float32)
+      return jax.ShapeDtypeStruct(shape, self.dtype or jnp.float32)
     return super().abstract_conditioning(batch_size)
 
   def _check(self) -> None:
