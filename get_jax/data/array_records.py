@@ -6,18 +6,19 @@ as protocol buffers or as images; nothing is unpickled.
 
 import concurrent.futures
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from array_record.python.array_record_data_source import ArrayRecordDataSource
 from google.protobuf.message import DecodeError
 
 from get_jax.data.decoding import BACKGROUND, Decoding
 from get_jax.data.image_source import ImageSource
 from get_jax.data.labels import number_classes
-from get_jax.data.webdataset import find_shards
+from get_jax.data.record_files import RecordFiles
+from get_jax.data.shard_files import find_shards
 from get_jax.errors import UsageError
 from get_jax.progress import ProgressBar
+from get_jax.storage.random_access import RandomAccessFile
 
 # Usual keys, in the order in which they are tried.
 IMAGE_KEYS = ("image", "image/encoded", "jpg", "jpeg", "png")
@@ -39,13 +40,13 @@ class RecordImages:
 
   def __init__(
     self,
-    shards: Sequence[str],
+    shards: Sequence[RandomAccessFile],
     location: str,
     image_key: str = "",
     label_key: str = "",
   ):
     try:
-      self._records = ArrayRecordDataSource(shards)
+      self._records = RecordFiles(shards)
     except (ValueError, RuntimeError, OSError) as error:
       raise UsageError(
         f"{location} cannot be read as ArrayRecord ({error})"
@@ -71,6 +72,9 @@ class RecordImages:
         f"encoded image in {' or '.join(self._image_keys)} (data.image_key)"
       )
     return image
+
+  def prefetch(self, indices: Iterable[int]) -> None:
+    """See `EncodedImages.prefetch`; whole files are downloaded."""
 
   def label(self, index: int) -> int | str:
     """Returns the label of a record: a class number or a name.

@@ -2,10 +2,10 @@
 
 import json
 import os
-import pathlib
 from collections.abc import Iterable
 
 from get_jax.errors import UsageError
+from get_jax.storage.paths import as_path
 
 Captions = dict[str, list[str]]
 
@@ -24,13 +24,13 @@ def read_captions(path: str | os.PathLike[str]) -> Captions:
   Raises:
     UsageError: the file is missing or damaged, or a caption is empty.
   """
-  path = pathlib.Path(path)
+  file = as_path(path)
   try:
-    text = path.read_text("utf-8")
+    text = file.read_text("utf-8")
   except (OSError, UnicodeDecodeError) as error:
     raise UsageError(f"{path} cannot be read: {error}") from error
   try:
-    captions = (_parse_lines if path.suffix == ".jsonl" else _parse_coco)(text)
+    captions = (_parse_lines if file.suffix == ".jsonl" else _parse_coco)(text)
   except (ValueError, LookupError, TypeError, AttributeError) as error:
     raise UsageError(
       f"{path} is not a caption file ({type(error).__name__}: {error}); "

@@ -9,14 +9,18 @@ import importlib.util
 import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from get_jax.data.decoding import BACKGROUND, Decoding
 from get_jax.data.image_source import ImageSource
 from get_jax.data.labels import Labels, number_classes
 from get_jax.errors import UsageError
+from get_jax.storage.cache import get_cache
 from get_jax.storage.files import Files
+from get_jax.storage.objects import RemoteObject, list_objects
+from get_jax.storage.paths import as_path, is_remote
+from get_jax.storage.random_access import RandomAccessFile, open_file
 
 if TYPE_CHECKING:
   import datasets
@@ -52,9 +56,10 @@ class HuggingFaceImages:
       name = value.get("path")
       if not name:
         raise UsageError(f"{self.path(index)} has no image")
-      path = pathlib.Path(self.location, name)
+      path = os.path.join(self.location, name)
       try:
-        return path.read_bytes()
+        file = open_file(path)
+        return file.read(0, file.size)
       except OSError as error:
         raise UsageError(
           f"{self.path(index)} refers to {path}, which cannot be read: {error}"
@@ -63,6 +68,9 @@ class HuggingFaceImages:
     if not isinstance(content, bytes):
       raise UsageError(f"{self.path(index)} has no image")
     return content
+
+  def prefetch(self, indices: Iterable[int]) -> None:
+    """See `EncodedImages.prefetch`; whole files are downloaded."""
 
   def path(self, index: int) -> str:
     """See `EncodedImages.path`."""
@@ -116,9 +124,9 @@ def hugging_face(
     )
   import datasets
 
-  root = pathlib.Path(path).expanduser()
+  root = os.fspath(as_path(path))
   data = _open(root, split)
-  location = f"{root}/{split}" if split else str(root)
+  location = f"{root}/{split}" if split else root
   column = _find_column(
     data, image_key, datasets.Image, IMAGE_COLUMNS, location, "data.image_key"
   )
@@ -139,18 +147,18 @@ def hugging_face(
   )
 
 
-def _open(root: pathlib.Path, split: str) -> "datasets.Dataset":
+def _open(root: str, split: str) -> "datasets.Dataset":
   import datasets
 
-  if not root.exists():
-    raise UsageError(f"{root} does not exist; expected a data set on disk")
-  parquet = _parquet_files(root)
+  parquet, objects = _find_files(root)
   try:
     if parquet:
       files = _select_split(parquet, split, root)
-      paths = [str(path) for path in files]
-      return datasets.Dataset.from_parquet(paths)
-    data = datasets.load_from_disk(str(root))
+      return datasets.Dataset.from_parquet(
+        [str(file.local_copy()) for file in files]
+      )
+    folder = get_cache().local_folder(objects) if objects else root
+    data = datasets.load_from_disk(str(folder))
   except (OSError, ValueError) as error:
     raise UsageError(
       f"{root} cannot be read as a data set of Hugging Face ({error}); "
@@ -161,22 +169,38 @@ def _open(root: pathlib.Path, split: str) -> "datasets.Dataset":
   return data
 
 
-def _parquet_files(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-  """Returns the Parquet files by split: `train-00000-of-00005.parquet`."""
-  if root.is_file():
-    return {"": [root]}
-  found: dict[str, list[pathlib.Path]] = {}
-  for name in Files(root).names:
+def _find_files(
+  root: str,
+) -> tuple[dict[str, list[RandomAccessFile]], dict[str, RemoteObject]]:
+  """Returns the Parquet files by split, and all objects of a bucket's folder.
+
+  A Parquet file is named like `train-00000-of-00005.parquet`.
+
+  Raises:
+    UsageError: there is nothing.
+  """
+  try:
+    return {"": [open_file(root)]}, {}
+  except IsADirectoryError:
+    pass
+  except FileNotFoundError:
+    if not is_remote(root):
+      raise UsageError(
+        f"{root} does not exist; expected a data set on disk"
+      ) from None
+  files = Files(root)
+  found: dict[str, list[RandomAccessFile]] = {}
+  for name in files.names:
     if name.lower().endswith(".parquet"):
-      path = root / name
+      path = pathlib.PurePosixPath(name)
       split = re.sub(r"-\d+(-of-\d+.*)?$", "", path.stem)
       if re.fullmatch(r"[\d_-]*|part", split):
-        split = path.parent.name if path.parent != root else ""
-      found.setdefault(split, []).append(path)
-  return found
+        split = path.parent.name
+      found.setdefault(split, []).append(files.open(name))
+  return found, list_objects(root) if is_remote(root) else {}
 
 
-def _select_split(splits: dict[str, Any], split: str, root: pathlib.Path):
+def _select_split(splits: dict[str, Any], split: str, root: str):
   if split in splits:
     return splits[split]
   if not split and len(splits) == 1:

@@ -31,6 +31,7 @@ from get_jax.storage.files import Files
 PIL_MODES = {1: "L", 3: "RGB"}
 # Seconds of counting the broken images, once one has been found.
 COUNTING_LIMIT = 60.0
+CHUNK = 256  # images that are downloaded while as many are decoded
 _counting = threading.Lock()
 
 
@@ -60,6 +61,9 @@ class EncodedImages(Protocol):
     Raises:
       UsageError: it is missing or damaged.
     """
+
+  def prefetch(self, indices: Iterable[int]) -> None:
+    """Announces that images will be read: those of a bucket are downloaded."""
 
   def path(self, index: int) -> str:
     """Returns the full path of an image, for messages."""
@@ -96,6 +100,10 @@ class ImageFiles:
   def read(self, index: int) -> bytes:
     """See `EncodedImages.read`."""
     return self.files.read(self.names[index])
+
+  def prefetch(self, indices: Iterable[int]) -> None:
+    """See `EncodedImages.prefetch`."""
+    self.files.prefetch(self.names[index] for index in indices)
 
   def path(self, index: int) -> str:
     """See `EncodedImages.path`."""
@@ -197,6 +205,10 @@ class ImageReader:
     """Returns the full path of an image, for messages."""
     return self.images.path(int(self.kept[index]))
 
+  def prefetch(self, indices: Iterable[int]) -> None:
+    """Announces that images will be decoded; see `EncodedImages.prefetch`."""
+    self.images.prefetch(int(self.kept[index]) for index in indices)
+
   def shape(self, index: int) -> tuple[int, int, int]:
     """Returns (H, W, C) of an image: C is 1 for grey without alpha, else 3.
 
@@ -253,6 +265,9 @@ class ImageReader:
     faults: dict[int, str] = {}
 
     def check(position: int) -> None:
+      if position % CHUNK == 0:
+        stop = min(position + 2 * CHUNK, len(self.images.names))
+        self.images.prefetch(range(position, stop))
       if time.monotonic() - start < limit:
         try:
           self._decode(position)

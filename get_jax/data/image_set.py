@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pathlib
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO
@@ -12,6 +11,8 @@ import numpy as np
 from get_jax.data.image_reader import ImageFiles, ImageReader
 from get_jax.errors import UsageError
 from get_jax.storage.files import Files
+from get_jax.storage.paths import Path, as_path
+from get_jax.storage.random_access import RandomAccessFile, open_file
 
 
 class ImageSet:
@@ -69,43 +70,44 @@ def open_images(
       wrong keys or types, or (while the images are read) images differ in
       size or a file cannot be read as an image.
   """
-  path = pathlib.Path(path).expanduser()
-  if path.is_dir():
-    return _open_files(path, channels, within)
-  if not path.is_file():
+  folder_or_file = as_path(path)
+  if folder_or_file.is_dir():
+    return _open_files(folder_or_file, channels, within)
+  try:
+    file = open_file(path)
+    archive = zipfile.ZipFile(file.open())
+  except FileNotFoundError:
     raise UsageError(
       f"no images at {path}, expected an .npz, a .zip or a folder"
-    )
-  try:
-    archive = zipfile.ZipFile(path)
+    ) from None
   except zipfile.BadZipFile as error:
     raise UsageError(
       f"{path} is neither a folder nor an .npz nor a .zip of images"
     ) from error
-  if path.suffix == ".npz":
-    return _open_npz(path, archive)
+  if folder_or_file.suffix == ".npz":
+    return _open_npz(file, archive)
   archive.close()
-  return _open_files(path, channels, within)
+  return _open_files(folder_or_file, channels, within)
 
 
-def _open_npz(path: pathlib.Path, archive: zipfile.ZipFile) -> ImageSet:
+def _open_npz(file: RandomAccessFile, archive: zipfile.ZipFile) -> ImageSet:
   keys = [name.removesuffix(".npy") for name in archive.namelist()]
   if "arr_0" not in keys:
     raise UsageError(
-      f"{path} holds the keys {keys}, expected 'arr_0' with uint8 images "
+      f"{file.path} holds the keys {keys}, expected 'arr_0' with uint8 images "
       "(N, H, W, C)"
     )
   with archive.open("arr_0.npy") as stream:
     shape, fortran, dtype = _read_header(stream)
   if dtype != np.uint8 or len(shape) != 4 or fortran:
     raise UsageError(
-      f"'arr_0' of {path} is {dtype} of shape {shape}, expected uint8 "
+      f"'arr_0' of {file.path} is {dtype} of shape {shape}, expected uint8 "
       "(N, H, W, C)"
     )
   labels = None
   if "arr_1" in keys:
-    with np.load(path, allow_pickle=False) as file:
-      labels = file["arr_1"]
+    with file.open() as opened, np.load(opened, allow_pickle=False) as arrays:
+      labels = arrays["arr_1"]
 
   def batches(size: int) -> Iterator[np.ndarray]:
     image_bytes = int(np.prod(shape[1:]))
@@ -116,7 +118,8 @@ def _open_npz(path: pathlib.Path, archive: zipfile.ZipFile) -> ImageSet:
         content = stream.read(count * image_bytes)
         yield np.frombuffer(content, np.uint8).reshape(count, *shape[1:])
 
-  return ImageSet(path.name, shape[0], batches, labels)
+  name = file.path.rpartition("/")[2]
+  return ImageSet(name, shape[0], batches, labels)
 
 
 def _read_header(
@@ -128,7 +131,7 @@ def _read_header(
   return np.lib.format.read_array_header_2_0(stream)
 
 
-def _open_files(path: pathlib.Path, channels: int, within: str) -> ImageSet:
+def _open_files(path: Path, channels: int, within: str) -> ImageSet:
   files = Files(path, within)
   reader = ImageReader(ImageFiles(files))
 
@@ -136,7 +139,10 @@ def _open_files(path: pathlib.Path, channels: int, within: str) -> ImageSet:
     shape = None
     for start in range(0, len(reader), size):
       batch = []
-      for index in range(start, min(start + size, len(reader))):
+      indices = range(start, min(start + size, len(reader)))
+      # Also those of the next batch, which are downloaded meanwhile.
+      reader.prefetch(range(start, min(start + 2 * size, len(reader))))
+      for index in indices:
         image = reader.decode(index, channels, convert_to_grey=False)
         shape = shape or image.shape
         if image.shape != shape:

@@ -114,6 +114,7 @@ class ImageSource:
 
     `bits` (n,) decide the flips; without them no image is mirrored.
     """
+    self.reader.prefetch(indices.tolist())
     pixels = np.stack([self.pixels(i) for i in indices.tolist()])
     if self.flip:
       pixels = random_flip(pixels, bits)

@@ -1,5 +1,6 @@
 """Reads TensorFlow Datasets by name, without TensorFlow."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,11 @@ from get_jax.data.pixels import (
   random_flip,
   to_float,
 )
+from get_jax.data.record_files import RecordFiles
 from get_jax.errors import UsageError
+from get_jax.storage.objects import list_objects
+from get_jax.storage.paths import is_remote
+from get_jax.storage.random_access import CachedFile
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -89,6 +94,9 @@ class TfdsSource:
       ) from error
     except ValueError as error:
       raise UsageError(f"tfds {dataset!r}, split {split!r}: {error}") from error
+    if is_remote(builder.data_path):
+      # TFDS reads local files only.
+      self.data.data_source = _cached_records(builder, split)
     # Images are decoded here. (TFDS's mock data rejects the argument above.)
     self.data.decoders = {"image": tfds.decode.SkipDecoding()}
     features = builder.info.features
@@ -136,6 +144,19 @@ class TfdsSource:
       return image
     path = f"{self.name}, record {index}"
     return to_pixels(decode_named(image, path, self.decoding), channels)
+
+
+def _cached_records(
+  builder: "tfds.core.DatasetBuilder", split: str
+) -> RecordFiles:
+  """Returns the records of a split in a bucket, read through the cache."""
+  files = list_objects(os.fspath(builder.data_path))
+  parts = builder.info.splits[split].file_instructions
+  names = [os.path.basename(part.filename) for part in parts]
+  return RecordFiles(
+    [CachedFile(files[name]) for name in names],
+    [range(part.skip, part.skip + part.take) for part in parts],
+  )
 
 
 def _state(builder: "tfds.core.DatasetBuilder") -> str:

@@ -4,9 +4,12 @@ Both formats hold the same bytes per record; array_record adds an index. The
 conversion does not need TensorFlow.
 """
 
+import contextlib
 import os
 import pathlib
+import shutil
 import struct
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,8 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from get_jax.errors import UsageError
 from get_jax.progress import ProgressBar
+from get_jax.storage.paths import Path, as_path, atomic_writer, is_remote
+from get_jax.storage.random_access import open_file
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -30,7 +35,7 @@ def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[bytes]:
   Raises:
     UsageError: the file is truncated.
   """
-  with open(path, "rb") as file:
+  with open_file(path).open() as file:
     while header := file.read(_HEADER.size):
       length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else 0
       record = file.read(length + _FOOTER_SIZE)
@@ -59,23 +64,37 @@ def convert(builder: "tfds.core.DatasetBuilder") -> None:
     targets = template.sharded_filepaths(split.num_shards)
     files = zip(split.filepaths, targets, split.shard_lengths, strict=True)
     for source, target, count in ProgressBar(list(files), f"converting {name}"):
-      _convert_file(source, pathlib.Path(target), count)
+      _convert_file(source, as_path(target), count)
   info.add_alternative_file_format("array_record")
   write_dataset_info_proto(info.as_proto, dataset_info_dir=builder.data_path)
 
 
 def _convert_file(
-  source: str | os.PathLike[str], target: pathlib.Path, count: int
+  source: str | os.PathLike[str], target: Path, count: int
 ) -> None:
   if target.exists():  # written by an earlier, interrupted conversion
     return
-  temporary = target.with_name(f"{target.name}.tmp")
-  writer = ArrayRecordWriter(str(temporary), "group_size:1")
-  written = 0
-  for record in read_tfrecord(source):
-    writer.write(record)
-    written += 1
-  writer.close()
-  if written != count:
-    raise UsageError(f"{source} has {written} records; expected {count}")
-  temporary.rename(target)
+  with _local_target(target) as path:
+    writer = ArrayRecordWriter(str(path), "group_size:1")
+    written = 0
+    for record in read_tfrecord(source):
+      writer.write(record)
+      written += 1
+    writer.close()
+    if written != count:
+      raise UsageError(f"{source} has {written} records; expected {count}")
+
+
+@contextlib.contextmanager
+def _local_target(target: Path) -> Iterator[pathlib.Path]:
+  """Yields a file on disk that becomes `target`, unless the context fails."""
+  if is_remote(target):
+    with tempfile.TemporaryDirectory() as folder:
+      path = pathlib.Path(folder, target.name)
+      yield path
+      with path.open("rb") as file, atomic_writer(target) as copy:
+        shutil.copyfileobj(file, copy, 2**20)
+    return
+  path = pathlib.Path(target.with_name(f"{target.name}.tmp"))
+  yield path
+  path.rename(target)

@@ -5,13 +5,10 @@ Files of a sample have one name up to the first dot, such as `0001.jpg` and
 index. Only images, `.cls` and `.json` are used, so nothing is unpickled.
 """
 
-import glob
 import json
 import os
-import pathlib
-import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +16,12 @@ import numpy as np
 from get_jax.data.decoding import BACKGROUND, Decoding, is_image
 from get_jax.data.image_source import ImageSource
 from get_jax.data.labels import number_classes
+from get_jax.data.shard_files import find_shards
 from get_jax.errors import UsageError
 from get_jax.progress import ProgressBar
-from get_jax.storage.files import Files, is_hidden
+from get_jax.storage.files import is_hidden
+from get_jax.storage.random_access import RandomAccessFile
 
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _BLOCK = 512  # bytes of a block of a tar file
 
 
@@ -47,7 +45,7 @@ class TarImages:
 
   def __init__(
     self,
-    shards: Sequence[str],
+    shards: Sequence[RandomAccessFile],
     location: str,
     labels: bool = True,
     label_key: str = "label",
@@ -65,8 +63,9 @@ class TarImages:
           continue
         if labels and sample.label is None:
           raise UsageError(
-            f"{shard} has no label of {sample.image.name}; expected a .cls, or "
-            f"a .json with {label_key!r}, in every sample, or data.labels=False"
+            f"{shard.path} has no label of {sample.image.name}; expected a "
+            f".cls, or a .json with {label_key!r}, in every sample, or "
+            "data.labels=False"
           )
         self.names.append(sample.image.name)
         self.values.append(sample.label)
@@ -79,15 +78,18 @@ class TarImages:
     """See `EncodedImages.read`."""
     shard, offset, size = self._places[index].tolist()
     try:
-      with open(self.shards[shard], "rb", buffering=0) as file:
-        file.seek(offset)
-        return file.read(size)
+      return self.shards[shard].read(offset, offset + size)
     except OSError as error:
       raise UsageError(f"{self.path(index)} cannot be read: {error}") from error
 
+  def prefetch(self, indices: Iterable[int]) -> None:
+    """See `EncodedImages.prefetch`."""
+    for shard, offset, size in self._places[list(indices)].tolist():
+      self.shards[shard].prefetch(offset, offset + size)
+
   def path(self, index: int) -> str:
     """See `EncodedImages.path`."""
-    return f"{self.shards[self._places[index, 0]]}/{self.names[index]}"
+    return f"{self.shards[self._places[index, 0]].path}/{self.names[index]}"
 
 
 class _Sample(NamedTuple):
@@ -96,7 +98,7 @@ class _Sample(NamedTuple):
 
 
 def _samples(
-  shard: str, label_key: str, skipped: dict[str, int]
+  shard: RandomAccessFile, label_key: str, skipped: dict[str, int]
 ) -> Iterator[_Sample]:
   """Yields the samples of a tar file, and counts what is left out."""
   key, image, label = None, None, None
@@ -110,12 +112,12 @@ def _samples(
     if "." not in ending and is_image(f".{ending}"):
       if image is not None:
         raise UsageError(
-          f"{shard} has two images of one sample, {image.name} and "
+          f"{shard.path} has two images of one sample, {image.name} and "
           f"{member.name}; expected one"
         )
       image = member
     elif ending.lower() in ("cls", "json"):
-      label = _read_label(archive, member, shard, label_key, label)
+      label = _read_label(archive, member, shard.path, label_key, label)
     else:
       ending = f".{ending.lower()}" if ending else "without ending"
       skipped[ending] = skipped.get(ending, 0) + 1
@@ -124,11 +126,14 @@ def _samples(
 
 
 def _members(
-  shard: str, skipped: dict[str, int]
+  shard: RandomAccessFile, skipped: dict[str, int]
 ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
   """Yields the visible files of a tar file."""
   try:
-    with tarfile.open(shard, "r:") as archive:
+    with (
+      shard.open() as opened,
+      tarfile.open(fileobj=opened, mode="r:") as archive,
+    ):
       for member in archive:
         member.name = os.path.normpath(member.name).lstrip("/")
         if not member.isreg() or member.issparse():
@@ -138,14 +143,13 @@ def _members(
           continue
         yield archive, member
       end = archive.offset
-    with open(shard, "rb") as file:
-      file.seek(max(0, end - _BLOCK))
-      if bytes(_BLOCK) not in (file.read(_BLOCK), file.read(_BLOCK)):
-        raise tarfile.ReadError("it ends before its last block")
+    last = shard.read(max(0, end - _BLOCK), max(0, end - _BLOCK) + 2 * _BLOCK)
+    if bytes(_BLOCK) not in (last[:_BLOCK], last[_BLOCK:]):
+      raise tarfile.ReadError("it ends before its last block")
   except (OSError, tarfile.TarError, EOFError) as error:
     raise UsageError(
-      f"{shard} cannot be read as a tar file ({error}); expected a whole one, "
-      "not compressed"
+      f"{shard.path} cannot be read as a tar file ({error}); expected a whole "
+      "one, not compressed"
     ) from error
 
 
@@ -167,42 +171,6 @@ def _read_label(
     return int(text) if text.isdigit() else text or None
   except (ValueError, AttributeError) as error:
     raise UsageError(f"{shard}/{member.name} is damaged: {error}") from error
-
-
-def find_shards(
-  path: str | os.PathLike[str], split: str, pattern: str, kind: str
-) -> list[str]:
-  """Returns the shards that a path names, sorted.
-
-  Args:
-    path: a shard; a folder of shards; or a pattern with `*` or `{000..012}`.
-    split: a folder inside the folder.
-    pattern: regular expression of the names of shards in a folder.
-    kind: what they are, for the message.
-
-  Raises:
-    UsageError: there are none.
-  """
-  text = str(pathlib.Path(path).expanduser())
-  if os.path.isdir(text):
-    files = Files(text, split)
-    names = [name for name in files.names if re.search(pattern, name)]
-    shards = [files.path(name) for name in names]
-  elif match := _RANGE.search(text):
-    first, last = match.groups()
-    numbers = range(int(first), int(last) + 1)
-    shards = [
-      text.replace(match[0], str(number).zfill(len(first)))
-      for number in numbers
-    ]
-  else:
-    shards = sorted(glob.glob(text)) or [text]
-  for shard in shards:
-    if not os.path.isfile(shard):
-      raise UsageError(f"{kind} {shard} does not exist")
-  if not shards:
-    raise UsageError(f"{os.path.join(text, split)} contains no {kind}")
-  return shards
 
 
 def webdataset(

@@ -27,7 +27,7 @@ BLOCK = 8 * 2**20  # bytes
 THREADS = 16  # parallel downloads
 DEFAULT_GIB = 64.0
 # Downloads that may wait; further prefetches are dropped.
-_QUEUE_SIZE = 512
+_QUEUE_SIZE = 4096
 _SUMS = "sha256.json"
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,12 @@ from get_jax.errors import UsageError
 from get_jax.storage.cache import get_cache
 from get_jax.storage.objects import list_objects
 from get_jax.storage.paths import as_path, is_remote
-from get_jax.storage.random_access import RandomAccessFile, open_file
+from get_jax.storage.random_access import (
+  CachedFile,
+  LocalFile,
+  RandomAccessFile,
+  open_file,
+)
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 # Most programs write fewer bytes between the name and the content of a file.
@@ -52,6 +57,14 @@ class Container(Protocol):
 
   def prefetch(self, names: Iterable[str]) -> None:
     """Announces that files will be read."""
+
+  def open(self, name: str) -> RandomAccessFile:
+    """Returns a file for reading at any position.
+
+    Raises:
+      KeyError, FileNotFoundError: it does not exist.
+      UsageError: the container is a zip.
+    """
 
 
 class Folder:
@@ -91,6 +104,10 @@ class Folder:
   def prefetch(self, names: Iterable[str]) -> None:
     """See `Container.prefetch`."""
 
+  def open(self, name: str) -> RandomAccessFile:
+    """See `Container.open`."""
+    return LocalFile(f"{self.root}/{name}")
+
 
 class BucketFolder:
   """A folder of a bucket; its objects are listed once and read when needed."""
@@ -115,6 +132,10 @@ class BucketFolder:
     """See `Container.prefetch`."""
     objects = [self.objects[name] for name in names if name in self.objects]
     self._cache.prefetch((remote, 0, remote.size) for remote in objects)
+
+  def open(self, name: str) -> RandomAccessFile:
+    """See `Container.open`."""
+    return CachedFile(self.objects[name], self._cache)
 
 
 class _Entry(NamedTuple):
@@ -189,6 +210,10 @@ class Zip:
     for name in names:
       if name in self._entries:
         self._file.prefetch(*_span(self._entries[name]))
+
+  def open(self, name: str) -> RandomAccessFile:
+    """See `Container.open`."""
+    raise UsageError(f"{self.root} is a zip; expected a folder with {name}")
 
 
 def _span(entry: _Entry) -> tuple[int, int]:

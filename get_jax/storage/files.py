@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from get_jax.errors import UsageError
 from get_jax.storage.containers import open_container
+from get_jax.storage.random_access import RandomAccessFile
 
 # Files and folders that operating systems, file managers and editors add, in
 # lower case. Names that start with a dot are hidden too.
@@ -169,3 +170,14 @@ class Files:
   def prefetch(self, names: Iterable[str]) -> None:
     """Announces that files will be read: those of a bucket are downloaded."""
     self._container.prefetch(posixpath.join(self.folder, n) for n in names)
+
+  def open(self, name: str) -> RandomAccessFile:
+    """Returns a file for reading at any position.
+
+    Raises:
+      UsageError: the file is missing, or the files are those of a zip.
+    """
+    try:
+      return self._container.open(posixpath.join(self.folder, name))
+    except (KeyError, FileNotFoundError):
+      raise UsageError(f"{self.path(name)} does not exist") from None

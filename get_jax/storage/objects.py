@@ -12,6 +12,7 @@ from typing import Any
 import fsspec
 
 from get_jax.errors import UsageError
+from get_jax.storage.buckets import filesystem
 
 # Properties that change whenever an object is replaced, best first: the
 # generation of Google Cloud Storage, the ETag of S3.
@@ -46,12 +47,12 @@ class RemoteObject:
     """
     if start >= stop:
       return b""
-    filesystem, path = _filesystem(self.url)
+    store, path = _open(self.url)
     pinned = {}
-    if filesystem.protocol[0] in ("gs", "gcs") and self.version.isdigit():
+    if store.protocol[0] in ("gs", "gcs") and self.version.isdigit():
       pinned = {"generation": self.version}
     try:
-      content = filesystem.cat_file(path, start=start, end=stop, **pinned)
+      content = store.cat_file(path, start=start, end=stop, **pinned)
     except FileNotFoundError:
       content = b""
     if len(content) != stop - start or not (pinned or self._is_current()):
@@ -67,10 +68,9 @@ class RemoteObject:
 
 def find_object(url: str) -> RemoteObject | None:
   """Returns the current version of an object, or None if there is none."""
-  filesystem, path = _filesystem(url)
-  filesystem.invalidate_cache()
+  store, path = _open(url)
   try:
-    info = filesystem.info(path)
+    info = store.info(path)
   except FileNotFoundError:
     return None
   return _from_info(url, info) if info["type"] == "file" else None
@@ -85,14 +85,30 @@ def list_objects(url: str) -> dict[str, RemoteObject]:
   Args:
     url: address of the folder.
   """
-  filesystem, path = _filesystem(url)
-  filesystem.invalidate_cache()
+  store, path = _open(url)
   root = path.rstrip("/") + "/"
-  found = filesystem.find(root, detail=True)
+  found = store.find(root, detail=True)
   return {
     name.removeprefix(root): _from_info(f"{url.rstrip('/')}/{relative}", info)
     for name, info in sorted(found.items())
     if (relative := name.removeprefix(root))
+  }
+
+
+def glob_objects(pattern: str) -> dict[str, RemoteObject]:
+  """Returns the objects whose addresses match a pattern with `*`, by address.
+
+  Args:
+    pattern: the pattern; `*` matches anything but "/".
+  """
+  store, path = _open(pattern)
+  scheme = pattern.partition("://")[0]
+  found = store.glob(path, detail=True)
+  objects = {f"{scheme}://{n}": info for n, info in sorted(found.items())}
+  return {
+    url: _from_info(url, info)
+    for url, info in objects.items()
+    if info["type"] == "file"
   }
 
 
@@ -101,5 +117,6 @@ def _from_info(url: str, info: dict[str, Any]) -> RemoteObject:
   return RemoteObject(url, int(info["size"]), version)
 
 
-def _filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-  return fsspec.core.url_to_fs(url)
+def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+  found = filesystem(url)
+  return found, found._strip_protocol(url)

@@ -1,5 +1,6 @@
 """Opens files on disk and in buckets to read them at any position."""
 
+import errno
 import io
 import os
 import pathlib
@@ -44,10 +45,16 @@ class RandomAccessFile(Protocol):
 
 
 class LocalFile:
-  """A file on disk; see `RandomAccessFile`."""
+  """A file on disk; see `RandomAccessFile`.
+
+  Raises:
+    FileNotFoundError, IsADirectoryError: it is no file.
+  """
 
   def __init__(self, path: str):
     self.path, self.size = path, os.stat(path).st_size
+    if os.path.isdir(path):
+      raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
   def read(self, start: int, stop: int) -> bytes:
     """See `RandomAccessFile.read`."""
@@ -142,6 +149,7 @@ def open_file(path: str | os.PathLike[str]) -> RandomAccessFile:
 
   Raises:
     FileNotFoundError: the file does not exist.
+    IsADirectoryError: the path is a folder on disk.
   """
   name = os.fspath(as_path(path))
   if not is_remote(name):
