@@ -63,6 +63,11 @@ def load_config_file(config: str) -> ml_collections.ConfigDict:
   return module.get_config(argument) if argument else module.get_config()
 
 
+def names_config(argv: Sequence[str]) -> bool:
+  """Returns whether a command line has --config, or sets one of its keys."""
+  return any(re.match(r"--?config(=|\.|$)", argument) for argument in argv[1:])
+
+
 def expand_config_flag(argv: Sequence[str]) -> list[str]:
   """Returns the command line with the path of the file in --config.
 

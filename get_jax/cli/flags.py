@@ -31,7 +31,8 @@ MODE = flags.DEFINE_enum(
   "or any other setting. latents: encodes a data set for training in latent "
   "space. pairs: generates the teacher's noise/image pairs. convert: imports "
   "an official checkpoint or exports the parameters. summary: counts "
-  "parameters and operations. compile: compiles a step for hardware you do not "
+  "parameters and operations. status: shows how far the run in the workdir is, "
+  "and needs no config. compile: compiles a step for hardware you do not "
   "have and reports its memory, collectives and time, see --topology. summary "
   "and compile need neither data nor workdir.",
 )
@@ -103,6 +104,7 @@ STUCK_AFTER = flags.DEFINE_float(
   lower_bound=1.0,
 )
 
+MODES_WITHOUT_CONFIG = ("status",)
 MODES_WITHOUT_WORKDIR = ("summary", "compile")
 MODE_FLAGS = {
   "train": (PROFILE,),
@@ -125,6 +127,19 @@ def help_text() -> str:
     "Config keys (docs/config.md also lists those of every network, process, "
     "sampler and data source):\n" + "\n".join(keys)
   )
+
+
+def check_config_is_given() -> None:
+  """Checks that there is a --config if the mode needs one.
+
+  Raises:
+    UsageError: it is missing.
+  """
+  if CONFIG.value is None and MODE.value not in MODES_WITHOUT_CONFIG:
+    raise UsageError(
+      "--config is missing; expected an experiment, such as dit_digits, or a "
+      "file; --list prints the experiments"
+    )
 
 
 def workdir() -> str | None:

@@ -7,7 +7,11 @@ from absl import app
 from absl import flags as absl_flags
 
 from get_jax.cli import flags
-from get_jax.cli.config_file import check_config_flags, expand_config_flag
+from get_jax.cli.config_file import (
+  check_config_flags,
+  expand_config_flag,
+  names_config,
+)
 from get_jax.cli.experiments import listing
 from get_jax.errors import UsageError
 from get_jax.modes import load_mode
@@ -40,9 +44,11 @@ def _parse(argv: list[str]) -> list[str]:
     print(listing())
     sys.exit(0)
   try:
-    check_config_flags(argv)
-    argv = expand_config_flag(argv)
+    if names_config(argv):
+      check_config_flags(argv)
+      argv = expand_config_flag(argv)
     absl_flags.FLAGS(argv)
+    flags.check_config_is_given()
   except (
     absl_flags.Error,
     UsageError,
@@ -60,16 +66,21 @@ def _parse(argv: list[str]) -> list[str]:
 def _run_mode(argv: list[str]) -> None:
   del argv
   # These import JAX, which takes seconds and which --help does not need.
-  from get_jax.builders.config_check import check_config
   from get_jax.cli.exit import exit_on_error
   from get_jax.cli.launch import check_platform, join_processes
 
   logging.getLogger().setLevel(logging.WARNING)
   logging.getLogger("get_jax").setLevel(logging.INFO)
   with exit_on_error():
-    check_config(flags.CONFIG.value)
     mode = flags.MODE.value
     workdir, options = flags.workdir(), flags.mode_options()
+    if mode in flags.MODES_WITHOUT_CONFIG:
+      given = {} if workdir is None else {"workdir": workdir}
+      load_mode(mode)(**given, **options)
+      return
+    from get_jax.builders.config_check import check_config
+
+    check_config(flags.CONFIG.value)
     joined = join_processes(
       mode,
       flags.COORDINATOR.value,

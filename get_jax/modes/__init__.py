@@ -13,6 +13,7 @@ __all__ = [
   "load_mode",
   "pairs",
   "sample",
+  "status",
   "summary",
   "train",
 ]
@@ -27,6 +28,7 @@ MODES = (
   "convert",
   "summary",
   "compile",
+  "status",
 )
 
 
