@@ -9,6 +9,7 @@ exist, so a writer may be killed at any moment.
 import dataclasses
 import fcntl
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -243,6 +244,7 @@ class ShardReader:
   ):
     self.directory = pathlib.Path(directory)
     self.layout = Layout.read(directory, format_prefix)
+    self._hint = hint
     self._open: dict[int, dict[str, np.ndarray]] = {}
     for fault in find_faults(self.directory, self.layout, verify):
       raise UsageError(f"{fault}; {hint}")
@@ -266,6 +268,23 @@ class ShardReader:
       for name, array in self._shard(int(shard)).items():
         records[name][in_shard] = array[rows[in_shard]]
     return records
+
+  def read_shard(self, shard: int) -> dict[str, np.ndarray]:
+    """Returns the arrays (n, ...) of a shard; the reader keeps nothing of it.
+
+    Raises:
+      UsageError: the checksum of an array is wrong.
+    """
+    record = json.loads((self.directory / f"{shard:05d}.json").read_text())
+    arrays = {}
+    for name, file in shard_files(self.layout, shard).items():
+      content = (self.directory / file).read_bytes()
+      if hashlib.sha256(content).hexdigest() != record["sha256"][name]:
+        raise UsageError(
+          f"{_damaged(self.directory / file, shard)}; {self._hint}"
+        )
+      arrays[name] = np.load(io.BytesIO(content), allow_pickle=False)
+    return arrays
 
   def column(self, name: str) -> np.ndarray:
     """Returns the array `name` of all records, (count, ...)."""
@@ -318,10 +337,7 @@ def find_faults(
     if verify:
       for name, file in shard_files(layout, shard).items():
         if _sha256(directory / file) != record["sha256"][name]:
-          yield (
-            f"{directory / file} is damaged: its SHA-256 is not the one in "
-            f"{shard:05d}.json"
-          )
+          yield _damaged(directory / file, shard)
 
 
 def _file_faults(
@@ -359,6 +375,10 @@ def _file_faults(
       yield f"{directory / file} is longer than its {size} bytes"
     elif name not in digests:
       yield f"{path} has no checksum of {file}"
+
+
+def _damaged(path: pathlib.Path, shard: int) -> str:
+  return f"{path} is damaged: its SHA-256 is not the one in {shard:05d}.json"
 
 
 def _check_layout(
