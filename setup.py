@@ -23,6 +23,10 @@ REQUIRES = [
   "tqdm",
   "rich",
   "safetensors",
+  "pooch>=1.8.2",
+  "huggingface-hub>=1.0",
+  "requests>=2.32",
+  "filelock>=3.16",
   "tensorstore",
   "jaxtyping",
 ]
@@ -42,6 +46,7 @@ EXTRAS = {
     "ruff",
     "import-linter",
     "mypy",
+    "types-requests",
     "types-tqdm",
     "beartype",
     "datasets>=3.0",

@@ -7,8 +7,8 @@ import ml_collections
 from get_jax.autoencoder import AutoencoderKL
 from get_jax.errors import UsageError
 from get_jax.generation.decoder import Decoder
-from get_jax.interop.pretrained import load_autoencoder
 from get_jax.training.checkpoints import params_digest
+from get_jax.weights import load_autoencoder
 
 # Top-level modules of AutoencoderKL that decoding uses.
 _DECODER_MODULES = ("post_quant_conv", "decoder")
@@ -66,7 +66,7 @@ def build_autoencoder(
   """
   if not section.weights:
     raise UsageError(
-      "autoencoder.weights is empty; expected the folder or file of the "
+      "autoencoder.weights is empty; expected the folder, file or name of the "
       f"weights of {section.name or 'an autoencoder'!r}"
     )
   named = {"name": section.name} if section.name else {}

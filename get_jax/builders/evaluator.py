@@ -1,5 +1,6 @@
 """Builds the evaluator of a config: extractor, reference and scores."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,9 +21,11 @@ from get_jax.evaluation import (
   to_uint8,
 )
 from get_jax.evaluation.evaluator import Evaluator
+from get_jax.evaluation.extractors import inception_weights
 from get_jax.evaluation.scores.registry import NEEDS_FEATURES
 from get_jax.interop import read_checkpoint
 from get_jax.training.preemption import independent_progress, interruptible
+from get_jax.weights import locate
 
 EXTRACTION_BATCH_SIZE = 500  # images per call of a feature extractor
 CACHE = "~/.cache/get_jax/references"
@@ -53,7 +56,8 @@ def build_evaluator(config: ml_collections.ConfigDict) -> Evaluator:
     )
   keep_features = bool(NEEDS_FEATURES & set(scores))
   if section.reference:
-    reference = read_reference(section.reference, extractor, keep_features)
+    path = locate(section.reference, "reference", "evaluation.reference")
+    reference = read_reference(path, extractor, keep_features)
   else:
     source = _build_image_source(config)
     # The cache may be local to a host, so every process checks its own.
@@ -90,7 +94,8 @@ def build_extractor(
 
   Args:
     section: `config.evaluation`: `extractor` is its name, `extractor_path` the
-      path of its weights.
+      path or name of its weights. Inception's are downloaded on first use if
+      `extractor_path` is empty.
     preprocessing: how Inception resizes images; other extractors ignore it.
 
   Raises:
@@ -104,11 +109,19 @@ def build_extractor(
   options: dict[str, Any] = {}
   if section.extractor == "inception":
     options["read"] = read_checkpoint
-  if section.extractor_path:
+    options["path"] = _inception_path(section.extractor_path)
+  elif section.extractor_path:
     options["path"] = section.extractor_path
   if "inception" in section.extractor and preprocessing:
     options["preprocessing"] = preprocessing
   return create_extractor(section.extractor, **options)
+
+
+def _inception_path(path: str) -> str:
+  """Returns the file of Inception's weights; by default the published one."""
+  if not path and inception_weights.DEFAULT_PATH.expanduser().is_file():
+    return os.fspath(inception_weights.DEFAULT_PATH)
+  return locate(path or "inception", "extractor", "evaluation.extractor_path")
 
 
 def read_images(source: Source) -> Iterator[np.ndarray]:

@@ -50,6 +50,21 @@ def load_autoencoder(
   Raises:
     UsageError: a file is missing or damaged, or does not fit the model.
   """
+  return _load(*open_autoencoder(path, **fields))
+
+
+def open_autoencoder(
+  path: str | os.PathLike[str], **fields
+) -> tuple[AutoencoderKL, pathlib.Path]:
+  """Returns an autoencoder without parameters, and the file of its weights.
+
+  Args:
+    path: see `load_autoencoder`.
+    **fields: see `load_autoencoder`.
+
+  Raises:
+    UsageError: a file is missing or damaged.
+  """
   path = pathlib.Path(path)
   if path.is_dir():
     config = _read_config(path / "config.json", "autoencoder")
@@ -57,7 +72,7 @@ def load_autoencoder(
     if "block_out_channels" in fields:
       fields["block_out_channels"] = tuple(fields["block_out_channels"])
     path = _find_weights(path, _AUTOENCODER_WEIGHTS)
-  return _load(create_autoencoder(**fields), path)
+  return create_autoencoder(**fields), path
 
 
 def load_text_encoder(

@@ -18,6 +18,13 @@ from get_jax.training.checkpoints import latest_step, load_params, saved_steps
 from get_jax.training.processes import run_on_main
 from get_jax.training.rng import named_key
 from get_jax.training.workdir import read_config, write_results
+from get_jax.weights import (
+  create_network,
+  fetch_together,
+  is_published,
+  suggest_names,
+)
+from get_jax.weights import load as load_weights
 
 _MAX_LINES = 12  # changes that are printed
 
@@ -134,7 +141,14 @@ class _Source:
 
 
 def _open_source(init_from: str, model: ImageModel) -> _Source:
-  """Opens a workdir, one of its checkpoints, or an official file."""
+  """Opens published weights, a workdir, one of its checkpoints, or a file."""
+  if is_published(init_from, "network"):
+    fetch_together(init_from)
+    return _Source(
+      create_network(init_from),
+      lambda: load_weights(init_from),
+      f"published {init_from}",
+    )
   path = pathlib.Path(init_from)
   if path.is_file():
     params, source = import_checkpoint_of_any_size(path, model)
@@ -147,8 +161,8 @@ def _open_source(init_from: str, model: ImageModel) -> _Source:
     found = "does not exist" if not path.is_dir() else "contains no checkpoint"
     raise UsageError(
       f"init_from={init_from} {found}; expected the workdir of a trained run, "
-      "one of its checkpoints (workdir/checkpoints/STEP) or the file of an "
-      "official checkpoint"
+      "one of its checkpoints (workdir/checkpoints/STEP), the file of an "
+      f"official checkpoint or its name ({suggest_names(init_from, 'network')})"
     )
   return _Source(
     build_model(read_config(workdir)),
