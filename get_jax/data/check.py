@@ -7,7 +7,8 @@ import argparse
 import sys
 
 from get_jax.errors import UsageError
-from get_jax.storage.shards import Layout, find_faults
+from get_jax.storage.shard_reader import find_faults
+from get_jax.storage.shards import Layout
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,7 +15,8 @@ from get_jax.autoencoder import posterior
 from get_jax.data.random_bits import bernoulli, normal
 from get_jax.data.texts import StoredTexts
 from get_jax.errors import UsageError
-from get_jax.storage.shards import Layout, ShardReader
+from get_jax.storage.shard_reader import ShardReader
+from get_jax.storage.shards import Layout
 
 FORMAT = "get_jax latents 1"
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from get_jax.data.random_bits import randint, random_bits
 from get_jax.errors import UsageError
-from get_jax.storage.shards import Layout, ShardReader
+from get_jax.storage.shard_reader import ShardReader
+from get_jax.storage.shards import Layout
 
 FORMAT = "get_jax texts 1"
 NULL_ID = 0  # id of the empty text

@@ -18,7 +18,8 @@ import numpy as np
 
 from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.errors import UsageError
-from get_jax.storage.shards import Layout, ShardReader, ShardWriter
+from get_jax.storage.shard_reader import ShardReader
+from get_jax.storage.shards import Layout, ShardWriter
 
 FORMAT = "get_jax pairs 2"
 DTYPES = ("uint8", "float16", "float32")

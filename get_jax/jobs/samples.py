@@ -17,7 +17,8 @@ from get_jax.evaluation import to_uint8
 from get_jax.generation.generator import Generator
 from get_jax.generation.grids import save_grid
 from get_jax.generation.image_sampler import ImageSampler
-from get_jax.storage.shards import Layout, ShardReader, ShardWriter
+from get_jax.storage.shard_reader import ShardReader
+from get_jax.storage.shards import Layout, ShardWriter
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.rng import named_key
 from get_jax.training.shard_assignment import assign_shards

@@ -2,7 +2,8 @@
 
 from get_jax.storage.files import Files
 from get_jax.storage.json_files import write_json
-from get_jax.storage.shards import Layout, ShardReader, ShardWriter, find_faults
+from get_jax.storage.shard_reader import ShardReader, find_faults
+from get_jax.storage.shards import Layout, ShardWriter
 
 __all__ = [
   "Files",

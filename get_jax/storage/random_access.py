@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import pathlib
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol
 
 from get_jax.storage.cache import BLOCK, Cache, get_cache
 from get_jax.storage.objects import RemoteObject, find_object
@@ -37,7 +37,7 @@ class RandomAccessFile(Protocol):
   def prefetch(self, start: int, stop: int) -> None:
     """Announces that these bytes will be read."""
 
-  def open(self) -> BinaryIO:
+  def open(self) -> io.BufferedReader:
     """Returns the file, open for reading in binary mode and seekable."""
 
   def local_copy(self) -> pathlib.Path:
@@ -65,7 +65,7 @@ class LocalFile:
   def prefetch(self, start: int, stop: int) -> None:
     """See `RandomAccessFile.prefetch`."""
 
-  def open(self) -> BinaryIO:
+  def open(self) -> io.BufferedReader:
     """See `RandomAccessFile.open`."""
     return open(self.path, "rb")
 
@@ -89,9 +89,9 @@ class CachedFile:
     """See `RandomAccessFile.prefetch`."""
     self.cache.prefetch([(self.remote, start, stop)])
 
-  def open(self) -> BinaryIO:
+  def open(self) -> io.BufferedReader:
     """See `RandomAccessFile.open`."""
-    return cast(BinaryIO, io.BufferedReader(_Stream(self), _BUFFER))
+    return io.BufferedReader(_Stream(self), _BUFFER)
 
   def local_copy(self) -> pathlib.Path:
     """See `RandomAccessFile.local_copy`."""

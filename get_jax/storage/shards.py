@@ -9,11 +9,9 @@ exist, so a writer may be killed at any moment.
 import dataclasses
 import fcntl
 import hashlib
-import io
 import json
 import os
 import pathlib
-import re
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -21,7 +19,10 @@ from typing import Any, Self
 import numpy as np
 
 from get_jax.errors import UsageError
-from get_jax.progress import ProgressBar
+from get_jax.storage.array_file import file_size
+from get_jax.storage.containers import Container, open_container
+from get_jax.storage.paths import as_path
+from get_jax.storage.random_access import LocalFile
 
 MANIFEST = "manifest.json"
 
@@ -77,7 +78,7 @@ class Layout:
     Raises:
       UsageError: the manifest is missing or damaged, or its format is another.
     """
-    path = pathlib.Path(directory) / MANIFEST
+    path = as_path(directory) / MANIFEST
     content_name = [*format_prefix.split(), "shards"][1]
     try:
       manifest = json.loads(path.read_text("utf-8"))
@@ -161,10 +162,11 @@ class ShardWriter:
 
   def missing(self) -> list[int]:
     """Returns the numbers of the shards that are missing or incomplete."""
+    container = open_container(self.directory)
     return [
       shard
       for shard in range(self.layout.num_shards)
-      if next(_file_faults(self.directory, self.layout, shard), None)
+      if next(file_faults(container, self.layout, shard), None)
     ]
 
   def write(self, shard: int, arrays: Mapping[str, np.ndarray]) -> None:
@@ -222,134 +224,25 @@ class ShardWriter:
     return digest
 
 
-class ShardReader:
-  """Reads records by index from a directory of memory-mapped shards.
-
-  Args:
-    directory: directory of the shards.
-    format_prefix: expected start of the format.
-    hint: how to make missing shards, for messages.
-    verify: reads every byte once and compares the checksums.
-
-  Raises:
-    UsageError: a shard is missing, incomplete, damaged, or a copy of another.
-  """
-
-  def __init__(
-    self,
-    directory: StrPath,
-    format_prefix: str,
-    hint: str,
-    verify: bool = True,
-  ):
-    self.directory = pathlib.Path(directory)
-    self.layout = Layout.read(directory, format_prefix)
-    self._hint = hint
-    self._open: dict[int, dict[str, np.ndarray]] = {}
-    for fault in find_faults(self.directory, self.layout, verify):
-      raise UsageError(f"{fault}; {hint}")
-
-  def __getstate__(self):
-    # A pickled memory map would hold its contents; workers map files anew.
-    return self.__dict__ | {"_open": {}}
-
-  def __len__(self) -> int:
-    return self.layout.count
-
-  def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the arrays (n, ...) of the records at `indices` (n,)."""
-    shards, rows = np.divmod(indices, self.layout.shard_size)
-    records = {
-      name: np.empty((len(indices), *shape), dtype)
-      for name, (dtype, shape) in self.layout.arrays.items()
-    }
-    for shard in np.unique(shards):
-      in_shard = shards == shard
-      for name, array in self._shard(int(shard)).items():
-        records[name][in_shard] = array[rows[in_shard]]
-    return records
-
-  def read_shard(self, shard: int) -> dict[str, np.ndarray]:
-    """Returns the arrays (n, ...) of a shard; the reader keeps nothing of it.
-
-    Raises:
-      UsageError: the checksum of an array is wrong.
-    """
-    record = json.loads((self.directory / f"{shard:05d}.json").read_text())
-    arrays = {}
-    for name, file in shard_files(self.layout, shard).items():
-      content = (self.directory / file).read_bytes()
-      if hashlib.sha256(content).hexdigest() != record["sha256"][name]:
-        raise UsageError(
-          f"{_damaged(self.directory / file, shard)}; {self._hint}"
-        )
-      arrays[name] = np.load(io.BytesIO(content), allow_pickle=False)
-    return arrays
-
-  def column(self, name: str) -> np.ndarray:
-    """Returns the array `name` of all records, (count, ...)."""
-    shards = range(self.layout.num_shards)
-    return np.concatenate([self._shard(shard)[name] for shard in shards])
-
-  def _shard(self, shard: int) -> dict[str, np.ndarray]:
-    if shard not in self._open:
-      self._open[shard] = {
-        name: np.load(self.directory / file, mmap_mode="r", allow_pickle=False)
-        for name, file in shard_files(self.layout, shard).items()
-      }
-    return self._open[shard]
-
-
-def find_faults(
-  directory: StrPath, layout: Layout, verify: bool = True
+def file_faults(
+  container: Container, layout: Layout, shard: int
 ) -> Iterator[str]:
-  """Yields one sentence per fault of a directory of shards.
+  """Yields the faults of a shard that show without reading its records.
 
   Args:
-    directory: directory of the shards.
+    container: directory of the shards.
     layout: expected content.
-    verify: compares checksums too; otherwise only existence, dtypes, shapes
-      and sizes.
+    shard: number of the shard.
   """
-  directory = pathlib.Path(directory)
-  for path in sorted(directory.glob("*.json")):
-    number = re.fullmatch(r"(\d+)\.json", path.name)
-    if number and int(number[1]) >= layout.num_shards:
-      yield f"{path} is one shard too many; expected {layout.num_shards}"
-  shards = range(layout.num_shards)
-  # A few megabytes are checked too fast to need a progress bar.
-  slow = verify and sum(f.stat().st_size for f in directory.glob("*.npy")) > (
-    1 << 30
-  )
-  owners: dict[str, str] = {}
-  for shard in ProgressBar(shards, f"checking {directory}", disable=not slow):
-    faults = list(_file_faults(directory, layout, shard))
-    yield from faults
-    if faults:
-      continue
-    record = json.loads((directory / f"{shard:05d}.json").read_text("utf-8"))
-    # Two shards may have equal labels, but not all arrays equal.
-    digests = json.dumps(record["sha256"], sort_keys=True)
-    if digests in owners:
-      first = owners[digests]
-      yield f"{directory}: shards {first} and {shard:05d} are the same"
-    owners[digests] = f"{shard:05d}"
-    if verify:
-      for name, file in shard_files(layout, shard).items():
-        if _sha256(directory / file) != record["sha256"][name]:
-          yield _damaged(directory / file, shard)
-
-
-def _file_faults(
-  directory: pathlib.Path, layout: Layout, shard: int
-) -> Iterator[str]:
-  """Yields the faults of a shard that show without reading its records."""
-  path = directory / f"{shard:05d}.json"
+  path = f"{container.root}/{shard:05d}.json"
   try:
-    record = json.loads(path.read_text("utf-8"))
+    record = json.loads(container.read(f"{shard:05d}.json").decode())
     owner, digests = record["shard"], record["sha256"]
-  except FileNotFoundError:
-    yield f"{directory} lacks shard {shard} of {layout.num_shards}"
+  except (FileNotFoundError, KeyError) as error:
+    if isinstance(error, KeyError) and error.args != (f"{shard:05d}.json",):
+      yield f"{path} is damaged ({error})"
+    else:
+      yield f"{container.root} lacks shard {shard} of {layout.num_shards}"
     return
   except (OSError, ValueError, LookupError, TypeError) as error:
     yield f"{path} is damaged ({error})"
@@ -360,25 +253,32 @@ def _file_faults(
   count = len(layout.shard_range(shard))
   for name, file in shard_files(layout, shard).items():
     dtype, shape = layout.arrays[name]
-    try:
-      array = np.load(directory / file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-      yield f"{directory / file} cannot be read: {error}"
-      continue
-    size = array.offset + array.nbytes
-    if array.shape != (count, *shape) or array.dtype != dtype:
-      yield (
-        f"{directory / file} holds {array.dtype}{array.shape}; expected "
-        f"{dtype}{(count, *shape)}"
-      )
-    elif (directory / file).stat().st_size != size:
-      yield f"{directory / file} is longer than its {size} bytes"
+    fault = _array_fault(container, file, np.dtype(dtype), (count, *shape))
+    if fault:
+      yield f"{container.root}/{file} {fault}"
     elif name not in digests:
       yield f"{path} has no checksum of {file}"
 
 
-def _damaged(path: pathlib.Path, shard: int) -> str:
-  return f"{path} is damaged: its SHA-256 is not the one in {shard:05d}.json"
+def _array_fault(
+  container: Container, name: str, dtype: np.dtype, shape: tuple[int, ...]
+) -> str:
+  """Returns what is wrong with a file of one array, or ""."""
+  expected = f"expected {dtype}{shape}"
+  try:
+    file = container.open(name)
+    if isinstance(file, LocalFile):
+      array = np.load(file.path, mmap_mode="r", allow_pickle=False)
+      if array.shape != shape or array.dtype != dtype:
+        return f"holds {array.dtype}{array.shape}; {expected}"
+  except (OSError, KeyError, ValueError, EOFError) as error:
+    return f"cannot be read: {error}"
+  size = file_size(dtype, shape)
+  longer = file.size > size
+  if file.size != size:
+    word = "longer" if longer else "shorter"
+    return f"is {word} than its {size} bytes"
+  return ""
 
 
 def _check_layout(

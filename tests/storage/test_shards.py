@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from get_jax.data import check, create_source
-from get_jax.storage.shards import Layout, ShardReader, ShardWriter
+from get_jax.storage.shard_reader import ShardReader
+from get_jax.storage.shards import Layout, ShardWriter
 from tests.helpers import ROOT, environment
 
 LAYOUT = Layout("get_jax pairs 2", 10, 4, {"x": ("float32", (3,))}, {"a": 1})
@@ -180,7 +181,7 @@ def test_other_directories_are_refused(tmp_path, capsys):
 
 KILLS = """
 import os, pathlib, random, signal, sys, time
-from get_jax.storage.shards import find_faults
+from get_jax.storage.shard_reader import find_faults
 from tests.storage.test_shards import LAYOUT, fill
 
 rng, folder, torn = random.Random(0), pathlib.Path(sys.argv[1]), 0
