@@ -1,14 +1,17 @@
-"""Finds and loads config files, and checks the keys that flags set."""
+"""Finds and loads config files, and parses the flags that set their keys."""
 
+import contextlib
 import difflib
 import importlib.machinery
 import importlib.util
 import pathlib
 import re
 import sys
+import types
 from collections.abc import Iterator, Sequence
 
 import ml_collections
+from absl import flags as absl_flags
 
 from get_jax.cli.experiments import configs_folder, experiment_names
 from get_jax.errors import UsageError
@@ -55,12 +58,12 @@ def load_config_file(config: str) -> ml_collections.ConfigDict:
   spec = importlib.util.spec_from_file_location("experiment_config", file)
   if spec is None or spec.loader is None:
     raise UsageError(f"--config={file} is not Python; expected a file *.py")
-  _bind_configs(pathlib.Path(file).resolve())
   module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  if not hasattr(module, "get_config"):
-    raise UsageError(f"--config={file} has no function get_config()")
-  return module.get_config(argument) if argument else module.get_config()
+  with _configs_package(file):
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+      raise UsageError(f"--config={file} has no function get_config()")
+    return module.get_config(argument) if argument else module.get_config()
 
 
 def names_config(argv: Sequence[str]) -> bool:
@@ -68,21 +71,26 @@ def names_config(argv: Sequence[str]) -> bool:
   return any(re.match(r"--?config(=|\.|$)", argument) for argument in argv[1:])
 
 
-def expand_config_flag(argv: Sequence[str]) -> list[str]:
-  """Returns the command line with the path of the file in --config.
+def parse_flags(argv: Sequence[str]) -> None:
+  """Parses the command line; --config is an experiment or a file.
 
   Args:
     argv: the command line, program name first.
 
   Raises:
-    UsageError: --config is missing, or there is no such experiment or file.
+    UsageError: there is no such experiment or file, or an argument is not a
+      flag.
   """
-  index, config = _config_flag(argv)
-  result = list(argv)
-  # The value follows the flag, as in "--config dit_xl2", or is part of it.
-  flag = "" if argv[index] == config else "--config="
-  result[index] = flag + find_config(config)
-  return result
+  arguments, file = list(argv), ""
+  if names_config(argv):
+    index, config = _config_flag(argv)
+    file = find_config(config)
+    # The value is part of the argument, or follows as the next one.
+    arguments[index] = file if argv[index] == config else f"--config={file}"
+  with _configs_package(file):
+    _, *others = absl_flags.FLAGS(arguments)
+  if others:
+    raise UsageError(f"{others[0]} is not a flag; expected --NAME=VALUE")
 
 
 def check_config_flags(argv: Sequence[str]) -> None:
@@ -112,7 +120,8 @@ def check_config_flags(argv: Sequence[str]) -> None:
       )
 
 
-def _bind_configs(file: pathlib.Path) -> None:
+@contextlib.contextmanager
+def _configs_package(file: str) -> Iterator[None]:
   """Makes `configs` the shipped package, whatever else has this name.
 
   A module `configs` of the user, in the current folder or installed, does not
@@ -122,17 +131,24 @@ def _bind_configs(file: pathlib.Path) -> None:
     file: a config. If a folder above it is called `configs`, the modules of the
       nearest such folder are found before the shipped ones.
   """
-  own = [folder for folder in file.parents if folder.name == "configs"][:1]
+  above = pathlib.Path(file).resolve().parents
+  own = [folder for folder in above if folder.name == "configs"][:1]
   folders = dict.fromkeys([*own, configs_folder().resolve()])
-  path = [str(folder) for folder in folders]
-  if list(getattr(sys.modules.get("configs"), "__path__", ())) == path:
-    return
-  for name in [*sys.modules]:
-    if name.partition(".")[0] == "configs":
-      del sys.modules[name]
   spec = importlib.machinery.ModuleSpec("configs", None, is_package=True)
-  spec.submodule_search_locations = path
+  spec.submodule_search_locations = [str(folder) for folder in folders]
+  before = _take_configs_modules()
   sys.modules["configs"] = importlib.util.module_from_spec(spec)
+  try:
+    yield
+  finally:
+    _take_configs_modules()
+    sys.modules.update(before)
+
+
+def _take_configs_modules() -> dict[str, types.ModuleType]:
+  """Removes the package `configs` from the imported modules; returns it."""
+  names = [n for n in sys.modules if n.partition(".")[0] == "configs"]
+  return {name: sys.modules.pop(name) for name in names}
 
 
 def _config_flag(argv: Sequence[str]) -> tuple[int, str]:

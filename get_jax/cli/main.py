@@ -9,8 +9,8 @@ from absl import flags as absl_flags
 from get_jax.cli import flags
 from get_jax.cli.config_file import (
   check_config_flags,
-  expand_config_flag,
   names_config,
+  parse_flags,
 )
 from get_jax.cli.experiments import listing
 from get_jax.errors import UsageError
@@ -46,8 +46,7 @@ def _parse(argv: list[str]) -> list[str]:
   try:
     if names_config(argv):
       check_config_flags(argv)
-      argv = expand_config_flag(argv)
-    absl_flags.FLAGS(argv)
+    parse_flags(argv)
     flags.check_config_is_given()
   except (
     absl_flags.Error,
