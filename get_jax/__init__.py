@@ -10,11 +10,13 @@ if TYPE_CHECKING:
   from get_jax.diffusion import create_process, create_sampler
   from get_jax.equilibrium import fixed_point
   from get_jax.models import create_model
+  from get_jax.pipeline import Pipeline
   from get_jax.training.checkpoints import load_params
 
 __version__ = "0.1.0"
 
 __all__ = [
+  "Pipeline",
   "__version__",
   "create_model",
   "create_process",
@@ -24,6 +26,7 @@ __all__ = [
 ]
 
 _HOMES = {
+  "Pipeline": "get_jax.pipeline",
   "create_model": "get_jax.models",
   "create_process": "get_jax.diffusion",
   "create_sampler": "get_jax.diffusion",

@@ -1,5 +1,6 @@
 """ImageSampler: generates samples by index, in batches over a mesh."""
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -56,6 +57,12 @@ class ImageSampler:
       if spans_processes
       else self._batch_sharding,
     )
+
+  def with_key(self, key: jax.Array) -> "ImageSampler":
+    """Returns a copy for another key of the noise; it shares the program."""
+    other = copy.copy(self)
+    other._key = key
+    return other
 
   def replicate_params(self, params: dict) -> dict:
     """Returns the parameters, replicated on every device of the mesh."""
