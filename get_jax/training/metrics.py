@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -23,6 +23,12 @@ class MetricWriter(Protocol):
 
   def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
     """Writes the images of a step, uint8 (B, H, W, C)."""
+
+  def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+    """Writes the texts of a step, in Markdown."""
+
+  def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+    """Writes the hyper-parameters, by which runs are compared."""
 
   def flush(self) -> None:
     """Writes buffered data to disk."""
@@ -50,6 +56,12 @@ class JsonWriter:
   def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
     """Does nothing: the file holds no images."""
 
+  def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+    """Does nothing: the file holds no texts."""
+
+  def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+    """Does nothing: `config.json` has them."""
+
   def flush(self) -> None:
     """Writes buffered data to disk, with fsync."""
     self._file.flush()
@@ -66,15 +78,18 @@ class TensorBoardWriter:
 
   Args:
     directory: folder of the event files.
+    start_step: number of updates done; TensorBoard leaves out what an
+      interrupted run has written after it.
 
   Raises:
     ImportError: tensorboardX is not installed.
   """
 
-  def __init__(self, directory: str | pathlib.Path):
+  def __init__(self, directory: str | pathlib.Path, start_step: int = 0):
     from tensorboardX import SummaryWriter
 
-    self._writer = SummaryWriter(str(directory))
+    purge_step = start_step + 1 if start_step else None
+    self._writer = SummaryWriter(str(directory), purge_step=purge_step)
 
   def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
     """Writes the scalars of a step."""
@@ -85,6 +100,30 @@ class TensorBoardWriter:
     """Writes the images of a step, uint8 (B, H, W, C)."""
     for name, batch in images.items():
       self._writer.add_images(name, batch, int(step), dataformats="NHWC")
+
+  def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+    """Writes the texts of a step, in Markdown."""
+    for name, text in texts.items():
+      self._writer.add_text(name, text, int(step))
+
+  def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+    """Writes the hyper-parameters for TensorBoard's table that compares runs.
+
+    The table shows the loss of each run. Values other than numbers, booleans
+    and strings are written as text.
+
+    Args:
+      hparams: values by name.
+    """
+    from tensorboardX.summary import hparams as hparams_summaries
+
+    values = {
+      name: value if isinstance(value, bool | int | float | str) else str(value)
+      for name, value in hparams.items()
+    }
+    experiment, session, _ = hparams_summaries(values, {"loss": None})
+    for summary in (experiment, session):
+      self._writer.file_writer.add_summary(summary)
 
   def flush(self) -> None:
     """Writes buffered data to disk."""
@@ -110,6 +149,16 @@ class MultiWriter:
     """Writes the images of a step to each writer, uint8 (B, H, W, C)."""
     for writer in self.writers:
       writer.write_images(step, images)
+
+  def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+    """Writes the texts of a step to each writer, in Markdown."""
+    for writer in self.writers:
+      writer.write_texts(step, texts)
+
+  def write_hparams(self, hparams: Mapping[str, Any]) -> None:
+    """Writes the hyper-parameters to each writer."""
+    for writer in self.writers:
+      writer.write_hparams(hparams)
 
   def flush(self) -> None:
     """Flushes each writer."""
@@ -144,7 +193,7 @@ def create_writer(
   _truncate(path, start_step)
   writers: list[MetricWriter] = [JsonWriter(path)]
   try:
-    writers.append(TensorBoardWriter(workdir / "tensorboard"))
+    writers.append(TensorBoardWriter(workdir / "tensorboard", start_step))
   except ImportError:
     pass
   return MultiWriter(*writers)
