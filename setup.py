@@ -20,6 +20,7 @@ REQUIRES = [
   "scikit-learn",
   "Pillow",
   "matplotlib",
+  "jinja2>=3.1",
   "tqdm",
   "rich",
   "safetensors",
@@ -39,6 +40,7 @@ EXTRAS = {
   "text": ["transformers>=4.40"],
   "hf": ["datasets>=3.0"],
   "tensorboard": ["tensorboardX"],
+  "wandb": ["wandb>=0.31"],
   "test": [
     "pytest",
     "pytest-xdist",
@@ -53,6 +55,7 @@ EXTRAS = {
     "gcp-storage-emulator>=2026.7",
     "optimistix",
     "tensorboardX",
+    "wandb>=0.31",
   ],
 }
 

@@ -124,6 +124,8 @@ def base() -> ConfigDict:
       checkpoint_every=5_000,
       keep_checkpoints=2,
       preview_every=0,
+      # "project" or "entity/project" of Weights & Biases; empty: not used.
+      wandb="",
       # `name` and fields of get_jax.diffusion.create_sampler.
       sampler=ConfigDict(),
       guidance=dict(scale=1.0),

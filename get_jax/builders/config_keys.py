@@ -67,6 +67,13 @@ TOP: Keys = {
   "preview_every": Key(
     int, "Steps between grids of samples; 0: none.", 0, NON_NEGATIVE
   ),
+  "wandb": Key(
+    str,
+    "Project of Weights & Biases that metrics are written to, such as digits or "
+    "my-team/digits; empty: none.",
+    "",
+    required=False,
+  ),
 }
 
 # Sections of every experiment, with fixed keys.

@@ -31,6 +31,7 @@ MUTABLE_KEYS = (
   "preview_every",
   "report",
   "sampling",
+  "wandb",
 )
 # May change as well, except in the section `teacher`: existing pairs depend on
 # them.
