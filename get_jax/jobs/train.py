@@ -22,6 +22,7 @@ from get_jax.generation.grids import save_grid
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.jobs.data_info import report_data
 from get_jax.jobs.initial_params import load_initial_params, needs_init
+from get_jax.jobs.metric_writer import make_open_writer
 from get_jax.jobs.run_info import build_performance_metrics, log_run_info
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.loop import Preview, Schedule, fit
@@ -100,6 +101,7 @@ def train(
     name,
     build_performance_metrics(config, mesh),
     profile,
+    make_open_writer(config, name),
   )
   if jax.process_index() == 0:
     plot_losses(workdir, name)

@@ -13,10 +13,12 @@ from get_jax.builders.sections import check_task
 from get_jax.jobs.initial_params import check_init_from
 from get_jax.jobs.pairs import check_teacher, make_pairs
 from get_jax.jobs.report import make_report
+from get_jax.jobs.report_page import PAGE, write_page
 from get_jax.jobs.run_info import enable_compilation_cache
 from get_jax.jobs.train import train
 from get_jax.training.profiling import Profile
 from get_jax.training.sharding import check_batch_size
+from get_jax.training.wandb_writer import check_wandb
 from get_jax.training.workdir import locked, open_workdir
 
 
@@ -27,7 +29,8 @@ def run(
 
   A distillation without `pairs.directory` trains the teacher, unless
   `pairs.teacher_workdir` names one, and generates the pairs. An experiment with
-  `report.enabled` ends with a report.
+  `report.enabled` ends with a report. The page results/index.html is written at
+  the end.
 
   Args:
     config: the experiment.
@@ -53,6 +56,8 @@ def run(
     train(config, folder, profile=steps)
     if "report" in config and config.report.enabled:
       make_report(config, folder)
+    write_page(folder)
+  print(f"{config.num_steps} steps in {folder}; report page {folder / PAGE}")
 
 
 def check_experiment(config: ml_collections.ConfigDict) -> None:
@@ -63,6 +68,7 @@ def check_experiment(config: ml_collections.ConfigDict) -> None:
       report's scores are not compatible.
   """
   check_task(config)
+  check_wandb(config.get("wandb", ""))
   parts = [config]
   if config.task == "distillation" and "teacher" in config:
     parts.append(config.teacher)
@@ -92,5 +98,8 @@ def _train_teacher(
   """Trains the teacher in `<workdir>/teacher`, unless the config names one."""
   if not _has_own_teacher(config):
     return
-  folder = open_workdir(workdir / "teacher", config.teacher)
-  train(config.teacher, folder, "teacher")
+  teacher = config.teacher.copy_and_resolve_references()
+  with teacher.unlocked():
+    teacher.wandb = teacher.get("wandb") or config.get("wandb", "")
+  folder = open_workdir(workdir / "teacher", teacher)
+  train(teacher, folder, "teacher")

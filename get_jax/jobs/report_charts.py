@@ -1,0 +1,78 @@
+"""Line charts of metrics as SVG text, for the report page."""
+
+import html
+import io
+import math
+from collections.abc import Sequence
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+# Colour of text and axes in the file that matplotlib writes. It is replaced by
+# the colour of the page, which differs between light and dark mode.
+_INK = "#0a0b0c"
+_LINE = "#3f7fd0"
+# Text stays text. With a fixed salt, equal charts have equal identifiers.
+_STYLE = {
+  "svg.fonttype": "none",
+  "svg.hashsalt": "get_jax",
+  "font.size": 9,
+  "text.color": _INK,
+  "axes.edgecolor": _INK,
+  "axes.labelcolor": _INK,
+  "xtick.color": _INK,
+  "ytick.color": _INK,
+}
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+
+
+def line_chart(
+  x: Sequence[float],
+  y: Sequence[float],
+  x_name: str,
+  y_name: str,
+  markers: bool = False,
+) -> str:
+  """Draws one line.
+
+  The y axis is logarithmic where the values are positive and span more than a
+  factor of 5. Values that are not finite are left out.
+
+  Args:
+    x: positions.
+    y: values, as many as positions.
+    x_name: name of the x axis.
+    y_name: name of the values, the title of the chart.
+    markers: whether to mark the points.
+
+  Returns:
+    An `<svg>` element, whose text and axes have the colour of the text around
+    it.
+  """
+  points = [p for p in zip(x, y, strict=True) if math.isfinite(p[1])]
+  xs, ys = [p[0] for p in points], [p[1] for p in points]
+  with matplotlib.rc_context(_STYLE):
+    figure = Figure(figsize=(3.2, 2.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(xs, ys, color=_LINE, marker="." if markers else "")
+    axes.set_xlabel(x_name)
+    axes.set_title(y_name, loc="left", parse_math=False)
+    axes.grid(alpha=0.2, color=_INK, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.locator_params(axis="x", nbins=5)
+    if ys and min(ys) > 0 and max(ys) > 5 * min(ys):
+      axes.set_yscale("log")
+      axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+      axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+      axes.yaxis.set_minor_formatter(NullFormatter())
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
+  svg = file.getvalue()
+  label = html.escape(f"{y_name} against {x_name}")
+  return (
+    svg[svg.index("<svg") :]
+    .replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    .replace(_INK, "currentColor")
+  )
