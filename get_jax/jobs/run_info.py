@@ -1,19 +1,24 @@
 """Logs and stores run information: dtype, mesh, devices, versions."""
 
+import importlib.metadata
 import logging
 import pathlib
+import platform
 
 import flax.linen as nn
 import jax
 import ml_collections
 from jax.sharding import Mesh
 
+import get_jax
 from get_jax.aot.lower import count_operations
 from get_jax.hardware.chips import device_peak
 from get_jax.training.profiling import PerformanceMetrics
+from get_jax.training.state import TrainState
 from get_jax.training.workdir import write_results
 
 CACHE = "compilation_cache"
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 log = logging.getLogger(__name__)
 
 
@@ -55,8 +60,12 @@ def log_run_info(
   mesh: Mesh,
   workdir: pathlib.Path,
   name: str,
+  state: TrainState,
 ) -> None:
   """Logs how a run computes and writes it to results/train.json.
+
+  The file also has the number of parameters, and the versions of Python and of
+  the packages.
 
   Args:
     config: the experiment.
@@ -64,6 +73,7 @@ def log_run_info(
     mesh: mesh of the run.
     workdir: directory of the run.
     name: prefix of the log line, such as "train" or "teacher".
+    state: state of the training.
   """
   fields = ("dtype", "scan", "remat", "attention")
   kinds = sorted({device.device_kind for device in mesh.devices.flat})
@@ -81,7 +91,16 @@ def log_run_info(
   if jax.process_index() == 0:
     text = ", ".join(f"{key} {value}" for key, value in info.items())
     log.info("%s: %s", name, text)
-    write_results(workdir, "train", info)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    more = {"parameters": parameters, "versions": _versions()}
+    write_results(workdir, "train", info | more)
+
+
+def _versions() -> dict[str, str]:
+  """Returns the versions of Python, of this package and of others, by name."""
+  versions = {"python": platform.python_version()}
+  versions["get_jax"] = get_jax.__version__
+  return versions | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def _compilation_cache() -> str | None:

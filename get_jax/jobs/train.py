@@ -85,7 +85,7 @@ def train(
     config.checkpoint_every,
     config.preview_every,
   )
-  log_run_info(config, model, mesh, workdir, name)
+  log_run_info(config, model, mesh, workdir, name, state)
   preview = None
   if config.preview_every:
     preview = _make_preview_fn(config, workdir, mesh)
