@@ -100,7 +100,9 @@ def _versions() -> dict[str, str]:
   """Returns the versions of Python, of this package and of others, by name."""
   versions = {"python": platform.python_version()}
   versions["get_jax"] = get_jax.__version__
-  return versions | {name: importlib.metadata.version(name) for name in PACKAGES}
+  return versions | {
+    name: importlib.metadata.version(name) for name in PACKAGES
+  }
 
 
 def _compilation_cache() -> str | None:
