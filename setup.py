@@ -1,6 +1,16 @@
 """Packaging of get_jax; the settings of the tools are in pyproject.toml."""
 
+import pathlib
+import re
+
 from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(
+  r'^__version__ = "(.+)"$',
+  (ROOT / "get_jax" / "__init__.py").read_text("utf-8"),
+  re.MULTILINE,
+)[1]
 
 REQUIRES = [
   "jax>=0.10.2,<0.13",
@@ -51,33 +61,44 @@ EXTRAS = {
     "types-requests",
     "types-tqdm",
     "beartype",
+    "build",
     "datasets>=3.0",
     "gcp-storage-emulator>=2026.7",
     "optimistix",
+    "setuptools>=77",
     "tensorboardX",
     "wandb>=0.31",
   ],
 }
 
+# The experiments are a package next to get_jax in a checkout, and inside it once
+# installed, so that installing takes only one name.
+CONFIGS = ["get_jax.configs", "get_jax.configs.recipes"]
+
 setup(
   name="get_jax",
-  version="0.1.0",
+  version=VERSION,
   description=(
     "Image generators on transformers in JAX: GET, DiT, U-ViT, DiffiT, ViT "
     "and their EDM teachers, from a laptop to TPU and GPU pods"
   ),
-  long_description=open("README.md", encoding="utf-8").read(),
+  long_description=(ROOT / "README.md").read_text("utf-8"),
   long_description_content_type="text/markdown",
-  license="Apache-2.0",
+  author="The get_jax authors",
+  license_expression="Apache-2.0",
   python_requires=">=3.11",
-  packages=find_packages(include=["get_jax", "get_jax.*"]),
-  package_data={"get_jax.evaluation.extractors": ["*.npz"]},
+  packages=[*find_packages(include=["get_jax", "get_jax.*"]), *CONFIGS],
+  package_dir={"get_jax.configs": "configs"},
+  package_data={"": ["*"]},
   install_requires=REQUIRES,
   extras_require=EXTRAS,
+  entry_points={"console_scripts": ["get_jax = get_jax.cli.main:main"]},
   classifiers=[
     "Intended Audience :: Science/Research",
     "Programming Language :: Python :: 3.11",
     "Programming Language :: Python :: 3.12",
+    "Programming Language :: Python :: 3.13",
     "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    "Typing :: Typed",
   ],
 )
