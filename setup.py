@@ -71,8 +71,8 @@ EXTRAS = {
   ],
 }
 
-# The experiments are a package next to get_jax in a checkout, and inside it once
-# installed, so that installing takes only one name.
+# In a checkout the experiments are a package next to get_jax. They are
+# installed inside it, so that the installation takes only one name.
 CONFIGS = ["get_jax.configs", "get_jax.configs.recipes"]
 
 setup(
