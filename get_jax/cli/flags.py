@@ -1,4 +1,4 @@
-"""Defines the flags of main.py."""
+"""Defines the flags of the command line."""
 
 from typing import Any
 
@@ -12,12 +12,16 @@ from get_jax.modes import MODES
 CONFIG = config_flags.DEFINE_config_file(
   "config",
   None,
-  "The experiment, e.g. configs/get_digits.py. Append :smoke for a small trial "
-  "run on synthetic data. Any key can be overridden, as in "
-  "--config.batch_size=64. A section with a name accepts all settings of what "
-  "it names, as in --config.model.depth=6.",
+  "The experiment: a name, such as get_digits, or a file, such as "
+  "configs/get_digits.py. Append :smoke for a small trial run on synthetic "
+  "data. Any key can be overridden, as in --config.batch_size=64. A section "
+  "with a name accepts all settings of what it names, as in "
+  "--config.model.depth=6.",
   lock_config=False,
   accept_new_attributes=True,
+)
+LIST = flags.DEFINE_boolean(
+  "list", False, "Prints the names of the shipped experiments, and exits."
 )
 WORKDIR = flags.DEFINE_string(
   "workdir", None, "Folder of the run. A run that is in it is resumed."
