@@ -16,11 +16,13 @@ from get_jax.data.decoding import BACKGROUND, Decoding
 from get_jax.data.image_source import ImageSource
 from get_jax.data.labels import Labels, number_classes
 from get_jax.errors import UsageError
-from get_jax.storage.cache import get_cache
 from get_jax.storage.files import Files
-from get_jax.storage.objects import RemoteObject, list_objects
 from get_jax.storage.paths import as_path, is_remote
-from get_jax.storage.random_access import RandomAccessFile, open_file
+from get_jax.storage.random_access import (
+  RandomAccessFile,
+  local_folder,
+  open_file,
+)
 
 if TYPE_CHECKING:
   import datasets
@@ -150,15 +152,14 @@ def hugging_face(
 def _open(root: str, split: str) -> "datasets.Dataset":
   import datasets
 
-  parquet, objects = _find_files(root)
+  parquet = _find_parquet(root)
   try:
     if parquet:
       files = _select_split(parquet, split, root)
       return datasets.Dataset.from_parquet(
         [str(file.local_copy()) for file in files]
       )
-    folder = get_cache().local_folder(objects) if objects else root
-    data = datasets.load_from_disk(str(folder))
+    data = datasets.load_from_disk(str(local_folder(root)))
   except (OSError, ValueError) as error:
     raise UsageError(
       f"{root} cannot be read as a data set of Hugging Face ({error}); "
@@ -169,18 +170,14 @@ def _open(root: str, split: str) -> "datasets.Dataset":
   return data
 
 
-def _find_files(
-  root: str,
-) -> tuple[dict[str, list[RandomAccessFile]], dict[str, RemoteObject]]:
-  """Returns the Parquet files by split, and all objects of a bucket's folder.
-
-  A Parquet file is named like `train-00000-of-00005.parquet`.
+def _find_parquet(root: str) -> dict[str, list[RandomAccessFile]]:
+  """Returns the Parquet files by split: `train-00000-of-00005.parquet`.
 
   Raises:
     UsageError: there is nothing.
   """
   try:
-    return {"": [open_file(root)]}, {}
+    return {"": [open_file(root)]}
   except IsADirectoryError:
     pass
   except FileNotFoundError:
@@ -197,7 +194,7 @@ def _find_files(
       if re.fullmatch(r"[\d_-]*|part", split):
         split = path.parent.name
       found.setdefault(split, []).append(files.open(name))
-  return found, list_objects(root) if is_remote(root) else {}
+  return found
 
 
 def _select_split(splits: dict[str, Any], split: str, root: str):

@@ -26,6 +26,8 @@ from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.features import FeatureSummary, summarize_images
 from get_jax.evaluation.statistics import GaussianStatistics
+from get_jax.storage.paths import Path, as_path
+from get_jax.storage.random_access import open_file
 
 BATCH_SIZE = 64
 
@@ -77,43 +79,48 @@ def read_reference(
     UsageError: The file does not exist, has wrong keys or another number of
       features, or contains statistics of another extractor.
   """
-  path = pathlib.Path(path).expanduser()
+  location = as_path(path)
 
   def measure_images() -> FeatureSummary:
     return summarize_images(
       extractor,
-      open_images(path, extractor.channels).batches(BATCH_SIZE),
+      open_images(location, extractor.channels).batches(BATCH_SIZE),
       keep_features=keep_features,
       keep_logits=False,
       devices=devices,
     )
 
-  if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
-    return Reference(measure_images(), path.name)
-  if not path.is_file():
+  if location.is_dir() or (
+    location.is_file() and location.suffix.lower() == ".zip"
+  ):
+    return Reference(measure_images(), location.name)
+  if not location.is_file():
     raise UsageError(
-      f"reference statistics {path} do not exist, expected an .npz with 'mu' "
-      "and 'sigma'"
+      f"reference statistics {location} do not exist, expected an .npz with "
+      "'mu' and 'sigma'"
     )
   try:
-    with np.load(path, allow_pickle=False) as file:
+    with (
+      open_file(location).open() as opened,
+      np.load(opened, allow_pickle=False) as file,
+    ):
       arrays = {k: file[k] for k in file.files if not k.startswith("arr_")}
       has_images = "arr_0" in file.files
   except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
     raise UsageError(
-      f"{path} cannot be read as an .npz of plain arrays ({error})"
+      f"{location} cannot be read as an .npz of plain arrays ({error})"
     ) from error
-  _check(path, arrays, has_images, extractor)
+  _check(location, arrays, has_images, extractor)
   about = json.loads(str(arrays["about"])) if "about" in arrays else {}
   features = arrays.get("rows")
   if has_images and (keep_features or "mu" not in arrays):
     summary = measure_images()
     if "mu" not in arrays:
-      return Reference(summary, path.name)
+      return Reference(summary, location.name)
     features = summary.features
   if keep_features and features is None:
     raise UsageError(
-      f"{path} has neither images ('arr_0') nor features ('rows'), which "
+      f"{location} has neither images ('arr_0') nor features ('rows'), which "
       "precision, recall and KID need"
     )
 
@@ -132,7 +139,7 @@ def read_reference(
     else None,
     features if keep_features else None,
   )
-  return Reference(summary, about.get("name", path.name))
+  return Reference(summary, about.get("name", location.name))
 
 
 def write_reference(
@@ -219,7 +226,7 @@ def cached_reference(
 
 
 def _check(
-  path: pathlib.Path,
+  path: Path,
   arrays: Mapping[str, np.ndarray],
   has_images: bool,
   extractor: FeatureExtractor,

@@ -6,7 +6,6 @@ A published folder, as on the Hugging Face Hub, holds `config.json` and weights.
 import dataclasses
 import json
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -17,6 +16,7 @@ from get_jax.errors import UsageError
 from get_jax.interop.formats.read import read_checkpoint
 from get_jax.interop.official import load_official
 from get_jax.interop.state_dict import extract_state_dict
+from get_jax.storage.paths import Path, as_path
 from get_jax.text.encoder import CLIPTextEncoder
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -55,7 +55,7 @@ def load_autoencoder(
 
 def open_autoencoder(
   path: str | os.PathLike[str], **fields
-) -> tuple[AutoencoderKL, pathlib.Path]:
+) -> tuple[AutoencoderKL, Path]:
   """Returns an autoencoder without parameters, and the file of its weights.
 
   Args:
@@ -65,9 +65,9 @@ def open_autoencoder(
   Raises:
     UsageError: a file is missing or damaged.
   """
-  path = pathlib.Path(path)
-  if path.is_dir():
-    config = _read_config(path / "config.json", "autoencoder")
+  weights = as_path(path)
+  if weights.is_dir():
+    config = _read_config(weights / "config.json", "autoencoder")
     fields = _select_fields(AutoencoderKL, config) | fields
     if "block_out_channels" in fields:
       fields["block_out_channels"] = tuple(fields["block_out_channels"])
@@ -92,7 +92,7 @@ def load_text_encoder(
   Raises:
     UsageError: a file is missing or damaged, or does not fit the model.
   """
-  folder = pathlib.Path(path)
+  folder = as_path(path)
   config = _read_config(folder / "config.json", "text encoder")
   published = _select_fields(
     CLIPTextEncoder, config.get("text_config") or config
@@ -101,7 +101,7 @@ def load_text_encoder(
   return _load(model, _find_weights(folder, _TEXT_WEIGHTS))
 
 
-def _load(model: Model, path: pathlib.Path) -> tuple[Model, dict[str, Any]]:
+def _load(model: Model, path: Path) -> tuple[Model, dict[str, Any]]:
   try:
     return model, load_official(
       model, extract_state_dict(read_checkpoint(path))
@@ -110,7 +110,7 @@ def _load(model: Model, path: pathlib.Path) -> tuple[Model, dict[str, Any]]:
     raise UsageError(f"{path}: {error}") from None
 
 
-def _find_weights(folder: pathlib.Path, names: Sequence[str]) -> pathlib.Path:
+def _find_weights(folder: Path, names: Sequence[str]) -> Path:
   for name in names:
     if (folder / name).exists():
       return folder / name
@@ -120,7 +120,7 @@ def _find_weights(folder: pathlib.Path, names: Sequence[str]) -> pathlib.Path:
   )
 
 
-def _read_config(path: pathlib.Path, model: str) -> dict[str, Any]:
+def _read_config(path: Path, model: str) -> dict[str, Any]:
   if not path.exists():
     raise UsageError(
       f"{path} does not exist; expected the config of the {model}"

@@ -14,6 +14,7 @@ from get_jax.errors import UsageError
 from get_jax.interop import import_checkpoint_of_any_size
 from get_jax.models.adapt import adapt_params, describe_adaptation
 from get_jax.models.base import ImageModel
+from get_jax.storage.paths import as_path
 from get_jax.training.checkpoints import latest_step, load_params, saved_steps
 from get_jax.training.processes import run_on_main
 from get_jax.training.rng import named_key
@@ -149,7 +150,7 @@ def _open_source(init_from: str, model: ImageModel) -> _Source:
       lambda: load_weights(init_from),
       f"published {init_from}",
     )
-  path = pathlib.Path(init_from)
+  path = as_path(init_from)
   if path.is_file():
     params, source = import_checkpoint_of_any_size(path, model)
     return _Source(source, lambda: params, f"file {init_from}")

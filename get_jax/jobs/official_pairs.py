@@ -12,7 +12,6 @@ imported pairs store it.
 import argparse
 import hashlib
 import io
-import pathlib
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -25,11 +24,12 @@ from get_jax.distillation.pairs import PairsInfo, PairsSource, PairsWriter
 from get_jax.errors import UsageError
 from get_jax.interop.formats.read import read_checkpoint
 from get_jax.progress import ProgressBar
+from get_jax.storage.paths import Path, as_path, write_bytes
 from get_jax.training.rng import named_key
 
 
 def read_official(
-  directory: pathlib.Path,
+  directory: Path,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
   """Reads the official pairs file by file, in the order of their numbers.
 
@@ -64,8 +64,8 @@ def read_official(
 
 
 def _find_files(
-  directory: pathlib.Path,
-) -> list[tuple[pathlib.Path, pathlib.Path]]:
+  directory: Path,
+) -> list[tuple[Path, Path]]:
   """Returns the files of noise and images, in the order of their numbers."""
   names = {
     folder: {p.name for p in (directory / folder).glob("*.pkl")}
@@ -91,7 +91,7 @@ def _find_files(
 
 
 def import_pairs(
-  directory: pathlib.Path, target: pathlib.Path, dtype: str = "float32"
+  directory: Path, target: Path, dtype: str = "float32"
 ) -> PairsInfo:
   """Imports the official pairs; an interrupted import is resumed.
 
@@ -143,7 +143,7 @@ def import_pairs(
   return info
 
 
-def export_pairs(directory: pathlib.Path, target: pathlib.Path) -> None:
+def export_pairs(directory: Path, target: Path) -> None:
   """Exports pairs in the official format, one file per shard.
 
   Images are float64 in an unconditional set and float32 in a conditional set,
@@ -158,8 +158,6 @@ def export_pairs(directory: pathlib.Path, target: pathlib.Path) -> None:
   """
   source = PairsSource(directory)
   info = source.info
-  for folder in ("latent", "image"):
-    (target / folder).mkdir(parents=True, exist_ok=True)
   make_noise = None
   if info.seed is not None:
     key = named_key(info.seed, "pairs")
@@ -180,9 +178,7 @@ def export_pairs(directory: pathlib.Path, target: pathlib.Path) -> None:
       latent, image = [latent, one_hot], image.astype(np.float32)
     name = f"{indices[-1]:09d}"
     for folder, content in (("latent", latent), ("image", image)):
-      temporary = target / folder / f"{name}.tmp"
-      temporary.write_bytes(_torch_zip(name, content))
-      temporary.replace(target / folder / f"{name}.pkl")
+      write_bytes(target / folder / f"{name}.pkl", _torch_zip(name, content))
 
 
 def _nchw(x: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
@@ -264,8 +260,8 @@ def main(arguments: list[str] | None = None) -> int:
     choices=("import", "export"),
     help="import the official data set, or export pairs to its format",
   )
-  parser.add_argument("source", type=pathlib.Path, help="directory to read")
-  parser.add_argument("target", type=pathlib.Path, help="directory to write")
+  parser.add_argument("source", type=as_path, help="directory to read")
+  parser.add_argument("target", type=as_path, help="directory to write")
   parser.add_argument(
     "--dtype",
     default="float32",

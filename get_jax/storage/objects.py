@@ -49,7 +49,7 @@ class RemoteObject:
       return b""
     store, path = _open(self.url)
     pinned = {}
-    if store.protocol[0] in ("gs", "gcs") and self.version.isdigit():
+    if self.url.startswith("gs://") and self.version.isdigit():
       pinned = {"generation": self.version}
     try:
       content = store.cat_file(path, start=start, end=stop, **pinned)

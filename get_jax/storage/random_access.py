@@ -4,10 +4,11 @@ import errno
 import io
 import os
 import pathlib
+from collections.abc import Container
 from typing import Protocol
 
 from get_jax.storage.cache import BLOCK, Cache, get_cache
-from get_jax.storage.objects import RemoteObject, find_object
+from get_jax.storage.objects import RemoteObject, find_object, list_objects
 from get_jax.storage.paths import as_path, is_remote
 
 _READAHEAD = 16  # blocks
@@ -158,3 +159,24 @@ def open_file(path: str | os.PathLike[str]) -> RandomAccessFile:
   if remote is None:
     raise FileNotFoundError(f"{path} does not exist")
   return CachedFile(remote)
+
+
+def local_folder(
+  path: str | os.PathLike[str], names: Container[str] | None = None
+) -> pathlib.Path:
+  """Returns a folder on disk with the files of a folder.
+
+  Args:
+    path: the folder. One in a bucket is copied into the cache.
+    names: names of the files that are needed; None needs all.
+  """
+  if not is_remote(path):
+    return pathlib.Path(as_path(path))
+  objects = list_objects(os.fspath(path))
+  return get_cache().local_folder(
+    {
+      name: remote
+      for name, remote in objects.items()
+      if (names is None or name in names) and not name.endswith("/")
+    }
+  )

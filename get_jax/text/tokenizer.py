@@ -1,12 +1,24 @@
 """CLIP's tokenizer, from the package `transformers`."""
 
 import os
-import pathlib
 
 import numpy as np
 from jaxtyping import Int
 
 from get_jax.errors import UsageError
+from get_jax.storage.paths import as_path
+from get_jax.storage.random_access import local_folder
+
+_FILES = frozenset(
+  {
+    "added_tokens.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+  }
+)
 
 
 class Tokenizer:
@@ -14,7 +26,7 @@ class Tokenizer:
 
   Args:
     path: Folder of its files (tokenizer.json, or vocab.json and merges.txt), as
-      published with the weights.
+      published with the weights, on disk or in a bucket.
     length: Number of tokens L; longer texts are truncated, shorter texts padded
       with the end token.
 
@@ -31,7 +43,7 @@ class Tokenizer:
         f"encoding text needs the package transformers ({error}); run: "
         "pip install 'get_jax[text]'"
       ) from error
-    folder = pathlib.Path(path)
+    folder = as_path(path)
     if not (folder / "tokenizer.json").is_file():
       for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
@@ -41,7 +53,7 @@ class Tokenizer:
           )
     try:
       self._tokenizer = CLIPTokenizer.from_pretrained(
-        str(folder), local_files_only=True
+        str(local_folder(folder, _FILES)), local_files_only=True
       )
     except (OSError, ValueError) as error:
       raise UsageError(f"{folder} holds no valid tokenizer: {error}") from error

@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +21,7 @@ from flax import traverse_util
 
 from get_jax.errors import UsageError
 from get_jax.evaluation.quantization import check_uint8
+from get_jax.storage.paths import as_path
 
 SPATIAL_CHANNELS = 7  # as many as sFID takes from Inception
 
@@ -184,13 +184,13 @@ def load_classifier(
     UsageError: The file does not exist, is no classifier file, or has another
       digest.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
+  location = as_path(path)
+  if not location.is_file():
     raise UsageError(
       f"classifier file {path} does not exist, expected one written by "
       "experiments/cifar10_classifier.py"
     )
-  content = path.read_bytes()
+  content = location.read_bytes()
   digest = hashlib.sha256(content).hexdigest()
   if sha256 is not None and digest != sha256:
     raise UsageError(

@@ -1,7 +1,6 @@
 """Inception-v3 of FID as a feature extractor."""
 
 import functools
-import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +22,7 @@ from get_jax.evaluation.extractors.preprocessing import (
   preprocess,
 )
 from get_jax.evaluation.quantization import check_uint8
+from get_jax.storage.paths import Path
 
 
 class InceptionExtractor:
@@ -83,7 +83,7 @@ class InceptionExtractor:
 
 
 def inception_extractor(
-  read: Callable[[pathlib.Path], Mapping[str, np.ndarray]],
+  read: Callable[[Path], Mapping[str, np.ndarray]],
   path: str | None = None,
   **options: Any,
 ) -> InceptionExtractor:

@@ -15,6 +15,7 @@ import numpy as np
 from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.inception import Inception
 from get_jax.evaluation.extractors.preprocessing import SIZE
+from get_jax.storage.paths import Path, as_path
 
 FILE_NAME = "pt_inception-2015-12-05-6726825d.pth"
 URL = (
@@ -26,7 +27,7 @@ _EPSILON = 1e-3
 _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
-def locate_inception_file(path: str | None = None) -> pathlib.Path:
+def locate_inception_file(path: str | None = None) -> Path:
   """Returns the path of the checkpoint.
 
   Args:
@@ -35,7 +36,7 @@ def locate_inception_file(path: str | None = None) -> pathlib.Path:
   Raises:
     UsageError: The file does not exist; the message gives its URL.
   """
-  file = pathlib.Path(path or DEFAULT_PATH).expanduser()
+  file = as_path(path or DEFAULT_PATH)
   if not file.is_file():
     raise UsageError(
       f"file {file} with the weights of FID's Inception-v3 does not exist: "

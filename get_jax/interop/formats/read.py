@@ -17,6 +17,7 @@ from get_jax.interop.formats.safe_pickle import (
   quote,
 )
 from get_jax.interop.formats.torch_tensors import TORCH_GLOBALS
+from get_jax.storage.random_access import open_file
 
 # Exceptions that the readers raise on damaged files.
 _DAMAGED_FILE_ERRORS = (
@@ -41,7 +42,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
   Arrays are memory-mapped views of the file, so reading takes little memory.
 
   Args:
-    path: the file.
+    path: the file, on disk or in a bucket.
 
   Returns:
     The saved object: usually a dict of arrays by official name, or a dict of
@@ -52,16 +53,18 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
   Raises:
     UsageError: the file is missing, damaged, in another format, or unsafe.
   """
-  path = pathlib.Path(path)
-  if not path.is_file():
-    raise UsageError(f"checkpoint file {path} does not exist")
-  if path.stat().st_size == 0:
+  try:
+    opened = open_file(path)
+  except (FileNotFoundError, IsADirectoryError):
+    raise UsageError(f"checkpoint file {path} does not exist") from None
+  if opened.size == 0:
     raise UsageError(f"checkpoint file {path} is empty")
-  with open(path, "rb") as file:
+  local = opened.local_copy()
+  with local.open("rb") as file:
     # The arrays keep the mapping open after the file is closed.
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
   try:
-    return _read(path, mapped)
+    return _read(local, mapped)
   except RejectedFileError as error:
     raise UsageError(
       f"checkpoint file {path} is rejected and nothing in it was executed: "
