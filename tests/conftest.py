@@ -5,10 +5,11 @@ import os
 import shutil
 import tempfile
 
+from tests.xla_flags import xla_flags
+
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-  os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-)
+# Flags of the caller come last, so that they win.
+os.environ["XLA_FLAGS"] = f"{xla_flags(8)} {os.environ.get('XLA_FLAGS', '')}"
 
 # Programs that several tests, workers or child processes need are compiled
 # once a run. The first process makes the folder, and removes it at its end.
@@ -16,7 +17,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   folder = tempfile.mkdtemp(prefix="get_jax_tests_")
   atexit.register(shutil.rmtree, folder, ignore_errors=True)
   os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jaxtyping
 import pytest
@@ -30,7 +31,7 @@ jaxtyping.install_import_hook(
   f"{annotations.__name__}.check_annotations",
 )
 
-pytest_plugins = ("tests.autoencoder_fixture",)
+pytest_plugins = ("tests.autoencoder_fixture", "tests.cpu_seconds")
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+from tests.xla_flags import xla_flags
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 # A denoiser with a few thousand parameters.
@@ -22,9 +24,6 @@ TINY = {
   "sampler.num_steps": 3,
   "evaluation.count": 64,
 }
-
-# For processes that compute little and spend most of their time compiling.
-UNOPTIMIZED = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 # Makes the whole job of configs/get_digits.py run in seconds.
 TINY_JOB = {
@@ -87,9 +86,12 @@ def arguments_of(config, workdir, settings, **overrides) -> list[str]:
   ]
 
 
-def environment(devices: int = 1) -> dict[str, str]:
-  """Returns the environment of a process with a number of CPU devices."""
-  flags = f"--xla_force_host_platform_device_count={devices}"
+def environment(devices: int = 1, optimized: bool = False) -> dict[str, str]:
+  """Returns the environment of a process with a number of CPU devices.
+
+  With `optimized`, it compiles programs as it does for users.
+  """
+  flags = xla_flags(devices, optimized)
   return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 

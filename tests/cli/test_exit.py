@@ -16,7 +16,6 @@ from get_jax.training.checkpoints import saved_steps
 from get_jax.training.metrics import read_metrics
 from tests.helpers import (
   ROOT,
-  UNOPTIMIZED,
   arguments,
   environment,
   free_port,
@@ -46,7 +45,7 @@ class Group:
           subprocess.Popen(
             [*command, f"--process_id={i}"],
             cwd=ROOT,
-            env=environment(devices=2) | UNOPTIMIZED,
+            env=environment(devices=2),
             stdout=subprocess.DEVNULL,
             stderr=file,
           )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from get_jax.training.metrics import read_metrics
-from tests.helpers import ROOT, UNOPTIMIZED, environment, free_port
+from tests.helpers import ROOT, environment, free_port
 
 SEGMENTS = ((0, 40), (40, 80), (80, 113))  # of 3 epochs
 
@@ -23,7 +23,7 @@ def run_group(count, jobs):
     subprocess.Popen(
       [*command, str(i), *group],
       cwd=ROOT,
-      env=environment(devices=2) | UNOPTIMIZED,
+      env=environment(devices=2),
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,

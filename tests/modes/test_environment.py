@@ -1,14 +1,14 @@
 """Training and sampling under environment variables of JAX."""
 
 import json
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from tests.helpers import ROOT, UNOPTIMIZED
+from tests.helpers import ROOT, environment
+from tests.xla_flags import xla_flags
 
 SETTINGS = {
   "JAX_ENABLE_X64": "1",
@@ -16,7 +16,7 @@ SETTINGS = {
   "JAX_NUMPY_DTYPE_PROMOTION": "strict",
   "JAX_DEBUG_NANS": "1",
   "JAX_DISABLE_JIT": "1",
-  "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+  "XLA_FLAGS": xla_flags(devices=4),
 }
 # Trains and samples in one process.
 PROGRAM = """
@@ -34,12 +34,10 @@ sample.run(config, sys.argv[1])
 
 def losses_and_samples(workdir, **variables):
   """Runs the program; returns the loss and the samples that it wrote."""
-  environment = {**os.environ, **UNOPTIMIZED, "JAX_PLATFORMS": "cpu"}
-  environment["XLA_FLAGS"] = ""
   done = subprocess.run(
     [sys.executable, "-c", PROGRAM, str(workdir)],
     cwd=ROOT,
-    env={**environment, **variables},
+    env={**environment(), **variables},
     capture_output=True,
     text=True,
     timeout=600,
