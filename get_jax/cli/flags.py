@@ -83,6 +83,21 @@ SEARCH = flags.DEFINE_boolean(
   "With --mode=compile: searches for the largest batch per device, for each "
   "remat policy and mesh.",
 )
+CACHE_DIR = flags.DEFINE_string(
+  "cache_dir",
+  None,
+  "Folder on a local disk for what is downloaded: data in buckets, official "
+  "weights. It may be deleted at any moment, and processes may share it. "
+  "Default: $XDG_CACHE_HOME/get_jax, or ~/.cache/get_jax.",
+)
+CACHE_SIZE = flags.DEFINE_float(
+  "cache_size",
+  64.0,
+  "Size of the data of buckets in --cache_dir, in GiB, above which what was not "
+  "used for the longest time is removed. It should exceed the size of the "
+  "data.",
+  lower_bound=0.1,
+)
 COORDINATOR = flags.DEFINE_string(
   "coordinator",
   None,

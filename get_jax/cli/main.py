@@ -67,12 +67,14 @@ def _run_mode(argv: list[str]) -> None:
   # These import JAX, which takes seconds and which --help does not need.
   from get_jax.cli.exit import exit_on_error
   from get_jax.cli.launch import check_platform, join_processes
+  from get_jax.storage import cache
 
   logging.getLogger().setLevel(logging.WARNING)
   logging.getLogger("get_jax").setLevel(logging.INFO)
   with exit_on_error():
     mode = flags.MODE.value
     workdir, options = flags.workdir(), flags.mode_options()
+    cache.configure(flags.CACHE_DIR.value, flags.CACHE_SIZE.value)
     if mode in flags.MODES_WITHOUT_CONFIG:
       given = {} if workdir is None else {"workdir": workdir}
       load_mode(mode)(**given, **options)
