@@ -37,9 +37,25 @@ MODE = flags.DEFINE_enum(
   "an official checkpoint or exports the parameters. summary: counts "
   "parameters and operations. status: shows how far the run in the workdir is, "
   "and needs no config. compile: compiles a step for hardware you do not "
-  "have and reports its memory, collectives and time, see --topology. summary "
-  "and compile need neither data nor workdir.",
+  "have and reports its memory, collectives and time, see --topology. weights: "
+  "lists official checkpoints and reference statistics, or fetches --weights; "
+  "needs neither config nor workdir. summary and compile need neither data nor "
+  "workdir.",
 )
+WEIGHTS = flags.DEFINE_string(
+  "weights",
+  None,
+  "Name of official weights, such as DiT-XL/2-256; --mode=weights lists them. "
+  "With --mode=train, sample or evaluate: the parameters to start from; the "
+  "experiment is theirs if --config is not given. With --mode=weights: what to "
+  "fetch.",
+)
+ACCEPT_LICENCE = flags.DEFINE_boolean(
+  "accept_licence",
+  False,
+  "Accepts the licences of weights that exclude commercial use.",
+)
+flags.DEFINE_alias("accept_license", "accept_licence")
 PROFILE = flags.DEFINE_string(
   "profile",
   None,
@@ -123,8 +139,9 @@ STUCK_AFTER = flags.DEFINE_float(
   lower_bound=1.0,
 )
 
-MODES_WITHOUT_CONFIG = ("status",)
-MODES_WITHOUT_WORKDIR = ("summary", "compile")
+MODES_WITHOUT_CONFIG = ("status", "weights")
+MODES_WITHOUT_WORKDIR = ("summary", "compile", "weights")
+WEIGHTS_MODES = ("train", "sample", "evaluate", "weights")
 MODE_FLAGS = {
   "train": (PROFILE,),
   "convert": (CHECKPOINT, EXPORT),
@@ -189,3 +206,21 @@ def mode_options() -> dict[str, Any]:
       raise UsageError(f"--{next(iter(given))} needs --mode={mode}")
     options |= given
   return options
+
+
+def weights_options() -> dict[str, Any]:
+  """Returns --weights as an option of --mode=weights; nothing otherwise.
+
+  In other modes it is a setting of the experiment.
+
+  Raises:
+    UsageError: it is given in a mode that does not use it.
+  """
+  if WEIGHTS.value is None:
+    return {}
+  if MODE.value not in WEIGHTS_MODES:
+    raise UsageError(
+      f"--weights needs one of --mode={', '.join(WEIGHTS_MODES)}; found "
+      f"--mode={MODE.value}"
+    )
+  return {"weights": WEIGHTS.value} if MODE.value == "weights" else {}

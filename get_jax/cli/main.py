@@ -13,6 +13,7 @@ from get_jax.cli.config_file import (
   parse_flags,
 )
 from get_jax.cli.experiments import listing
+from get_jax.cli.weights_flag import add_config_flag, start_from_weights
 from get_jax.errors import UsageError
 from get_jax.modes import load_mode
 
@@ -44,6 +45,7 @@ def _parse(argv: list[str]) -> list[str]:
     print(listing())
     sys.exit(0)
   try:
+    argv = add_config_flag(argv)
     if names_config(argv):
       check_config_flags(argv)
     parse_flags(argv)
@@ -74,6 +76,11 @@ def _run_mode(argv: list[str]) -> None:
   with exit_on_error():
     mode = flags.MODE.value
     workdir, options = flags.workdir(), flags.mode_options()
+    options |= flags.weights_options()
+    if flags.ACCEPT_LICENCE.value:
+      from get_jax.weights import licences
+
+      licences.accept()
     cache.configure(flags.CACHE_DIR.value, flags.CACHE_SIZE.value)
     if mode in flags.MODES_WITHOUT_CONFIG:
       given = {} if workdir is None else {"workdir": workdir}
@@ -81,6 +88,8 @@ def _run_mode(argv: list[str]) -> None:
       return
     from get_jax.builders.config_check import check_config
 
+    if flags.WEIGHTS.value is not None:
+      start_from_weights(flags.CONFIG.value, flags.WEIGHTS.value, mode, workdir)
     check_config(flags.CONFIG.value)
     joined = join_processes(
       mode,

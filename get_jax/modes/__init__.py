@@ -16,6 +16,7 @@ __all__ = [
   "status",
   "summary",
   "train",
+  "weights",
 ]
 
 MODES = (
@@ -29,6 +30,7 @@ MODES = (
   "summary",
   "compile",
   "status",
+  "weights",
 )
 
 

@@ -1,5 +1,6 @@
 """Loads published weights by name."""
 
+import pathlib
 from typing import Any
 
 from get_jax.errors import UsageError
@@ -40,7 +41,7 @@ def load(name: str, accept_licence: bool = False) -> dict[str, Any]:
       return load_converted(path, create_network(name))
     case "autoencoder":
       model, file = open_autoencoder(path)
-      return load_converted(file, model)
+      return load_converted(pathlib.Path(file), model)
     case "text encoder":
       return load_text_encoder(path)[1]
     case "extractor":

@@ -14,10 +14,11 @@ _UVIT_FOLDER = _FOLDERS + "1yo-XhqbPue3rp5P57j6QbA5QZx6KybvP"
 _GET_FOLDER = _FOLDERS + "1UBdzl6GtNMwNQ5U-4ESlIer43tNjiGJC"
 
 _STATISTICS = 8 * 2048 * 2049  # bytes of mean and covariance, float64
+# Pixels; official name, bytes: mostly 10,000 images for precision and recall.
 _ADM_FILES = {
-  64: "VIRTUAL_imagenet64_labeled.npz",
-  256: "VIRTUAL_imagenet256_labeled.npz",
-  512: "VIRTUAL_imagenet512.npz",
+  64: ("VIRTUAL_imagenet64_labeled.npz", 10_000 * 64 * 64 * 3),
+  256: ("VIRTUAL_imagenet256_labeled.npz", 10_000 * 256 * 256 * 3),
+  512: ("VIRTUAL_imagenet512.npz", None),
 }
 _EDM_FILES = ("cifar10-32x32", "ffhq-64x64", "afhqv2-64x64", "imagenet-64x64")
 _UVIT_FILES = (
@@ -39,10 +40,9 @@ REFERENCES = (
       files=(File(file, f"{_ADM}{size}/{file}"),),
       page=_ADM_PAGE,
       licence=mit(_ADM_PAGE),
-      # The 10,000 images for precision and recall.
-      size=10_000 * size * size * 3,
+      size=count,
     )
-    for size, file in _ADM_FILES.items()
+    for size, (file, count) in _ADM_FILES.items()
   ),
   *(
     _statistics(

@@ -37,8 +37,8 @@ def find(name: str, kind: Kind | None = None) -> Entry:
   entry = ENTRIES[name]
   if kind not in (None, entry.kind):
     raise UsageError(
-      f"{name} is of the kind {entry.kind!r}; expected one of the kind "
-      f"{kind!r}: {', '.join(names(kind))}"
+      f"{name} is of the kind {entry.kind!r}; expected the kind {kind!r}, see "
+      "--mode=weights"
     )
   return entry
 

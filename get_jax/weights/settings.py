@@ -79,6 +79,6 @@ def load_autoencoder(
   """
   if is_published(weights, "autoencoder"):
     model, file = open_autoencoder(fetch_together(weights), **fields)
-    return model, load_converted(file, model)
+    return model, load_converted(pathlib.Path(file), model)
   path = locate(weights, "autoencoder", "autoencoder.weights")
   return interop.load_autoencoder(path, **fields)
