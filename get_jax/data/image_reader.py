@@ -209,6 +209,10 @@ class ImageReader:
     """Announces that images will be decoded; see `EncodedImages.prefetch`."""
     self.images.prefetch(int(self.kept[index]) for index in indices)
 
+  def encoded(self, index: int) -> bytes:
+    """Returns the bytes of the file of an image."""
+    return self.images.read(int(self.kept[index]))
+
   def shape(self, index: int) -> tuple[int, int, int]:
     """Returns (H, W, C) of an image: C is 1 for grey without alpha, else 3.
 

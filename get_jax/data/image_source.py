@@ -4,6 +4,7 @@
 a `dataset.json`.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ from get_jax.errors import UsageError
 from get_jax.storage.files import Files
 
 METADATA = "metadata.jsonl"
+SAMPLE = 32  # files whose bytes identify a data set
 SKIP_HINT = ", or data.skip_broken=True and a new workdir to leave them out"
 
 
@@ -97,6 +99,25 @@ class ImageSource:
   def summary(self) -> dict[str, Any]:
     """Returns what the source consists of; see `summarize`."""
     return summarize(self.reader, self.labels, self.classes)
+
+  def content_digest(self) -> str:
+    """Returns a SHA-256 of all names and labels and of some files.
+
+    See `get_jax.data.content.Movable`.
+    """
+    labels = np.zeros(0) if self.labels is None else self.labels
+    positions = np.linspace(0, len(self) - 1, min(len(self), SAMPLE))
+    sample = positions.round().astype(int).tolist()
+    self.reader.prefetch(sample)
+    digest = hashlib.sha256()
+    for part in (
+      "\0".join(self.names).encode(),
+      "\0".join(self.classes).encode(),
+      labels.astype("<i4").tobytes(),
+      *(self.reader.encoded(index) for index in sample),
+    ):
+      digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()
 
   def pixels(self, index: int) -> np.ndarray:
     """Returns the pixels of one image, uint8 (H, W, C), cropped.

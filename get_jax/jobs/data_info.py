@@ -1,4 +1,4 @@
-"""Prints and stores what the image files of a data set consist of."""
+"""Prints and stores what the data of a run consist of."""
 
 import json
 import pathlib
@@ -6,11 +6,54 @@ from collections.abc import Mapping
 from typing import Any
 
 from get_jax.data import Source
+from get_jax.data.content import describe_content, differences
 from get_jax.errors import UsageError
 from get_jax.storage.json_files import write_json
+from get_jax.storage.paths import Path, StrPath, as_path
 from get_jax.training.processes import run_on_main
+from get_jax.training.workdir import DATA_FILE
 
 SHOWN = 10  # classes in the printed line
+
+
+def check_data(source: Source, workdir: StrPath) -> None:
+  """Checks that a run goes on with the data that it started with.
+
+  Their description is stored in data.json when the run starts; they may be
+  moved later. Process 0 does both.
+
+  Args:
+    source: the data.
+    workdir: folder of the run.
+
+  Raises:
+    UsageError: the data are others.
+  """
+  run_on_main(lambda: _check(source, as_path(workdir) / DATA_FILE))
+
+
+def _check(source: Source, path: Path) -> None:
+  now = describe_content(source)
+  try:
+    before = json.loads(path.read_text("utf-8"))
+  except FileNotFoundError:  # a new run, or one of an older version
+    write_json(path, now)
+    return
+  except ValueError as error:
+    raise UsageError(f"{path} is not JSON ({error})") from error
+  if changed := differences(before, now):
+    shown = ", ".join(
+      f"{name} ({_short(old)} there, {_short(new)} now)"
+      for name, (old, new) in changed.items()
+    )
+    raise UsageError(
+      f"the data are not those that the run of {path} started with; they "
+      f"differ in {shown}"
+    )
+
+
+def _short(value: Any) -> str:
+  return value[:12] if isinstance(value, str) else repr(value)
 
 
 def report_data(
