@@ -20,7 +20,7 @@ from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Captions, Conditioning
 from get_jax.generation.grids import save_grid
 from get_jax.generation.image_sampler import ImageSampler
-from get_jax.jobs.data_info import report_data
+from get_jax.jobs.data_info import check_data, report_data
 from get_jax.jobs.initial_params import load_initial_params, needs_init
 from get_jax.jobs.metric_writer import make_open_writer
 from get_jax.jobs.run_info import build_performance_metrics, log_run_info
@@ -59,6 +59,7 @@ def train(
   model = build_model(config)
   source, pairs_seed = _build_training_source(config, workdir)
   _check_source(config, model, source)
+  check_data(source, workdir)
   report_data(source, workdir, name, resumed=last_step is not None)
   pipeline = Pipeline(
     source,

@@ -47,6 +47,12 @@ DATA_DEFAULTS = {
 # empty. If it is not, training starts from other parameters, so that they
 # identify the experiment.
 INIT_KEYS = re.compile(r"(teacher\.)?init(_from$|$|\.)")
+# Describes the data of a run, see `get_jax.jobs.data_info.check_data`. Where it
+# exists the data are compared by content, and may be moved.
+DATA_FILE = "data.json"
+LOCATIONS = re.compile(
+  r"data\.(path|data_dir|captions|verify)|pairs\.(directory|teacher_workdir)"
+)
 # Model fields that affect how the model computes, not what.
 MUTABLE_MODEL_FIELDS = re.compile(r"(^|\.)model\.(attention|remat|scan)$")
 
@@ -84,7 +90,11 @@ def _save_config(
     found = json.loads(path.read_text("utf-8")) if path.exists() else None
     wanted = config_to_dict(config)
     if found is not None and _in_use(workdir):
-      _check_same_experiment(workdir, _identity(found), _identity(wanted))
+      settings = _identity(found), _identity(wanted)
+      for prefix, folder in (("", workdir), ("teacher.", workdir / "teacher")):
+        if (folder / DATA_FILE).exists():
+          settings = [_without_locations(s, prefix) for s in settings]
+      _check_same_experiment(workdir, *settings)
     write_json(path, wanted)
   except OSError as error:
     raise UsageError(
@@ -201,6 +211,18 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
   if flat.get("optimizer.schedule") == "constant":
     flat.pop("num_steps", None)
   return flat
+
+
+def _without_locations(
+  settings: Mapping[str, Any], prefix: str
+) -> dict[str, Any]:
+  """Returns settings without those that name where data are."""
+  return {
+    key: value
+    for key, value in settings.items()
+    if not key.startswith(prefix)
+    or not LOCATIONS.fullmatch(key.removeprefix(prefix))
+  }
 
 
 def _check_same_experiment(
