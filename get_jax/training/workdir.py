@@ -90,11 +90,12 @@ def _save_config(
     found = json.loads(path.read_text("utf-8")) if path.exists() else None
     wanted = config_to_dict(config)
     if found is not None and _in_use(workdir):
-      settings = _identity(found), _identity(wanted)
+      old, new = _identity(found), _identity(wanted)
       for prefix, folder in (("", workdir), ("teacher.", workdir / "teacher")):
         if (folder / DATA_FILE).exists():
-          settings = [_without_locations(s, prefix) for s in settings]
-      _check_same_experiment(workdir, *settings)
+          old = _without_locations(old, prefix)
+          new = _without_locations(new, prefix)
+      _check_same_experiment(workdir, old, new)
     write_json(path, wanted)
   except OSError as error:
     raise UsageError(
