@@ -10,6 +10,7 @@ import numpy as np
 from get_jax.builders.data import build_source
 from get_jax.builders.decoder import check_decodable, is_latent
 from get_jax.data import Source
+from get_jax.data.content import describe_content
 from get_jax.errors import UsageError
 from get_jax.evaluation import (
   Conventions,
@@ -24,18 +25,19 @@ from get_jax.evaluation.evaluator import Evaluator
 from get_jax.evaluation.extractors import inception_weights
 from get_jax.evaluation.scores.registry import NEEDS_FEATURES
 from get_jax.interop import read_checkpoint
+from get_jax.storage.cache import cache_directory
 from get_jax.training.preemption import independent_progress, interruptible
 from get_jax.weights import locate
 
 EXTRACTION_BATCH_SIZE = 500  # images per call of a feature extractor
-CACHE = "~/.cache/get_jax/references"
 
 
 def build_evaluator(config: ml_collections.ConfigDict) -> Evaluator:
   """Builds the evaluator of `config.evaluation`.
 
   A preset supplies the settings that are empty. Without a reference file, the
-  statistics of the training images are computed, and cached in `CACHE`.
+  statistics of the training images are computed, and cached in `references` in
+  the folder of --cache_dir.
 
   Raises:
     UsageError: no extractor is named, its weights or the reference are
@@ -63,9 +65,9 @@ def build_evaluator(config: ml_collections.ConfigDict) -> Evaluator:
     # The cache may be local to a host, so every process checks its own.
     with independent_progress():
       reference = cached_reference(
-        CACHE,
+        cache_directory() / "references",
         source.fingerprint,
-        source.fingerprint,
+        f"{source.fingerprint} {describe_content(source)['content']}",
         extractor,
         lambda: interruptible(read_images(source), "measuring real images"),
         keep_features,
