@@ -60,9 +60,9 @@ class CachedArray:
 
   def __getitem__(self, rows: np.ndarray) -> np.ndarray:
     result = np.empty((len(rows), *self._row_shape), self.dtype)
-    for target, row in zip(result, rows.tolist(), strict=True):
+    for i, row in enumerate(rows.tolist()):
       content = self._file.read(*self._span(row))
-      target[...] = np.frombuffer(content, self.dtype).reshape(target.shape)
+      result[i] = np.frombuffer(content, self.dtype).reshape(self._row_shape)
     return result
 
   def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:

@@ -149,7 +149,7 @@ def test_scores_are_computed_on_decoded_images(trained, tmp_path, monkeypatch):
   config.latents.data = dict(
     name="synthetic", image_size=16, channels=3, num_classes=10, size=24
   )
-  monkeypatch.setattr(scoring, "CACHE", str(tmp_path / "references"))
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
   evaluate.run(config, workdir)
   result = read(workdir / "results" / "evaluate.json")
   assert result["protocol"]["reference_count"] == 24
