@@ -45,7 +45,8 @@ class ProgressBar(tqdm):
   def close(self) -> None:
     """Ends the bar, or prints the last line."""
     if self._plain and not self.disable:
-      self.display()
+      if self.n > self.last_print_n:
+        self.display()
       # tqdm would draw the bar once more and end its line.
       self.fp = io.StringIO()
     super().close()

@@ -149,13 +149,13 @@ def fit(
         stopping = stop_requested(f"{name}, step {step}")
         saving = stopping or schedule.due(step, schedule.checkpoint_every)
         logging_now = schedule.due(step, schedule.log_every)
-        bar.update()
         if saving or logging_now:
           _check_finite(bad, checkpoints)
         if logging_now:
           metrics = state.window_means(schedule.log_every)
           bar.set_postfix(loss=f"{metrics['loss']:.4f}", refresh=False)
           writer.write_scalars(step, {**metrics, **performance.read()})
+        bar.update()
         if saving:
           writer.flush()
           checkpoints.save(state)
