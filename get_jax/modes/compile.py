@@ -55,6 +55,7 @@ def run(
   if folder is not None:
     arguments = {"topology": str(devices), "step": step}
     write_results(folder, "compile", arguments | figures)
+    print(f"figures in {folder / 'results' / 'compile.json'}")
 
 
 def _show_report(

@@ -12,6 +12,7 @@ from get_jax.builders.sections import check_task
 from get_jax.errors import UsageError
 from get_jax.evaluation import plot_curve
 from get_jax.jobs.measure import measure
+from get_jax.jobs.report_page import PAGE, write_page
 from get_jax.training.checkpoints import load_params, saved_steps
 from get_jax.training.workdir import open_workdir, write_results
 
@@ -20,7 +21,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Computes the scores at each value `curve.at` of the setting `curve.over`.
 
   Writes samples/curve_<over>.png, a file with its data next to it, and
-  results/curve.json.
+  results/curve.json, and the page results/index.html again.
 
   Args:
     config: the experiment. `curve.over` is "step", with saved steps as values
@@ -66,10 +67,11 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
     plot_curve(path, over, points, protocol)
   content = {"over": over, "points": points, "protocol": protocol}
   write_results(folder, "curve", content)
+  write_page(folder)
   for value, scores in points:
     formatted = ", ".join(f"{k} {v:.4g}" for k, v in scores.items())
     print(f"{over}={value}: {formatted}")
-  print(f"plot in {path}")
+  print(f"plot in {path}; report page {folder / PAGE}")
 
 
 def _set(config: ml_collections.ConfigDict, key: str, value: Any) -> None:

@@ -8,11 +8,14 @@ from get_jax.builders.generator import build_generator
 from get_jax.builders.sections import check_task
 from get_jax.jobs.initial_params import load_params_or_init
 from get_jax.jobs.measure import measure, measure_files
+from get_jax.jobs.report_page import PAGE, write_page
 from get_jax.training.workdir import open_workdir
 
 
 def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   """Prints scores with their protocol and writes results/evaluate.json.
+
+  The page results/index.html is written again.
 
   Args:
     config: the experiment. `evaluation.samples` names an .npz, a zip or a
@@ -33,4 +36,9 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
     )
   if jax.process_index() == 0:
     result.write(folder / "results" / "evaluate.json")
+  write_page(folder)
   result.print()
+  print(
+    f"scores in {folder / 'results' / 'evaluate.json'}; report page "
+    f"{folder / PAGE}"
+  )

@@ -28,3 +28,4 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = open_workdir(workdir, config)
   with locked(folder):
     make_pairs(config, folder)
+  print(f"{config.pairs.count} pairs in {folder / 'pairs'}")

@@ -7,6 +7,7 @@ from get_jax.builders.decoder import is_latent
 from get_jax.builders.generator import build_generator
 from get_jax.builders.sections import check_task
 from get_jax.jobs.initial_params import load_params_or_init
+from get_jax.jobs.report_page import write_page
 from get_jax.jobs.samples import generate_parts, merge_parts
 from get_jax.training.workdir import open_workdir, write_results
 
@@ -54,6 +55,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   if jax.process_index() == 0:
     merge_parts(parts, path, generator)
   write_results(folder, "sample", protocol)
+  write_page(folder)
   grid = path.with_suffix(".png")
   if latent:
     print(

@@ -1,6 +1,5 @@
 """--mode=summary: network size; needs neither data nor accelerator."""
 
-import pathlib
 from typing import Any
 
 import ml_collections
@@ -60,6 +59,6 @@ def run(config: ml_collections.ConfigDict, workdir: str | None) -> None:
   )
   Console().print(table)
   if workdir is not None:
-    write_results(
-      open_workdir(pathlib.Path(workdir), config), "summary", figures
-    )
+    folder = open_workdir(workdir, config)
+    write_results(folder, "summary", figures)
+    print(f"figures in {folder / 'results' / 'summary.json'}")
