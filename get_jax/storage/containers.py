@@ -3,6 +3,7 @@
 A container has the attribute `root`, for messages, and can be pickled.
 """
 
+import errno
 import os
 import pathlib
 import posixpath
@@ -14,7 +15,7 @@ from typing import NamedTuple, Protocol
 
 from get_jax.errors import UsageError
 from get_jax.storage.cache import get_cache
-from get_jax.storage.objects import list_objects
+from get_jax.storage.objects import RemoteObject, list_objects
 from get_jax.storage.paths import as_path, is_remote
 from get_jax.storage.random_access import (
   CachedFile,
@@ -50,7 +51,7 @@ class Container(Protocol):
     """Returns the bytes of a file.
 
     Raises:
-      KeyError, FileNotFoundError: it does not exist.
+      FileNotFoundError: it does not exist.
       OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error: it is
         damaged.
     """
@@ -62,7 +63,7 @@ class Container(Protocol):
     """Returns a file for reading at any position.
 
     Raises:
-      KeyError, FileNotFoundError: it does not exist.
+      FileNotFoundError: it does not exist.
       UsageError: the container is a zip.
     """
 
@@ -125,7 +126,7 @@ class BucketFolder:
 
   def read(self, name: str) -> bytes:
     """See `Container.read`."""
-    remote = self.objects[name]
+    remote = self._find(name)
     return self._cache.read(remote, 0, remote.size)
 
   def prefetch(self, names: Iterable[str]) -> None:
@@ -135,7 +136,12 @@ class BucketFolder:
 
   def open(self, name: str) -> RandomAccessFile:
     """See `Container.open`."""
-    return CachedFile(self.objects[name], self._cache)
+    return CachedFile(self._find(name), self._cache)
+
+  def _find(self, name: str) -> RemoteObject:
+    if name not in self.objects:
+      raise _missing(f"{self.root}/{name}")
+    return self.objects[name]
 
 
 class _Entry(NamedTuple):
@@ -186,6 +192,8 @@ class Zip:
 
   def read(self, name: str) -> bytes:
     """See `Container.read`."""
+    if name not in self._entries:
+      raise _missing(f"{self.root}/{name}")
     entry = self._entries[name]
     if entry.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
       # Rare: zipfile decompresses, and reads the directory again every time.
@@ -214,6 +222,10 @@ class Zip:
   def open(self, name: str) -> RandomAccessFile:
     """See `Container.open`."""
     raise UsageError(f"{self.root} is a zip; expected a folder with {name}")
+
+
+def _missing(path: str) -> FileNotFoundError:
+  return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
 
 
 def _span(entry: _Entry) -> tuple[int, int]:

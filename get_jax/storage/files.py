@@ -153,7 +153,7 @@ class Files:
     """
     try:
       return self._container.read(posixpath.join(self.folder, name))
-    except (KeyError, FileNotFoundError):
+    except FileNotFoundError:
       raise UsageError(f"{self.path(name)} does not exist") from None
     except UsageError:
       raise
@@ -179,5 +179,5 @@ class Files:
     """
     try:
       return self._container.open(posixpath.join(self.folder, name))
-    except (KeyError, FileNotFoundError):
+    except FileNotFoundError:
       raise UsageError(f"{self.path(name)} does not exist") from None

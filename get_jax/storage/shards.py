@@ -238,11 +238,8 @@ def file_faults(
   try:
     record = json.loads(container.read(f"{shard:05d}.json").decode())
     owner, digests = record["shard"], record["sha256"]
-  except (FileNotFoundError, KeyError) as error:
-    if isinstance(error, KeyError) and error.args != (f"{shard:05d}.json",):
-      yield f"{path} is damaged ({error})"
-    else:
-      yield f"{container.root} lacks shard {shard} of {layout.num_shards}"
+  except FileNotFoundError:
+    yield f"{container.root} lacks shard {shard} of {layout.num_shards}"
     return
   except (OSError, ValueError, LookupError, TypeError) as error:
     yield f"{path} is damaged ({error})"
@@ -271,12 +268,10 @@ def _array_fault(
       array = np.load(file.path, mmap_mode="r", allow_pickle=False)
       if array.shape != shape or array.dtype != dtype:
         return f"holds {array.dtype}{array.shape}; {expected}"
-  except (OSError, KeyError, ValueError, EOFError) as error:
+  except (OSError, ValueError, EOFError) as error:
     return f"cannot be read: {error}"
-  size = file_size(dtype, shape)
-  longer = file.size > size
-  if file.size != size:
-    word = "longer" if longer else "shorter"
+  if file.size != (size := file_size(dtype, shape)):
+    word = "longer" if file.size > size else "shorter"
     return f"is {word} than its {size} bytes"
   return ""
 
