@@ -7,12 +7,18 @@ from collections.abc import Sequence
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+  LogLocator,
+  MaxNLocator,
+  NullFormatter,
+  StrMethodFormatter,
+)
 
 # Colour of text and axes in the file that matplotlib writes. It is replaced by
 # the colour of the page, which differs between light and dark mode.
 _INK = "#0a0b0c"
 _LINE = "#3f7fd0"
+_MAX_MARKED = 30  # points that are marked, at most
 # Text stays text. With a fixed salt, equal charts have equal identifiers.
 _STYLE = {
   "svg.fonttype": "none",
@@ -28,11 +34,7 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 def line_chart(
-  x: Sequence[float],
-  y: Sequence[float],
-  x_name: str,
-  y_name: str,
-  markers: bool = False,
+  x: Sequence[int], y: Sequence[float], x_name: str, y_name: str
 ) -> str:
   """Draws one line.
 
@@ -44,7 +46,6 @@ def line_chart(
     y: values, as many as positions.
     x_name: name of the x axis.
     y_name: name of the values, the title of the chart.
-    markers: whether to mark the points.
 
   Returns:
     An `<svg>` element, whose text and axes have the colour of the text around
@@ -53,15 +54,15 @@ def line_chart(
   points = [p for p in zip(x, y, strict=True) if math.isfinite(p[1])]
   xs, ys = [p[0] for p in points], [p[1] for p in points]
   with matplotlib.rc_context(_STYLE):
-    figure = Figure(figsize=(3.2, 2.2), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(xs, ys, color=_LINE, marker="." if markers else "")
+    figure = Figure(figsize=(3.2, 2.2))
+    axes = figure.add_axes((0.17, 0.2, 0.8, 0.67))
+    axes.plot(xs, ys, color=_LINE, marker="." if len(xs) <= _MAX_MARKED else "")
     axes.set_xlabel(x_name)
     axes.set_title(y_name, loc="left", parse_math=False)
     axes.grid(alpha=0.2, color=_INK, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.locator_params(axis="x", nbins=5)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     if ys and min(ys) > 0 and max(ys) > 5 * min(ys):
       axes.set_yscale("log")
       axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

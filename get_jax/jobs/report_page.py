@@ -160,7 +160,7 @@ def _facts(
     facts.append(("devices", train["devices"]))
   scored = results.get("report", {}).get("GET") or results.get("evaluate")
   scores = (scored or {}).get("scores", {})
-  facts += [(name, f"{scores[name]:.4g}") for name in score_names(scores)]
+  facts += [(name, f"{scores[name]:#.4g}") for name in score_names(scores)]
   return facts
 
 
@@ -195,7 +195,8 @@ def _pictures(workdir: Path) -> list[Picture]:
   if "comparison.png" in paths:
     left_out.update(_IN_COMPARISON)
   pictures = []
-  for name in sorted(paths.keys() - left_out):
+  shown = paths.keys() - left_out
+  for name in sorted(shown, key=lambda name: (name in previews, name)):
     content = _encode(paths[name])
     if content is not None:
       title = f"{workdir.name}/samples/{name}"

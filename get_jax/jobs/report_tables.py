@@ -149,5 +149,6 @@ def _cell(value: Any) -> Cell:
     return Cell(str(value), str(value))
   exact = json.dumps(value)
   if isinstance(value, float) and abs(value) < 1e15:
-    return Cell(f"{value:.4g}" if abs(value) < 1000 else f"{value:,.1f}", exact)
+    text = f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    return Cell(text, exact)
   return Cell(f"{value:,}" if isinstance(value, int) else exact, exact)
