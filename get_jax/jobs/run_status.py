@@ -6,6 +6,7 @@ machine without its devices, or while it uses them.
 
 import dataclasses
 import fcntl
+import json
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -203,8 +204,16 @@ def _find_writer(folder: Path) -> str | None:
       try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
       except BlockingIOError:
-        return "another process"
+        return _describe_holder(file.read())
   return None
+
+
+def _describe_holder(content: bytes) -> str:
+  try:
+    holder = json.loads(content)
+    return f"process {holder['pid']} on {holder['host']}"
+  except (ValueError, LookupError, TypeError):
+    return "another process"
 
 
 def _modified(path: Path) -> float:

@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pathlib
+import platform
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -110,7 +111,8 @@ def _save_config(
 def locked(workdir: pathlib.Path) -> Iterator[None]:
   """Locks the workdir against a second run until process 0 leaves the context.
 
-  The lock is also released when process 0 exits.
+  The lock is also released when process 0 exits. Its file has the host and the
+  number of the process.
 
   Raises:
     UsageError: another run uses the workdir.
@@ -118,13 +120,16 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
   with contextlib.ExitStack() as stack:
 
     def lock():
-      file = stack.enter_context((workdir / "lock").open("w"))
+      file = stack.enter_context((workdir / "lock").open("a"))
       try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except OSError as error:
         raise UsageError(
           f"another process uses {workdir}; expected one run per workdir"
         ) from error
+      file.truncate(0)
+      file.write(json.dumps({"host": platform.node(), "pid": os.getpid()}))
+      file.flush()
 
     run_on_main(lock)
     yield
@@ -173,7 +178,7 @@ def config_to_dict(config: ml_collections.ConfigDict) -> dict:
 
 def _in_use(workdir: pathlib.Path) -> bool:
   """Whether the workdir is locked or has files besides config and lock."""
-  with (workdir / "lock").open("w") as file:
+  with (workdir / "lock").open("a") as file:
     try:
       fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
