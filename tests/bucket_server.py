@@ -43,8 +43,9 @@ class Fault:
   """Requests that fail.
 
   Attributes:
-    kind: status of the answer, "cut" (half of the answer, then the connection
-      breaks) or "lost" (the request is served, the answer never comes).
+    kind: status of the answer; "drop": the connection breaks at once; "lost":
+      it breaks after the request is served; "cut": it breaks in the middle of
+      the answer.
     times: how often requests fail; None is for ever.
     pattern: regular expression that "METHOD /path?query" contains.
     hits: number of requests that failed.
@@ -80,6 +81,7 @@ class BucketServer:
     self.latency = latency
     self.faults: list[Fault] = []
     self.requests: list[str] = []
+    self.uploaded: dict[str, bytes] = {}  # answers by the path of an upload
     self.lock = threading.Lock()
     self.storage = Storage(use_memory_fs=True)
     # It would write a list of all objects after each request.
@@ -197,10 +199,13 @@ class _Handler(emulator.RequestHandler):
       fault = next((f for f in owner.faults if f.strikes(request)), None)
       if fault is not None and isinstance(fault.kind, int):
         status = fault.kind
+      elif fault is not None and fault.kind == "drop":
+        status, answer = 0, b""
       elif not (status := self._refusal(method, body)):
-        connection, self.wfile = self.wfile, io.BytesIO()
-        emulator.Router(self).handle(method)
-        answer, self.wfile = self.wfile.getvalue(), connection
+        answer = owner.uploaded.get(self.path) or self._answer(method)
+        if "upload_id=" in self.path and answer.split()[1] == b"200":
+          # The last part of an upload may be sent again.
+          owner.uploaded[self.path] = answer
     if status:
       return self._refuse(status)
     if fault is not None:
@@ -211,6 +216,14 @@ class _Handler(emulator.RequestHandler):
     if fault is not None:
       self.wfile.flush()
       self.connection.shutdown(socket.SHUT_RDWR)
+
+  def _answer(self, method: str) -> bytes:
+    connection, self.wfile = self.wfile, io.BytesIO()
+    try:
+      emulator.Router(self).handle(method)
+      return self.wfile.getvalue()
+    finally:
+      self.wfile = connection
 
   def _set_body(self, body: bytes) -> None:
     del self.headers["Content-Length"]
@@ -237,8 +250,10 @@ class _Handler(emulator.RequestHandler):
       return 0
     bucket = urllib.parse.unquote(parts[1])
     name = urllib.parse.unquote(parts[2] or query.get("name", ""))
+    content = b""
     if query.get("uploadType") == "multipart":
       name, content = _split_multipart(self.headers["Content-Type"], body)
+    if content:
       # The emulator reads it as an e-mail, which takes long.
       quoted = urllib.parse.quote(name, safe="")
       self.path = f"{url.path}?uploadType=media&name={quoted}"

@@ -33,6 +33,7 @@ __all__ = [
   "file_size",
   "is_remote",
   "read_range",
+  "remove_unfinished",
   "write_bytes",
   "write_text",
 ]
@@ -84,7 +85,13 @@ def write_bytes(path: StrPath, content: bytes) -> None:
     OSError: the disk is full, or the file cannot be written.
     UsageError: the bucket cannot be written.
   """
-  with atomic_writer(path) as file:
+  target = as_path(path)
+  if is_remote(target):
+    # In one request: repeating it changes nothing.
+    url, size = os.fspath(target), len(content) + 1
+    filesystem(url).pipe_file(url, content, chunksize=size)
+    return
+  with atomic_writer(target) as file:
     file.write(content)
 
 
@@ -134,6 +141,20 @@ def atomic_writer(path: StrPath) -> Iterator[IO[bytes]]:
   except BaseException:
     temporary.unlink(missing_ok=True)
     raise
+
+
+def remove_unfinished(path: StrPath) -> None:
+  """Removes what killed processes have written of `path` with `atomic_writer`.
+
+  For a file that no other process is writing. A bucket keeps nothing of it.
+
+  Args:
+    path: the file.
+  """
+  target = as_path(path)
+  if not is_remote(target):
+    for part in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
+      part.unlink()
 
 
 def create_exclusively(path: StrPath, content: bytes) -> bool:
