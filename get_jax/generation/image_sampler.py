@@ -147,11 +147,7 @@ class ImageSampler:
           batches.append(self.sample_batch(params, indices, batch_ids))
           done += len(indices)
           bar.update(len(indices))
-        images, used_ids = zip(*batches, strict=True)
-        yield (
-          np.concatenate(images),
-          None if used_ids[0] is None else np.concatenate(used_ids),
-        )
+        yield _concatenate(batches)
 
   def sample(
     self,
@@ -165,3 +161,13 @@ class ImageSampler:
       params, [np.asarray(indices)], ids, description
     )
     return samples
+
+
+def _concatenate(batches: Sequence[Samples]) -> Samples:
+  """Returns the batches as one, without a copy of a single batch."""
+  if len(batches) == 1:
+    return batches[0]
+  images, ids = zip(*batches, strict=True)
+  return np.concatenate(images), (
+    None if ids[0] is None else np.concatenate(ids)
+  )

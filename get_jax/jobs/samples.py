@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import pathlib
-import shutil
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,28 +12,40 @@ import numpy as np
 
 from get_jax.builders.evaluator import build_conventions
 from get_jax.builders.mesh import build_sampling_mesh
+from get_jax.errors import UsageError
 from get_jax.evaluation import to_uint8
 from get_jax.generation.generator import Generator
 from get_jax.generation.grids import save_grid
 from get_jax.generation.image_sampler import ImageSampler
+from get_jax.progress import ProgressBar
+from get_jax.storage.npz import StreamedArray, write_npz
+from get_jax.storage.paths import (
+  Path,
+  as_path,
+  atomic_writer,
+  remove_unfinished,
+)
 from get_jax.storage.shard_reader import ShardReader
 from get_jax.storage.shards import Layout, ShardWriter
 from get_jax.training.checkpoints import params_digest
+from get_jax.training.preemption import interruptible
 from get_jax.training.rng import named_key
 from get_jax.training.shard_assignment import assign_shards
 
 FORMAT = "get_jax samples 1"
 GRID_SIZE = 400  # samples in the grid, at most
+HINT = "delete it if it is damaged; --mode=sample makes the missing shards"
+SLOW_BYTES = 2**30  # files from this size on are written with a progress bar
 
 
 def generate_parts(
   config: ml_collections.ConfigDict,
-  folder: pathlib.Path,
+  folder: Path,
   params: Any,
   generator: Generator,
   latent: bool,
   protocol: Mapping[str, Any],
-) -> pathlib.Path:
+) -> ShardWriter:
   """Generates the batches that `<folder>/parts-*` lacks.
 
   Args:
@@ -46,7 +57,7 @@ def generate_parts(
     protocol: how the samples are generated; another protocol has other parts.
 
   Returns:
-    The directory of all batches.
+    The writer of the directory, which is locked as long as the writer exists.
 
   Raises:
     UsageError: another process writes to the directory.
@@ -76,33 +87,83 @@ def generate_parts(
       if ids is not None:
         records["chosen"] = np.asarray(ids, np.int32)
       writer.write(shard, records)
-  return writer.directory
+  return writer
 
 
-def merge_parts(
-  parts: pathlib.Path, path: pathlib.Path, generator: Generator
-) -> None:
+def merge_parts(parts: ShardWriter, path: Path, generator: Generator) -> None:
   """Merges all batches into one .npz file, with a grid of the first samples.
 
+  One batch at a time is in memory. The file is complete or absent: if this
+  function is interrupted, the batches remain, and the same command continues
+  with merging them.
+
   Args:
-    parts: directory of the batches; removed at the end.
+    parts: writer of the batches, which are removed at the end.
     path: file to write. The grid has the same name and the suffix .png.
     generator: describes the conditioning of the samples.
 
   Raises:
-    UsageError: a batch is missing.
+    UsageError: a batch is missing or damaged, or the file cannot be written.
+    Stopped: SIGTERM or SIGINT was received.
   """
-  hint = "run --mode=sample to make the missing shards"
-  reader = ShardReader(parts, FORMAT, hint)
-  records = reader.read(np.arange(len(reader)))
-  descriptions = generator.conditioning.descriptions(records.get("chosen"))
-  arrays: dict[str, Any] = {"arr_0": records["image"]}
-  captions = None
+  # Every batch is verified when it is read.
+  reader = ShardReader(parts.directory, FORMAT, HINT, verify=False)
+  layout = reader.layout
+  dtype, shape = layout.arrays["image"]
+  arrays: dict[str, np.ndarray | StreamedArray] = {
+    "arr_0": StreamedArray(
+      (layout.count, *shape), np.dtype(dtype), _images(reader, path.name)
+    )
+  }
+  descriptions = generator.conditioning.descriptions(_ids(reader))
   if descriptions is not None:
     arrays["arr_1"] = descriptions
-    captions = descriptions[:GRID_SIZE]
-  unfinished = path.with_name(f"unfinished-{path.name}")
-  np.savez(unfinished, **arrays)
-  unfinished.replace(path)
-  save_grid(path.with_suffix(".png"), arrays["arr_0"][:GRID_SIZE], captions)
-  shutil.rmtree(parts)
+  remove_unfinished(path)
+  try:
+    with atomic_writer(path) as file:
+      write_npz(file, arrays)
+  except OSError as error:
+    raise UsageError(
+      f"{path} cannot be written ({error.strerror or error}); the samples are "
+      f"kept in {parts.directory}, and the same command continues from there"
+    ) from error
+  save_grid(
+    path.with_suffix(".png"),
+    _first_images(reader, GRID_SIZE),
+    None if descriptions is None else descriptions[:GRID_SIZE],
+  )
+  as_path(parts.directory).rmtree()
+
+
+def _images(reader: ShardReader, name: str) -> Iterator[np.ndarray]:
+  """Yields the images of each batch, with a progress bar for large files."""
+  layout = reader.layout
+  dtype, shape = layout.arrays["image"]
+  size = layout.count * math.prod(shape) * np.dtype(dtype).itemsize
+  with ProgressBar(
+    total=layout.count,
+    desc=f"writing {name}",
+    unit="image",
+    disable=size < SLOW_BYTES,
+  ) as bar:
+    for shard in interruptible(range(layout.num_shards), f"writing {name}"):
+      images = reader.read_array(shard, "image")
+      yield images
+      bar.update(len(images))
+
+
+def _ids(reader: ShardReader) -> np.ndarray | None:
+  """Returns the condition IDs of all samples; None if unconditional."""
+  if "chosen" not in reader.layout.arrays:
+    return None
+  shards = range(reader.layout.num_shards)
+  return np.concatenate([reader.read_array(s, "chosen") for s in shards])
+
+
+def _first_images(reader: ShardReader, count: int) -> np.ndarray:
+  """Returns the first `count` images, or all if there are fewer."""
+  layout, images = reader.layout, []
+  for start in range(0, min(count, layout.count), layout.shard_size):
+    part = reader.read_array(start // layout.shard_size, "image")
+    images.append(part[: count - start])
+  return np.concatenate(images)

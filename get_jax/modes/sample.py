@@ -9,6 +9,7 @@ from get_jax.builders.sections import check_task
 from get_jax.jobs.initial_params import load_params_or_init
 from get_jax.jobs.report_page import write_page
 from get_jax.jobs.samples import generate_parts, merge_parts
+from get_jax.training.preemption import independent_progress
 from get_jax.training.workdir import open_workdir, write_results
 
 
@@ -52,8 +53,9 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
     config, folder / "samples", params, generator, latent, protocol
   )
   path = folder / "samples" / f"{'latents' if latent else 'samples'}.npz"
-  if jax.process_index() == 0:
-    merge_parts(parts, path, generator)
+  with independent_progress():
+    if jax.process_index() == 0:
+      merge_parts(parts, path, generator)
   write_results(folder, "sample", protocol)
   write_page(folder)
   grid = path.with_suffix(".png")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -25,19 +25,19 @@ class StreamedArray:
 
 
 def write_npz(
-  file: IO[bytes], arrays: Iterable[tuple[str, np.ndarray | StreamedArray]]
+  file: IO[bytes], arrays: Mapping[str, np.ndarray | StreamedArray]
 ) -> None:
   """Writes arrays as `np.savez` does, byte for byte if the file can seek.
 
   Args:
     file: where to write; it need not be able to seek.
-    arrays: names and arrays. Each array is written before the next is taken.
+    arrays: the arrays by name, written one after the other.
 
   Raises:
     ValueError: the parts of an array do not have its dtype and shape.
   """
   with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-    for name, array in arrays:
+    for name, array in arrays.items():
       if isinstance(array, np.ndarray):
         array = StreamedArray(array.shape, array.dtype, [array])
       with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

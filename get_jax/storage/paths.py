@@ -34,6 +34,7 @@ __all__ = [
   "is_remote",
   "read_range",
   "remove_unfinished",
+  "remove_unfinished",
   "write_bytes",
   "write_text",
 ]
@@ -141,6 +142,20 @@ def atomic_writer(path: StrPath) -> Iterator[IO[bytes]]:
   except BaseException:
     temporary.unlink(missing_ok=True)
     raise
+
+
+def remove_unfinished(path: StrPath) -> None:
+  """Removes what killed processes have written of `path` with `atomic_writer`.
+
+  For a file that no other process is writing. A bucket keeps nothing of it.
+
+  Args:
+    path: the file.
+  """
+  target = as_path(path)
+  if not is_remote(target):
+    for part in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
+      part.unlink()
 
 
 def remove_unfinished(path: StrPath) -> None:

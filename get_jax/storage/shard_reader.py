@@ -70,22 +70,18 @@ class ShardReader:
         records[name][in_shard] = array[rows[in_shard]]
     return records
 
-  def read_shard(self, shard: int) -> dict[str, np.ndarray]:
-    """Returns the arrays (n, ...) of a shard; the reader keeps nothing of it.
+  def read_array(self, shard: int, name: str) -> np.ndarray:
+    """Returns an array (n, ...) of a shard; the reader keeps nothing of it.
 
     Raises:
-      UsageError: the checksum of an array is wrong.
+      UsageError: its checksum is wrong.
     """
     record = json.loads(self._container.read(f"{shard:05d}.json"))
-    arrays = {}
-    for name, file in shard_files(self.layout, shard).items():
-      content = self._container.read(file)
-      if hashlib.sha256(content).hexdigest() != record["sha256"][name]:
-        raise UsageError(
-          f"{_damaged(self.directory, file, shard)}; {self._hint}"
-        )
-      arrays[name] = np.load(io.BytesIO(content), allow_pickle=False)
-    return arrays
+    file = shard_files(self.layout, shard)[name]
+    content = self._container.read(file)
+    if hashlib.sha256(content).hexdigest() != record["sha256"][name]:
+      raise UsageError(f"{_damaged(self.directory, file, shard)}; {self._hint}")
+    return np.load(io.BytesIO(content), allow_pickle=False)
 
   def column(self, name: str) -> np.ndarray:
     """Returns the array `name` of all records, (count, ...)."""
