@@ -260,13 +260,13 @@ class _Handler(emulator.RequestHandler):
       del self.headers["Content-Type"]
       self.headers["Content-Type"] = "application/octet-stream"
       self._set_body(content)
-    expected = query.get("ifGenerationMatch")
-    if expected is None:
-      return 0
     try:
       generation = self.storage.get_file_obj(bucket, name)["generation"]
     except NotFound:
       generation = "0"
+    if method == "GET" and query.get("generation", generation) != generation:
+      return 404
+    expected = query.get("ifGenerationMatch", generation)
     return 0 if generation == expected else 412
 
 
