@@ -4,6 +4,7 @@ import html
 import io
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ _INK = "#0a0b0c"
 _LINE = "#3f7fd0"
 _MAX_MARKED = 30  # points that are marked, at most
 # Text stays text. With a fixed salt, equal charts have equal identifiers.
-_STYLE = {
+_STYLE: dict[Any, Any] = {
   "svg.fonttype": "none",
   "svg.hashsalt": "get_jax",
   "font.size": 9,

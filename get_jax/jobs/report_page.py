@@ -214,10 +214,10 @@ def _encode(path: Path) -> str | None:
     with Image.open(io.BytesIO(content)) as image:
       image.load()
       if len(content) > _MAX_BYTES:
-        image = image.convert("RGB")
-        image.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
+        reduced = image.convert("RGB")
+        reduced.thumbnail((_MAX_SIDE, _MAX_SIDE), Image.Resampling.LANCZOS)
         file, kind = io.BytesIO(), "jpeg"
-        image.save(file, "JPEG", quality=90)
+        reduced.save(file, "JPEG", quality=90)
         content = file.getvalue()
   except OSError:
     return None

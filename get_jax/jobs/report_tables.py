@@ -57,7 +57,11 @@ class Table:
 
 def settings_table(title: str, values: Mapping[str, Any]) -> Table:
   """Returns a table with a row for every value of nested mappings."""
-  return Table(title, [(key, [_cell(v)]) for key, v in flatten(values)])
+  rows = [
+    (key, [Cell(value if isinstance(value, str) else json.dumps(value))])
+    for key, value in flatten(values)
+  ]
+  return Table(title, rows)
 
 
 def comparison_tables(report: Mapping[str, Any]) -> list[Table]:
@@ -142,11 +146,10 @@ def _protocol_note(protocol: Mapping[str, Any]) -> str:
   )
 
 
-def _cell(value: Any) -> Cell:
+def _cell(value: float | None) -> Cell:
+  """Returns a figure, rounded for reading."""
   if value is None:
     return Cell("–")
-  if isinstance(value, bool | str):
-    return Cell(str(value), str(value))
   exact = json.dumps(value)
   if isinstance(value, float) and abs(value) < 1e15:
     text = f"{value:#.4g}" if abs(value) < 1000 else f"{value:,.1f}"
