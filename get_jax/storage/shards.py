@@ -7,11 +7,10 @@ exist, so a writer may be killed at any moment.
 """
 
 import dataclasses
-import fcntl
 import hashlib
+import io
 import json
 import os
-import pathlib
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -21,7 +20,8 @@ import numpy as np
 from get_jax.errors import UsageError
 from get_jax.storage.array_file import file_size
 from get_jax.storage.containers import Container, open_container
-from get_jax.storage.paths import as_path
+from get_jax.storage.lease import Lease
+from get_jax.storage.paths import Path, as_path, write_bytes
 from get_jax.storage.random_access import LocalFile
 
 MANIFEST = "manifest.json"
@@ -126,10 +126,9 @@ class ShardWriter:
   def __init__(
     self, directory: StrPath, layout: Layout, process_index: int = 0
   ):
-    self.directory, self.layout = pathlib.Path(directory), layout
+    self.directory, self.layout = as_path(directory), layout
     self._process_index = process_index
-    self._lock: weakref.finalize | None = None
-    self.directory.mkdir(parents=True, exist_ok=True)
+    self._lease: Lease | None = None
     path = self.directory / MANIFEST
     if path.exists():
       _check_layout(self.directory, Layout.read(self.directory), layout)
@@ -142,23 +141,16 @@ class ShardWriter:
     Raises:
       UsageError: another writer holds the lock.
     """
-    if self._lock is not None:
+    if self._lease is not None:
       return
-    handle = os.open(
+    lease = Lease(
       self.directory / f"lock{self._process_index}",
-      os.O_WRONLY | os.O_CREAT,
-      0o644,
+      f"another process is writing to {self.directory}; expected to be alone "
+      "there",
     )
-    self._lock = weakref.finalize(self, os.close, handle)
-    try:
-      fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-      self._lock()
-      self._lock = None
-      raise UsageError(
-        f"another process is writing to {self.directory}; expected to be "
-        "alone there"
-      ) from None
+    lease.acquire()
+    self._lease = lease
+    weakref.finalize(self, lease.release)
 
   def missing(self) -> list[int]:
     """Returns the numbers of the shards that are missing or incomplete."""
@@ -190,38 +182,25 @@ class ShardWriter:
           f"{name} of shard {shard} is {array.dtype}{array.shape}, expected "
           f"{dtype}{(count, *shape)}"
         )
-      digests[name] = self._write(file_name, array)
+      digests[name] = self._write(file_name, _npy(array))
     record = {"shard": shard, "count": count, "sha256": digests}
     self._write(f"{shard:05d}.json", json.dumps(record).encode())
 
-  def _write(self, name: str, content: np.ndarray | bytes) -> str:
-    """Writes a file under a temporary name and renames it.
+  def _write(self, name: str, content: bytes) -> str:
+    """Writes a file atomically.
 
     Returns:
       The SHA-256 of the file.
     """
     path = self.directory / name
-    temporary = path.with_name(f"{name}.{self._process_index}.tmp")
     try:
-      with temporary.open("wb") as file:
-        if isinstance(content, bytes):
-          file.write(content)
-        else:
-          # np.save does not report why a write fails on a full disk.
-          header = np.lib.format.header_data_from_array_1_0(content)
-          np.lib.format.write_array_header_1_0(file, header)
-          file.write(content.reshape(-1).view(np.uint8).data)
-        file.flush()
-        os.fsync(file.fileno())
-      digest = _sha256(temporary)
-      temporary.replace(path)
+      write_bytes(path, content)
     except OSError as error:
-      temporary.unlink(missing_ok=True)
       raise UsageError(
         f"{path} cannot be written ({error.strerror or error}); the shards "
         "that are complete are kept, and the same command continues from there"
       ) from error
-    return digest
+    return hashlib.sha256(content).hexdigest()
 
 
 def file_faults(
@@ -276,9 +255,7 @@ def _array_fault(
   return ""
 
 
-def _check_layout(
-  directory: pathlib.Path, stored: Layout, expected: Layout
-) -> None:
+def _check_layout(directory: Path, stored: Layout, expected: Layout) -> None:
   """Raises a UsageError that lists the differences of two layouts."""
   old, new = (
     {**layout, **layout["facts"]}
@@ -297,6 +274,8 @@ def _check_layout(
     )
 
 
-def _sha256(path: pathlib.Path) -> str:
-  with path.open("rb") as file:
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def _npy(array: np.ndarray) -> bytes:
+  """Returns the content of the .npy file of a contiguous array."""
+  file = io.BytesIO()
+  np.save(file, array, allow_pickle=False)
+  return file.getvalue()

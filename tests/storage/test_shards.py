@@ -190,6 +190,7 @@ fill(folder / "timed")
 usual = time.monotonic() - begin
 for attempt in range(40):
   directory = folder / str(attempt // 2)
+  directory.mkdir(exist_ok=True)
   writer = os.fork()
   if not writer:
     fill(directory)
