@@ -20,6 +20,8 @@ COLLECTIVES = (
 )
 
 BETWEEN_SLICES = " between slices"  # suffix of names in `totals_by_kind`
+# Device numbers that are counted up in a shape and transposed.
+_IOTA = r"\[([\d,]+)\](?:T\(([\d,]+)\))?"
 # The TPU compiler turns the part of a collective between slices into sends:
 # each device sends to its partners in the other slices through the hosts.
 _MEGASCALE_TRANSFER = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
@@ -144,23 +146,31 @@ def _parse_groups(rest: str, partitions: int) -> np.ndarray:
   if match := re.search(r"replica_groups=\{(\{.*?\})\}", rest):
     groups = re.findall(r"\{([\d,]*)\}", match[1])
     return np.array([g.split(",") for g in groups], int)
-  shape = r"\[([\d,]+)\]"
+  if match := re.search(rf"replica_groups=\[([\d,]+)\]<={_IOTA}", rest):
+    return _iota(*match.groups()[1:]).reshape(_parse_ints(match[1]))
   if match := re.search(
-    rf"replica_groups={shape}<={shape}(?:T\(([\d,]+)\))?", rest
+    rf"replica_groups=mesh\[(.*?)\](?:, device_ids=\({_IOTA}\))? \{{(.*?)\}}",
+    rest,
   ):
-    target, source, order = (_parse_ints(part) for part in match.groups())
-    ids = np.arange(math.prod(source)).reshape(source)
-    return (ids.transpose(order) if order else ids).reshape(target)
-  if match := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", rest):
-    axes = dict(re.findall(r"'(\w+)'=(\d+)", match[1]))
+    mesh, source, order, group = match.groups()
+    axes = dict(re.findall(r"'(\w+)'=(\d+)", mesh))
     names, sizes = list(axes), [int(s) for s in axes.values()]
-    used = [names.index(axis) for axis in re.findall(r"'(\w+)'", match[2])]
+    used = [names.index(axis) for axis in re.findall(r"'(\w+)'", group)]
     others = [i for i in range(len(names)) if i not in used]
-    ids = np.arange(math.prod(sizes)).reshape(sizes)
+    ids = _iota(source or str(math.prod(sizes)), order).reshape(sizes)
     group_size = math.prod(sizes[i] for i in used)
     return ids.transpose(others + used).reshape(-1, group_size)
+  if match := re.search(r"replica_groups=(?!\{\}).{,80}", rest):
+    raise ValueError(f"unknown notation of device groups: {match[0]}")
   return np.arange(partitions)[None]
 
 
-def _parse_ints(text: str | None) -> list[int]:
-  return [int(n) for n in text.split(",")] if text else []
+def _iota(shape: str, order: str | None) -> np.ndarray:
+  """Returns the device numbers of "[4,16]T(1,0)": counted up, transposed."""
+  sizes = _parse_ints(shape)
+  ids = np.arange(math.prod(sizes)).reshape(sizes)
+  return ids.transpose(_parse_ints(order)) if order else ids
+
+
+def _parse_ints(text: str) -> list[int]:
+  return [int(n) for n in text.split(",")]

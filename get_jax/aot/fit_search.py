@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import ml_collections
 
 from get_jax.aot.report import CompileReport, compile_report
+from get_jax.builders.mesh import CONFIG_AXES
 from get_jax.hardware.topology import Topology
 from get_jax.progress import ProgressBar
-from get_jax.training.sharding import AXES
 
 # Rematerialisation policies, from most to least memory.
 REMAT = ("none", "dots", "full")
@@ -57,7 +57,9 @@ def find_fitting_settings(
   Raises:
     UsageError: see `compile_report`.
   """
-  candidates = list(candidate_settings(config, step, len(topology.devices)))
+  candidates = list(
+    candidate_settings(config, step, len(topology.devices), topology.num_slices)
+  )
   with ProgressBar(candidates, desc="trying settings", unit="setting") as bar:
     for settings in bar:
       bar.set_postfix_str(format_flags(settings))
@@ -68,7 +70,10 @@ def find_fitting_settings(
 
 
 def candidate_settings(
-  config: ml_collections.ConfigDict, step: str, num_devices: int
+  config: ml_collections.ConfigDict,
+  step: str,
+  num_devices: int,
+  num_slices: int = 1,
 ) -> Iterator[dict[str, Any]]:
   """Yields settings that reduce the memory of a step, cheapest first.
 
@@ -79,10 +84,12 @@ def candidate_settings(
   Args:
     config: the experiment.
     step: "train" or "sample".
-    num_devices: number of devices of the mesh.
+    num_devices: number of devices of all slices.
+    num_slices: number of slices.
   """
   settings: dict[str, Any] = {}
-  batch_shards = math.prod(_mesh_shape(config, num_devices)[:2])
+  per_slice = num_devices // num_slices
+  batch_shards = num_slices * math.prod(_mesh_shape(config, per_slice)[:2])
   if step == "sample":
     for batch in _halves(config.sampling.batch_size, batch_shards):
       yield {"sampling.batch_size": batch}
@@ -90,8 +97,8 @@ def candidate_settings(
   for policy in _stronger_remat(config):
     settings["model.remat"] = policy
     yield dict(settings)
-  for fsdp in _fsdp_sizes(config, num_devices):
-    if fsdp > _mesh_shape(config, num_devices)[1]:
+  for fsdp in _fsdp_sizes(config, per_slice):
+    if fsdp > _mesh_shape(config, per_slice)[1]:
       settings |= {"mesh.data": -1, "mesh.fsdp": fsdp}
       yield dict(settings)
   for batch in _halves(config.batch_size // config.accumulation, batch_shards):
@@ -117,10 +124,11 @@ def search_largest_batch(
     UsageError: see `compile_report`.
   """
   num_devices = len(topology.devices)
-  data, fsdp, tensor = _mesh_shape(config, num_devices)
+  per_slice = num_devices // topology.num_slices
+  _, fsdp, tensor = _mesh_shape(config, per_slice)
   if step == "train":
     batch_key, batch_size = "batch_size", config.batch_size
-    fsdp_sizes = (1, *_fsdp_sizes(config, num_devices))
+    fsdp_sizes = (1, *_fsdp_sizes(config, per_slice))
     policies = REMAT if "remat" in config.model else ("",)
   else:
     batch_key, batch_size = "sampling.batch_size", config.sampling.batch_size
@@ -130,7 +138,7 @@ def search_largest_batch(
     total=len(fsdp_sizes) * len(policies), desc="searching", unit="setting"
   ) as bar:
     for size in fsdp_sizes:
-      start = max(1, batch_size // (data * fsdp))
+      start = max(1, batch_size * tensor // num_devices)
       for policy in policies:
         settings: dict[str, Any] = {"mesh.data": -1, "mesh.fsdp": size}
         if policy:
@@ -187,8 +195,8 @@ def _with_settings(
 def _mesh_shape(
   config: ml_collections.ConfigDict, num_devices: int
 ) -> list[int]:
-  """Returns the length of each mesh axis, with -1 resolved."""
-  sizes = [config.mesh[axis] for axis in AXES]
+  """Returns the length of each mesh axis in a slice, with -1 resolved."""
+  sizes = [config.mesh[axis] for axis in CONFIG_AXES]
   if -1 in sizes:
     sizes[sizes.index(-1)] = num_devices // -math.prod(sizes)
   return sizes
@@ -197,7 +205,7 @@ def _mesh_shape(
 def _fsdp_sizes(
   config: ml_collections.ConfigDict, num_devices: int
 ) -> list[int]:
-  """Returns the lengths of the fsdp axis that the devices allow."""
+  """Returns the lengths of the fsdp axis that the devices of a slice allow."""
   rest = num_devices // _mesh_shape(config, num_devices)[2]
   return [size for size in FSDP if size <= rest and rest % size == 0]
 

@@ -8,18 +8,27 @@ from jax.sharding import Mesh
 
 from get_jax.training.sharding import AXES, make_mesh
 
+# The axis "replica" is a property of the devices, not of the config.
+CONFIG_AXES = AXES[1:]
+
 
 def build_mesh(
   config: ml_collections.ConfigDict,
   devices: Sequence[jax.Device] | None = None,
+  num_slices: int | None = None,
 ) -> Mesh:
   """Builds the mesh of `config.mesh`.
 
   Args:
     config: the experiment.
     devices: devices of the mesh; None selects all devices.
+    num_slices: see `make_mesh`.
+
+  Raises:
+    UsageError: see `make_mesh`.
   """
-  return make_mesh([config.mesh[axis] for axis in AXES], devices)
+  sizes = [config.mesh[axis] for axis in CONFIG_AXES]
+  return make_mesh(sizes, devices, num_slices)
 
 
 def build_sampling_mesh(config: ml_collections.ConfigDict) -> Mesh:

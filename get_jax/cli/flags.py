@@ -84,7 +84,11 @@ TOPOLOGY = flags.DEFINE_string(
 NUM_SLICES = flags.DEFINE_integer(
   "num_slices",
   None,
-  "With --mode=compile: number of slices of that grid; 1 by default.",
+  "With --mode=train: number of groups of devices that a slower network "
+  "connects. Each has a copy of the state; they exchange gradients only. By "
+  "default the TPU slices of the run, and one group of other devices. With "
+  "--mode=compile: number of slices of that grid; 1 by default.",
+  lower_bound=1,
 )
 STEP = flags.DEFINE_enum(
   "step",
@@ -143,7 +147,7 @@ MODES_WITHOUT_CONFIG = ("status", "weights")
 MODES_WITHOUT_WORKDIR = ("summary", "compile", "weights")
 WEIGHTS_MODES = ("train", "sample", "evaluate", "weights")
 MODE_FLAGS = {
-  "train": (PROFILE,),
+  "train": (PROFILE, NUM_SLICES),
   "convert": (CHECKPOINT, EXPORT),
   "compile": (TOPOLOGY, NUM_SLICES, STEP, SEARCH),
 }
@@ -197,15 +201,14 @@ def mode_options() -> dict[str, Any]:
   """Returns the given flags that belong to the mode, by name.
 
   Raises:
-    UsageError: a given flag belongs to another mode.
+    UsageError: a given flag belongs to other modes.
   """
-  options: dict[str, Any] = {}
+  own = MODE_FLAGS.get(MODE.value, ())
   for mode, mode_flags in MODE_FLAGS.items():
-    given = {f.name: f.value for f in mode_flags if f.value is not None}
-    if given and MODE.value != mode:
-      raise UsageError(f"--{next(iter(given))} needs --mode={mode}")
-    options |= given
-  return options
+    for flag in mode_flags:
+      if flag.value is not None and flag not in own:
+        raise UsageError(f"--{flag.name} needs --mode={mode}")
+  return {flag.name: flag.value for flag in own if flag.value is not None}
 
 
 def weights_options() -> dict[str, Any]:

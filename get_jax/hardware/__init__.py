@@ -1,3 +1,3 @@
 """Accelerator chips and device topologies, including ones not attached."""
 
-__all__ = ["chips", "cuda", "topology"]
+__all__ = ["chips", "cuda", "rings", "slices", "topology"]

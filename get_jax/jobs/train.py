@@ -39,6 +39,7 @@ def train(
   workdir: pathlib.Path,
   name: str = "train",
   profile: Profile | None = None,
+  num_slices: int | None = None,
 ) -> None:
   """Trains one network until step `config.num_steps`.
 
@@ -49,12 +50,13 @@ def train(
     workdir: directory of the run.
     name: name of the run in messages and plots, such as "teacher".
     profile: steps to trace with the profiler; None traces nothing.
+    num_slices: see `make_mesh`.
   """
   last_step = run_on_main(lambda: latest_step(workdir))
   if (last_step or 0) >= config.num_steps:
     print(f"{name}: {config.num_steps} steps are already in {workdir}")
     return
-  mesh = build_mesh(config)
+  mesh = build_mesh(config, num_slices=num_slices)
   check_batch_size(config.batch_size, mesh, accumulation=config.accumulation)
   model = build_model(config)
   source, pairs_seed = _build_training_source(config, workdir)

@@ -23,7 +23,10 @@ from get_jax.training.workdir import locked, open_workdir
 
 
 def run(
-  config: ml_collections.ConfigDict, workdir: str, profile: str | None = None
+  config: ml_collections.ConfigDict,
+  workdir: str,
+  profile: str | None = None,
+  num_slices: int | None = None,
 ) -> None:
   """Trains the experiment; a distillation first trains its teacher.
 
@@ -37,13 +40,14 @@ def run(
     workdir: folder of the run.
     profile: training steps to trace, "START:STOP"; the teacher's training is
       not traced.
+    num_slices: see `make_mesh`.
 
   Raises:
     UsageError: see `check_experiment`, `init_from` does not fit, or another
       process works in the workdir.
   """
   steps = None if profile is None else Profile.parse(profile)
-  check_experiment(config)
+  check_experiment(config, num_slices)
   check_init_from(config, workdir)
   if _has_own_teacher(config):
     check_init_from(config.teacher, pathlib.Path(workdir) / "teacher")
@@ -51,17 +55,23 @@ def run(
   enable_compilation_cache(folder)
   with locked(folder):
     if config.task == "distillation" and not config.pairs.directory:
-      _train_teacher(config, folder)
+      _train_teacher(config, folder, num_slices)
       make_pairs(config, folder)
-    train(config, folder, profile=steps)
+    train(config, folder, profile=steps, num_slices=num_slices)
     if "report" in config and config.report.enabled:
       make_report(config, folder)
     write_page(folder)
   print(f"{config.num_steps} steps in {folder}; report page {folder / PAGE}")
 
 
-def check_experiment(config: ml_collections.ConfigDict) -> None:
+def check_experiment(
+  config: ml_collections.ConfigDict, num_slices: int | None = None
+) -> None:
   """Checks settings that would otherwise fail after hours of training.
+
+  Args:
+    config: the experiment.
+    num_slices: see `make_mesh`.
 
   Raises:
     UsageError: the network, its teacher, its generator, the mesh and the
@@ -75,7 +85,7 @@ def check_experiment(config: ml_collections.ConfigDict) -> None:
     if not config.pairs.directory:
       check_teacher(config)
   for part in parts:
-    model, mesh = build_model(part), build_mesh(config)
+    model, mesh = build_model(part), build_mesh(config, num_slices=num_slices)
     jax.eval_shape(build_init(model), jax.random.key(0))
     check_batch_size(part.batch_size, mesh, accumulation=part.accumulation)
     if part.sampler or part.task == "distillation":
@@ -93,7 +103,9 @@ def _has_own_teacher(config: ml_collections.ConfigDict) -> bool:
 
 
 def _train_teacher(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
+  config: ml_collections.ConfigDict,
+  workdir: pathlib.Path,
+  num_slices: int | None,
 ) -> None:
   """Trains the teacher in `<workdir>/teacher`, unless the config names one."""
   if not _has_own_teacher(config):
@@ -102,4 +114,4 @@ def _train_teacher(
   with teacher.unlocked():
     teacher.wandb = teacher.get("wandb") or config.get("wandb", "")
   folder = open_workdir(workdir / "teacher", teacher)
-  train(teacher, folder, "teacher")
+  train(teacher, folder, "teacher", num_slices=num_slices)

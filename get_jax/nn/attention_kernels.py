@@ -197,7 +197,7 @@ def shard_over_mesh(
     shape: Shape (B, N, K, d) of the global queries.
 
   Returns:
-    The function with B sharded over "data" and "fsdp" and K over "tensor", each
+    The function with B sharded over `BATCH_AXES` and K over "tensor", each
     if the axes divide it; `local` itself without a mesh.
   """
   sizes = mesh_axis_sizes()

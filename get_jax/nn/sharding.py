@@ -1,4 +1,4 @@
-"""Sharding of parameters and activations on a ("data", "fsdp", "tensor") mesh.
+"""Sharding of parameters and activations on a mesh with the axes `AXES`.
 
 The networks carry no annotations: the sharding of a parameter follows from its
 path and shape. Activations are sharded over samples only; each layer gathers
@@ -13,8 +13,9 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, PartitionSpec
 
-AXES = ("data", "fsdp", "tensor")
-BATCH_AXES = ("data", "fsdp")
+# From the axis that communicates least to the one that communicates most.
+AXES = ("replica", "data", "fsdp", "tensor")
+BATCH_AXES = ("replica", "data", "fsdp")
 
 # Tensor parallelism as in Megatron: the projection into heads or hidden units
 # is sharded over its outputs, the projection back over its inputs. The number
@@ -134,7 +135,7 @@ def gather_outside_blocks(params: Any) -> Any:
 
 
 def shard_batch(x: jax.Array) -> jax.Array:
-  """Shards the first axis over "data" and "fsdp" and replicates the others.
+  """Shards the first axis over `BATCH_AXES` and replicates the others.
 
   If parameters are sharded over "fsdp", the partitioner tends to shard
   activations the same way. With this constraint on the activations it gathers

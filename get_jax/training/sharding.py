@@ -1,4 +1,4 @@
-"""Sharding of states and batches over a mesh ("data", "fsdp", "tensor").
+"""Sharding of states and batches over the devices of one or several slices.
 
 The modules carry no sharding annotations. The sharding of a parameter follows
 from its path and shape; the optimizer state and the EMA are sharded by the same
@@ -17,6 +17,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, PyTree
 
 from get_jax.errors import UsageError
+from get_jax.hardware.rings import arrange_on_rings
+from get_jax.hardware.slices import split_into_slices
 from get_jax.nn.sharding import (
   AXES,
   BATCH_AXES,
@@ -26,7 +28,8 @@ from get_jax.nn.sharding import (
 )
 
 BATCH_SPEC = PartitionSpec(BATCH_AXES)
-# Axes that shard the fields of a `TrainState`, in addition to "tensor".
+# Axes that shard the fields of a `TrainState`, in addition to "tensor". None is
+# sharded over "replica": only sums of gradients cross the network of slices.
 OPTIMIZER_AXES = ("fsdp", "data")
 STATE_AXES = {
   "params": ("fsdp",),
@@ -37,40 +40,57 @@ log = logging.getLogger(__name__)
 
 
 def make_mesh(
-  sizes: Sequence[int], devices: Sequence[jax.Device] | None = None
+  sizes: Sequence[int],
+  devices: Sequence[jax.Device] | None = None,
+  num_slices: int | None = None,
 ) -> Mesh:
-  """Builds a mesh with the axes ("data", "fsdp", "tensor").
+  """Builds a mesh with the axes ("replica", "data", "fsdp", "tensor").
+
+  "replica" has one position per slice, see `split_into_slices`. Within a TPU
+  slice every axis lies on a ring of links, see `arrange_on_rings`. Other
+  devices keep their order.
 
   Args:
-    sizes: number of devices along each axis; one of them may be -1, which
-      stands for all remaining devices.
+    sizes: number of devices along "data", "fsdp" and "tensor" in each slice;
+      one of them may be -1, which stands for all remaining devices.
     devices: the devices; None uses `jax.devices()`.
+    num_slices: number of slices; None finds those of TPUs.
 
   Raises:
-    UsageError: the product of the sizes is not the number of devices.
+    UsageError: the devices do not form that many slices, or the product of the
+      sizes is not the number of devices of a slice.
   """
   devices = jax.devices() if devices is None else list(devices)
-  sizes = list(sizes)
+  slices = split_into_slices(devices, num_slices)
+  count, sizes = len(slices[0]), list(sizes)
   if sizes.count(-1) == 1:
     others = -math.prod(sizes)
-    if others > 0 and len(devices) % others == 0:
-      sizes[sizes.index(-1)] = len(devices) // others
-  if min(sizes) < 1 or math.prod(sizes) != len(devices):
+    if others > 0 and count % others == 0:
+      sizes[sizes.index(-1)] = count // others
+  if min(sizes) < 1 or math.prod(sizes) != count:
+    per_slice = " of each slice" if len(slices) > 1 else ""
     raise UsageError(
-      f"mesh {dict(zip(AXES, sizes, strict=True))} does not fit "
-      f"{len(devices)} devices; expected sizes whose product is that number"
+      f"mesh {dict(zip(AXES[1:], sizes, strict=True))} does not fit {count} "
+      f"devices{per_slice}; expected sizes whose product is that number"
     )
-  grid = np.asarray(devices).reshape(sizes)
+  arrange = arrange_on_rings if devices[0].platform == "tpu" else _in_order
+  grid = np.stack([arrange(each, sizes) for each in slices])
   return Mesh(grid, AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def _in_order(
+  devices: Sequence[jax.Device], sizes: Sequence[int]
+) -> np.ndarray:
+  return np.asarray(devices).reshape(sizes)
 
 
 def state_sharding(abstract_state: PyTree, mesh: Mesh) -> PyTree:
   """Returns a NamedSharding for every array of an abstract `TrainState`.
 
   Parameters are sharded over "fsdp" and "tensor". The optimizer state and the
-  EMA, which only the update uses, are sharded over "data" as well. An array is
-  replicated over an axis whose size divides none of its dimensions; a warning
-  lists these arrays.
+  EMA, which only the update uses, are sharded over "data" as well. Every slice
+  has a copy of all of them. An array is replicated over an axis whose size
+  divides none of its dimensions; a warning lists these arrays.
   """
   unsharded: dict[str, collections.Counter] = collections.defaultdict(
     collections.Counter
@@ -122,13 +142,13 @@ def shard_gradients(grads: PyTree) -> PyTree:
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-  """Returns the sharding of batches: over "data" and "fsdp" together."""
+  """Returns the sharding of batches: over all axes of `BATCH_AXES` together."""
   return NamedSharding(mesh, BATCH_SPEC)
 
 
 def num_batch_shards(mesh: Mesh) -> int:
   """Returns the number of shards of a batch."""
-  return mesh.shape["data"] * mesh.shape["fsdp"]
+  return math.prod(mesh.shape[axis] for axis in BATCH_AXES)
 
 
 def check_batch_size(
@@ -146,8 +166,8 @@ def check_batch_size(
     accumulation: number of microbatches.
 
   Raises:
-    UsageError: `batch_size` is not a positive multiple of data*fsdp times
-      `accumulation`.
+    UsageError: `batch_size` is not a positive multiple of the number of shards
+      of a batch times `accumulation`.
   """
   if accumulation < 1:
     raise UsageError(
@@ -155,11 +175,15 @@ def check_batch_size(
     )
   divisor = num_batch_shards(mesh) * accumulation
   if batch_size < 1 or batch_size % divisor:
-    times = f" x accumulation={accumulation}" if accumulation > 1 else ""
+    factors = {axis: mesh.shape[axis] for axis in BATCH_AXES}
+    if factors["replica"] == 1:
+      del factors["replica"]
+    if accumulation > 1:
+      factors["accumulation"] = accumulation
     raise UsageError(
       f"{key} is {batch_size}; expected a positive multiple of {divisor}, the "
-      f"number of shards of a batch (data={mesh.shape['data']} x "
-      f"fsdp={mesh.shape['fsdp']}{times})"
+      "number of shards of a batch "
+      f"({' x '.join(f'{axis}={size}' for axis, size in factors.items())})"
     )
 
 

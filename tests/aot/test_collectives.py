@@ -7,7 +7,11 @@ import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from get_jax.aot import hlo
-from get_jax.aot.collectives import find_collectives, totals_by_kind
+from get_jax.aot.collectives import (
+  _parse_groups,
+  find_collectives,
+  totals_by_kind,
+)
 
 LAYERS, WIDTH, BATCH = 5, 64, 16
 
@@ -282,3 +286,27 @@ def test_a_ring_sends_all_but_its_own_part():
 def test_text_without_a_program_is_refused():
   with pytest.raises(ValueError, match="no ENTRY"):
     hlo.parse("HloModule nothing\n")
+
+
+ROWS, COLUMNS = [[0, 1, 2], [3, 4, 5]], [[0, 3], [1, 4], [2, 5]]
+NOTATIONS = {
+  "{{0,3},{1,4},{2,5}}, x": COLUMNS,
+  "[2,3]<=[6], x": ROWS,
+  "[3,2]<=[2,3]T(1,0), x": COLUMNS,
+  "mesh['a'=2,'b'=3] {'b'}, x": ROWS,
+  "mesh['a'=2,'b'=3] {'a','b'}, x": [[0, 1, 2, 3, 4, 5]],
+  "mesh['a'=3,'b'=2], device_ids=([2,3]T(1,0)) {'a'}, x": ROWS,
+  "mesh['a'=1,'b'=3,'c'=2], device_ids=([2,3]T(1,0)) {'c'}, x": COLUMNS,
+  "{}, x": [[0, 1, 2, 3, 4, 5]],
+}
+
+
+@pytest.mark.parametrize("notation", NOTATIONS)
+def test_notations_of_groups(notation):
+  rest = f"channel_id=1, replica_groups={notation}"
+  assert _parse_groups(rest, 6).tolist() == NOTATIONS[notation]
+
+
+def test_an_unknown_notation_is_an_error():
+  with pytest.raises(ValueError, match="groups: replica_groups=torus"):
+    _parse_groups("channel_id=1, replica_groups=torus(2,3), x", 6)

@@ -15,6 +15,10 @@ def config(batch_size, **fields):
   return made
 
 
+def pod_of(num_devices):
+  return types.SimpleNamespace(devices=[None] * num_devices, num_slices=1)
+
+
 def test_candidates_are_ordered_by_cost():
   found = list(fit_search.candidate_settings(config(64), "train", 16))
   assert found[:4] == [
@@ -33,6 +37,13 @@ def test_what_is_set_already_is_no_candidate():
   assert list(fit_search.candidate_settings(made, "train", 16)) == [
     {"model.remat": "full"}
   ]
+
+
+def test_meshes_and_batches_are_those_of_slices():
+  found = list(fit_search.candidate_settings(config(64), "train", 32, 8))
+  assert {"model.remat": "full", "mesh.data": -1, "mesh.fsdp": 4} in found
+  assert not any(settings.get("mesh.fsdp") == 16 for settings in found)
+  assert found[-1]["batch_size"] == 32
 
 
 def test_sampling_has_smaller_batches_only():
@@ -83,7 +94,7 @@ def fake_compile(monkeypatch, fits):
 def test_the_first_candidate_that_fits_is_returned(monkeypatch):
   made = config(64)
   compiled = fake_compile(monkeypatch, lambda c: c.mesh.fsdp == 4)
-  pod = types.SimpleNamespace(devices=[None] * 16)
+  pod = pod_of(16)
   settings, report = fit_search.find_fitting_settings(made, "train", pod)
   assert settings == {"model.remat": "full", "mesh.data": -1, "mesh.fsdp": 4}
   assert len(compiled) == 3
@@ -93,7 +104,7 @@ def test_the_first_candidate_that_fits_is_returned(monkeypatch):
 
 def test_nothing_fits(monkeypatch):
   fake_compile(monkeypatch, lambda c: False)
-  pod = types.SimpleNamespace(devices=[None] * 16)
+  pod = pod_of(16)
   assert fit_search.find_fitting_settings(config(16), "train", pod) is None
 
 
@@ -106,7 +117,7 @@ def test_the_search_goes_over_policies_and_meshes(monkeypatch):
     return 64 // c.mesh.fsdp + batch * image[c.model.remat] <= 32
 
   compiled = fake_compile(monkeypatch, fits)
-  pod = types.SimpleNamespace(devices=[None] * 16)
+  pod = pod_of(16)
   found = fit_search.search_largest_batch(config(64), "train", pod)
   batches = {
     (one.settings["mesh.fsdp"], one.settings["model.remat"]): one.batch
@@ -129,7 +140,7 @@ def test_the_search_goes_over_policies_and_meshes(monkeypatch):
 
 def test_the_search_of_sampling_keeps_its_mesh(monkeypatch):
   fake_compile(monkeypatch, lambda c: c.sampling.batch_size <= 100)
-  pod = types.SimpleNamespace(devices=[None] * 4)
+  pod = pod_of(4)
   made = config(64)
   made.sampling.batch_size = 256
   (found,) = fit_search.search_largest_batch(made, "sample", pod)

@@ -39,9 +39,8 @@ def parts():
   return fresh, training_step.step, pipeline
 
 
-def train(parts, workdir, sizes, num_steps):
+def train(parts, workdir, mesh, num_steps):
   fresh, step, pipeline = parts
-  mesh = mesh_of(sizes)
   schedule = Schedule(num_steps, log_every=1, checkpoint_every=0)
   state = fit(workdir, fresh(mesh), step, pipeline, mesh, schedule)
   return state, np.array([r["loss"] for r in read_metrics(workdir)])
@@ -50,13 +49,13 @@ def train(parts, workdir, sizes, num_steps):
 @pytest.fixture(scope="module")
 def alone(parts, tmp_path_factory):
   workdir = tmp_path_factory.mktemp("alone")
-  _, losses = train(parts, workdir, (1, 1, 1), 5)
+  _, losses = train(parts, workdir, mesh_of((1, 1, 1)), 5)
   return workdir, losses
 
 
 @pytest.mark.parametrize("sizes", MESHES, ids=str)
 def test_losses_agree_with_one_device(parts, alone, tmp_path, sizes):
-  state, losses = train(parts, tmp_path, sizes, 5)
+  state, losses = train(parts, tmp_path, mesh_of(sizes), 5)
   np.testing.assert_allclose(losses, alone[1], rtol=1e-5)
   _, fsdp, tensor = sizes
   params = state.params["blocks_0"]
@@ -73,11 +72,28 @@ def test_losses_agree_with_one_device(parts, alone, tmp_path, sizes):
     assert kernel.addressable_shards[0].data.size == 64 * 192 // 8
 
 
+def test_two_slices_train_as_one_device(parts, alone, tmp_path):
+  """Each slice has a copy of the state, sharded over its four devices."""
+  mesh = sharding.make_mesh((2, 2, 1), num_slices=2)
+  assert dict(mesh.shape) == dict(replica=2, data=2, fsdp=2, tensor=1)
+  state, losses = train(parts, tmp_path, mesh, 5)
+  np.testing.assert_allclose(losses, alone[1], rtol=1e-6)
+  for copy in (state.ema, state.opt_state[0].mu, state.opt_state[0].nu):
+    kernel = copy["blocks_0"]["attn"]["qkv"]["kernel"]
+    shards = {
+      shard.device: np.asarray(shard.data)
+      for shard in kernel.addressable_shards
+    }
+    assert {shard.size for shard in shards.values()} == {64 * 192 // 4}
+    for one, other in zip(*mesh.devices.reshape(2, 4), strict=True):
+      np.testing.assert_array_equal(shards[one], shards[other])
+
+
 def test_checkpoints_move_between_meshes(parts, alone, tmp_path):
   """8 devices -> 1 -> 8, five steps in total; same losses as one device."""
-  train(parts, tmp_path, (2, 2, 2), 2)
-  train(parts, tmp_path, (1, 1, 1), 4)
-  _, losses = train(parts, tmp_path, (2, 2, 2), 5)
+  train(parts, tmp_path, mesh_of((2, 2, 2)), 2)
+  train(parts, tmp_path, mesh_of((1, 1, 1)), 4)
+  _, losses = train(parts, tmp_path, mesh_of((2, 2, 2)), 5)
   np.testing.assert_allclose(losses, alone[1], rtol=1e-5)
   for array, other in zip(
     jax.tree.leaves(load_params(tmp_path)),
@@ -152,3 +168,10 @@ def test_invalid_meshes_are_rejected():
   mesh = sharding.make_mesh((2, 4, 1))
   with pytest.raises(ValueError, match="batch_size is 12; expected .* of 8"):
     sharding.check_batch_size(12, mesh)
+  with pytest.raises(ValueError, match="fit 4 devices of each slice"):
+    sharding.make_mesh((8, 1, 1), num_slices=2)
+  mesh = sharding.make_mesh((-1, 1, 2), num_slices=2)
+  with pytest.raises(
+    ValueError, match=r"of 4, .*\(replica=2 x data=2 x fsdp=1\)"
+  ):
+    sharding.check_batch_size(10, mesh)
