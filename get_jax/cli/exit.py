@@ -20,12 +20,12 @@ from typing import NoReturn
 import jax
 
 from get_jax.errors import UsageError
-from get_jax.training import preemption, processes
+from get_jax.training import heartbeats, preemption, process_group, processes
 
 FAULT = 1
 BAD_INPUT = 2
 STOPPED = preemption.EXIT_CODE
-LOST = processes.EXIT_CODE_LOST
+LOST = process_group.EXIT_CODE_LOST
 
 
 def refuse(message: str) -> NoReturn:
@@ -65,7 +65,7 @@ def exit_on_error(refuse: Callable[[str], object] = refuse) -> Iterator[None]:
     if isinstance(error, jax.errors.JaxRuntimeError):
       # It may be a consequence of another process's exit. In that case the
       # watchdog exits with the real reason during this time.
-      time.sleep(processes.HEARTBEAT_TIMEOUT + 3 * processes.HEARTBEAT_INTERVAL)
+      time.sleep(heartbeats.TIMEOUT + 3 * heartbeats.INTERVAL)
     first_line = next(iter(str(error).splitlines()), "")
     _abort_group(
       FAULT,

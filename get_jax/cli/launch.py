@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pathlib
 import re
 import secrets
 import sys
@@ -10,16 +9,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
-from jax._src import clusters
 from jax.extend.backend import clear_backends
 
 from get_jax.errors import UsageError
+from get_jax.storage.paths import Path, as_path, write_bytes
 from get_jax.training import processes
 from get_jax.training.preemption import handle_stop_signals
 
 SINGLE_PROCESS_MODES = ("compile", "convert", "summary")
-# JAX's names of the clusters on which processes find each other.
-CLUSTERS = ("gcetpu", "gketpu", "slurm")
 
 
 @contextlib.contextmanager
@@ -33,8 +30,9 @@ def join_processes(
 ) -> Iterator[None]:
   """Joins the processes of the run, and handles stop signals inside.
 
-  Without flags, the number of processes comes from Cloud TPU or Slurm. With
-  several processes, only process 0 prints.
+  Without flags, the processes are those of the cluster that JAX detects: Cloud
+  TPU, Slurm, Open MPI or Kubernetes. With several processes, only process 0
+  prints.
 
   Args:
     mode: value of --mode.
@@ -58,7 +56,7 @@ def join_processes(
     return
   if address is not None:
     processes.initialize(*address, stuck_after)
-  elif num_processes is None and _cluster_size() > 1:
+  elif num_processes is None and os.environ.get("SLURM_NTASKS") != "1":
     processes.initialize_cluster(_local_devices(), stuck_after)
   # After joining, because JAX installs its own handler of SIGTERM.
   with handle_stop_signals():
@@ -66,7 +64,7 @@ def join_processes(
       if jax.process_index():
         sys.stdout = open(os.devnull, "w")
       if workdir is not None:
-        _check_shared(pathlib.Path(workdir))
+        _check_shared(as_path(workdir))
     yield
     processes.allgather("done")
 
@@ -106,14 +104,6 @@ def _check_flags(
   return _Address(coordinator, num_processes, process_id)
 
 
-def _cluster_size() -> int:
-  """Returns the number of processes of the cluster; 1 without a cluster."""
-  for cluster in clusters.ClusterEnv._cluster_types:
-    if cluster.name in CLUSTERS and cluster.is_env_present():
-      return cluster.get_process_count()
-  return 1
-
-
 def _local_devices() -> list[int] | None:
   """Returns all GPUs for a Slurm task that has a node to itself, else None.
 
@@ -126,7 +116,7 @@ def _local_devices() -> list[int] | None:
   return None
 
 
-def _check_shared(workdir: pathlib.Path) -> None:
+def _check_shared(workdir: Path) -> None:
   """Checks that all processes see the same folder.
 
   Raises:
@@ -136,8 +126,7 @@ def _check_shared(workdir: pathlib.Path) -> None:
   def write() -> str:
     name = f".shared-{secrets.token_hex(8)}"
     try:
-      workdir.mkdir(parents=True, exist_ok=True)
-      (workdir / name).touch()
+      write_bytes(workdir / name, b"")
     except OSError as error:
       raise UsageError(
         f"--workdir={workdir} cannot be written ({error.strerror}); "

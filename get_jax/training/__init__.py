@@ -3,11 +3,13 @@
 __all__ = [
   "checkpoints",
   "ema",
+  "heartbeats",
   "loop",
   "metrics",
   "optimizer",
   "plots",
   "preemption",
+  "process_group",
   "processes",
   "profiling",
   "rng",

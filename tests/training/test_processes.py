@@ -6,7 +6,7 @@ import time
 import pytest
 
 from get_jax.errors import UsageError
-from get_jax.training import processes
+from get_jax.training import heartbeats, process_group
 
 # An exit is a SystemExit in the thread that detected the failure.
 pytestmark = pytest.mark.filterwarnings(
@@ -42,8 +42,8 @@ class Store:
 @pytest.fixture
 def group(monkeypatch):
   """`start(count, stuck_after) -> (groups, messages, exited)`."""
-  monkeypatch.setattr(processes, "HEARTBEAT_INTERVAL", 0.05)
-  groups: list[processes.ProcessGroup] = []
+  monkeypatch.setattr(heartbeats, "INTERVAL", 0.05)
+  groups: list[process_group.ProcessGroup] = []
   messages: list[str] = []
   exited = threading.Event()
 
@@ -51,13 +51,15 @@ def group(monkeypatch):
     exited.set()
     raise SystemExit(code)
 
-  monkeypatch.setattr(processes, "_exit", exit_thread)
-  monkeypatch.setattr(processes, "_print_error", messages.append)
+  monkeypatch.setattr(process_group, "_exit", exit_thread)
+  monkeypatch.setattr(process_group, "_print_error", messages.append)
 
   def start(count, stuck_after=900.0):
     store = Store()
     for index in range(count):
-      groups.append(processes.ProcessGroup(store, index, count, stuck_after))
+      groups.append(
+        process_group.ProcessGroup(store, index, count, stuck_after)
+      )
     return groups, messages, exited
 
   yield start
