@@ -1,12 +1,14 @@
 """A process of a group that runs several jobs one after the other.
 
-python -m tests.jobs.process_worker PROCESS COUNT PORT JOBS
+python -m tests.jobs.process_worker JOBS
 
-JOBS is a JSON list of [name, argument, ...]; see the functions below.
+JOBS is a JSON list of [name, argument, ...]; see the functions below. The group
+is that of Slurm's environment variables.
 """
 
 import hashlib
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -42,11 +44,23 @@ def config_of_job():
   )
 
 
-def job(workdir, report):
+def job(workdir, report, num_slices):
   """Trains teacher and student, with previews, pairs and maybe a report."""
   config = config_of_job()
   config.report.enabled = report
-  train.run(config, workdir)
+  train.run(config, workdir, num_slices=num_slices)
+
+
+def resume(source, workdir, num_slices):
+  """Trains the student of `job` again, from its checkpoint of step 4."""
+  run_on_main(lambda: copy_up_to_step_4(source, workdir))
+  job(workdir, False, num_slices)
+
+
+def copy_up_to_step_4(source, workdir):
+  shutil.copytree(source, workdir)
+  for name in ("features", "results", "samples", "checkpoints/8"):
+    shutil.rmtree(pathlib.Path(workdir, name), ignore_errors=True)
 
 
 def again(source, workdir):
@@ -88,19 +102,17 @@ def hashes(start, stop):
     print(f"step {step}: {found.hexdigest()}")
 
 
-def main(process, count, port, jobs):
+def main(jobs):
   jobs = json.loads(jobs)
-  flags = (None, None, None)
-  if int(count) > 1:
-    flags = (f"127.0.0.1:{port}", int(count), int(process))
 
   def refuse(sentence):
     print(sentence, file=sys.stderr)
     sys.exit(2)
 
-  joined = join_processes("train", *flags, 900.0, jobs[0][1])
+  joined = join_processes("train", None, None, None, 900.0, jobs[0][1])
   with exit_on_error(refuse), joined:
-    assert jax.device_count() == 2 * int(count)
+    assert jax.process_count() == int(os.environ["SLURM_NTASKS"])
+    assert jax.device_count() == 2 * jax.process_count()
     for name, *given in jobs:
       globals()[name](*given)
 

@@ -2,28 +2,43 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
+from get_jax.training.checkpoints import load_params
 from get_jax.training.metrics import read_metrics
 from tests.helpers import ROOT, environment, free_port
+from tests.jobs.process_worker import copy_up_to_step_4
 
 SEGMENTS = ((0, 40), (40, 80), (80, 113))  # of 3 epochs
+
+
+def slurm(process, count, port):
+  """Returns the variables that Slurm gives a task on its own node."""
+  return {
+    "SLURM_JOB_ID": "77",
+    "SLURM_STEP_NODELIST": "127.0.0.1",
+    "SLURM_STEP_TASKS_PER_NODE": f"1(x{count})",
+    "SLURM_NTASKS": str(count),
+    "SLURM_PROCID": str(process),
+    "SLURM_LOCALID": "0",
+    "JAX_COORDINATOR_PORT": str(port),
+  }
 
 
 def run_group(count, jobs):
   """Returns the output of each process."""
   command = [sys.executable, "-m", "tests.jobs.process_worker"]
-  group = [str(count), str(free_port()), json.dumps(jobs)]
+  port = free_port()
   processes = [
     subprocess.Popen(
-      [*command, str(i), *group],
+      [*command, json.dumps(jobs)],
       cwd=ROOT,
-      env=environment(devices=2),
+      env=environment(devices=2) | slurm(i, count, port),
       stdout=subprocess.PIPE,
       stderr=subprocess.PIPE,
       text=True,
@@ -56,7 +71,7 @@ def one(tmp_path_factory, autoencoder):
   """One process with two devices: its folder and output."""
   folder = tmp_path_factory.mktemp("one")
   jobs = [
-    ["job", f"{folder}/job", True],
+    ["job", f"{folder}/job", True, None],
     ["again", f"{folder}/job", f"{folder}/again"],
     ["latents", str(folder), autoencoder],
     *every_batch(),
@@ -66,10 +81,11 @@ def one(tmp_path_factory, autoencoder):
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, autoencoder, one):
-  """Two processes; samples use the parameters that one process trained."""
+  """Two slices of a process; samples use the parameters that one trained."""
   folder = tmp_path_factory.mktemp("two")
   jobs = [
-    ["job", f"{folder}/job", True],
+    ["job", f"{folder}/job", True, 2],
+    ["resume", f"{folder}/job", f"{folder}/resumed", 2],
     ["again", f"{one[0]}/job", f"{folder}/again"],
     ["latents", str(folder), autoencoder],
     *every_batch(),
@@ -79,14 +95,11 @@ def two(tmp_path_factory, autoencoder, one):
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory, one):
-  """Four processes, which resume the single process after half its steps."""
+  """Two slices of two processes; they resume `one` after half its steps."""
   folder = tmp_path_factory.mktemp("four")
-  shutil.copytree(one[0] / "job", folder / "job")
-  for name in ("features", "results", "samples"):
-    shutil.rmtree(folder / "job" / name)
-  shutil.rmtree(folder / "job" / "checkpoints" / "8")
+  copy_up_to_step_4(one[0] / "job", folder / "job")
   jobs = [
-    ["job", f"{folder}/job", False],
+    ["job", f"{folder}/job", False, 2],
     ["again", f"{one[0]}/job", f"{folder}/again"],
     *every_batch(),
   ]
@@ -140,6 +153,35 @@ def test_two_processes_train_as_one(one, two):
     np.testing.assert_allclose(theirs[name], score, rtol=1e-3)
   assert "Quality" in first
   assert "Quality" not in second
+
+
+def test_two_processes_resume_bit_for_bit(two):
+  folder, _ = two
+  whole, resumed = folder / "job", folder / "resumed"
+  lines = [
+    [(r["step"], r["loss"], r["grad_norm"]) for r in read_metrics(each)]
+    for each in (whole, resumed)
+  ]
+  assert lines[0] == lines[1]
+  assert [step for step, *_ in lines[0]] == list(range(1, 9))
+  # The manifest has a digest of each array of the state.
+  manifests = [
+    (each / "checkpoints" / "8" / "manifest" / "metadata").read_text()
+    for each in (whole, resumed)
+  ]
+  assert manifests[0] == manifests[1]
+  for array, other in zip(
+    jax.tree.leaves(load_params(whole)),
+    jax.tree.leaves(load_params(resumed)),
+    strict=True,
+  ):
+    np.testing.assert_array_equal(array, other)
+
+
+def test_slices_are_an_axis_of_the_mesh(two, four):
+  for folder, data in ((two[0], 2), (four[0], 4)):
+    info = json.loads((folder / "job" / "results" / "train.json").read_text())
+    assert info["mesh"] == dict(replica=2, data=data, fsdp=1, tensor=1)
 
 
 def test_two_processes_generate_as_one(one, two):
