@@ -49,8 +49,8 @@ TOP: Keys = {
   "num_steps": Key(int, "Training steps.", 400_000, COUNT),
   "init_from": Key(
     str,
-    "Workdir or official checkpoint whose parameters training starts from; "
-    "empty: random parameters.",
+    "Workdir or official checkpoint, as a file or by name, whose parameters "
+    "training starts from; empty: random parameters.",
     "",
     required=False,
   ),
@@ -94,7 +94,9 @@ SECTIONS: dict[str, Keys] = {
       "latents; empty: it works on pixels.",
       "",
     ),
-    "weights": Key(str, "Folder or file of the weights.", ""),
+    "weights": Key(
+      str, "Folder, file or name of the weights, such as sd-vae-ft-ema.", ""
+    ),
     "dtype": Key(Dtype, "Type of the matrix products.", "float32"),
     "batch_size": Key(
       int, "Number of latents that a device decodes at once.", 4, COUNT
@@ -233,7 +235,12 @@ SECTIONS: dict[str, Keys] = {
     "extractor": Key(
       str, "Feature extractor, such as digits-v1 or inception.", ""
     ),
-    "extractor_path": Key(str, "File of the extractor's weights.", ""),
+    "extractor_path": Key(
+      str,
+      "File or name of the extractor's weights; empty: Inception's published "
+      "ones.",
+      "",
+    ),
     "preprocessing": Key(
       str, "Resizing before Inception; empty: that of the preset.", ""
     ),
@@ -241,7 +248,8 @@ SECTIONS: dict[str, Keys] = {
     "scores": Key(tuple[Score, ...], "Scores; empty: those of the preset.", ()),
     "reference": Key(
       str,
-      "File of reference statistics or images; empty: the training data.",
+      "File or name of reference statistics or images, such as "
+      "adm-imagenet-256; empty: the training data.",
       "",
     ),
     "samples": Key(
@@ -344,7 +352,11 @@ LATENTS: Keys = {
 }
 LATENTS_CAPTIONS: Keys = {
   "file": Key(str, "File of captions: MS-COCO's JSON, or JSON lines.", ""),
-  "encoder": Key(str, "Folder of CLIP's text encoder.", ""),
+  "encoder": Key(
+    str,
+    "Folder or name of CLIP's text encoder, such as clip-vit-large-patch14.",
+    "",
+  ),
   "tokenizer": Key(str, "Folder of its tokenizer; empty: the encoder's.", ""),
 }
 

@@ -4,8 +4,9 @@ python -m get_jax.jobs.captions FILE DIRECTORY --encoder=clip-vit-large-patch14
 
 FILE is captions_*.json of MS-COCO, or a .jsonl file with {"caption": "..."} on
 each line. The encoder is a folder with the published weights and tokenizer of
-CLIP. The encoded captions can be used for sampling (sampling.captions). To
-encode training captions together with their images, use --mode=latents.
+CLIP, or their name. The encoded captions can be used for sampling
+(sampling.captions). To encode training captions together with their images, use
+--mode=latents.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from get_jax.jobs.missing_shards import make_missing_shards
 from get_jax.text import Tokenizer
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import EXIT_CODE, Stopped
+from get_jax.weights import locate
 
 
 def encode_captions(
@@ -46,7 +48,7 @@ def encode_captions(
 
   Args:
     captions: captions of each image, one or more.
-    encoder: folder of the text encoder's weights.
+    encoder: folder of the text encoder's weights, or their published name.
     directory: directory of the encoded texts.
     data: fingerprint of the source of the images; None without images.
     tokenizer: folder of the tokenizer's files; None selects the encoder's.
@@ -63,6 +65,7 @@ def encode_captions(
   texts = ["", *(text for of_image in captions for text in of_image)]
   images = np.arange(len(captions)).repeat([len(c) for c in captions])
   images = np.concatenate([[NO_IMAGE], images]).astype(np.int32)
+  encoder = locate(encoder, "text encoder", "encoder")
   model, params = load_text_encoder(encoder)
   tokenize = Tokenizer(tokenizer or encoder, model.max_position_embeddings)
   encoded = [text.encode() for text in texts]

@@ -20,6 +20,7 @@ from get_jax.training.workdir import (
   open_workdir,
   write_results,
 )
+from get_jax.weights import locate
 
 
 def run(
@@ -37,7 +38,7 @@ def run(
   Args:
     config: the experiment; its model must be that of the checkpoint.
     workdir: folder of the run.
-    checkpoint: official file to import.
+    checkpoint: official file to import, or the name of a published one.
     export: .safetensors file to write the averaged parameters to.
 
   Raises:
@@ -52,7 +53,10 @@ def run(
     )
   model = build_model(config)
   # Before the workdir is opened: a file that does not fit creates no workdir.
-  params = import_checkpoint(checkpoint, model) if checkpoint else None
+  params = None
+  if checkpoint is not None:
+    path = locate(checkpoint, "network", "--checkpoint")
+    params = import_checkpoint(path, model)
   folder = open_workdir(workdir, config)
   if export is not None:
     params = load_params(folder)
