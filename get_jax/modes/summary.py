@@ -3,21 +3,24 @@
 from typing import Any
 
 import ml_collections
+from clu import parameter_overview
 from rich.console import Console
 from rich.table import Table
 
 from get_jax.builders.model import build_model, build_student
 from get_jax.builders.sections import check_task
 from get_jax.models.counting import model_size
+from get_jax.models.parameters import abstract_params
 from get_jax.training.workdir import open_workdir, write_results
 
 COPIES = 4  # of the parameters in the state: themselves, average, two moments
 
 
 def run(config: ml_collections.ConfigDict, workdir: str | None) -> None:
-  """Prints the exact parameter count, multiply-adds and memory of the state.
+  """Prints the parameters, multiply-adds and memory of the state.
 
-  With a workdir, also writes the figures to results/summary.json.
+  A list of all parameters is followed by a table of the figures, which are
+  exact. With a workdir, also writes the figures to results/summary.json.
 
   Args:
     config: the experiment.
@@ -40,6 +43,8 @@ def run(config: ml_collections.ConfigDict, workdir: str | None) -> None:
     "state_bytes": 4 * COPIES * entries,
     "gradient_bytes": 4 * entries,
   }
+  params = abstract_params(model)
+  print(parameter_overview.get_parameter_overview(params, include_stats=False))
   table = Table("figure", "value", title=config.model.name)
   for column in table.columns[1:]:
     column.justify = "right"

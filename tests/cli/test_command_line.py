@@ -106,6 +106,10 @@ def test_summary_of_dit_xl2(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert "674,834,720" in done.stdout
+  rows = [" ".join(line.split()) for line in done.stdout.splitlines()]
+  kernel = "blocks_27/mlp/fc2/kernel | (4608, 1152) | float32 | 5,308,416"
+  assert f"| {kernel} |" in rows
+  assert "Total: 675,129,632 -- 2,700,518,528 bytes" in rows
   assert "118.6 G" in done.stdout
   found = json.loads((tmp_path / "results" / "summary.json").read_text())
   assert found["params"] == 674_834_720
