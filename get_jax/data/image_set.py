@@ -75,30 +75,31 @@ def open_images(
     return _open_files(folder_or_file, channels, within)
   try:
     file = open_file(path)
-    archive = zipfile.ZipFile(file.open())
   except FileNotFoundError:
     raise UsageError(
       f"no images at {path}, expected an .npz, a .zip or a folder"
     ) from None
-  except zipfile.BadZipFile as error:
+  with file.open() as opened:
+    is_zip = zipfile.is_zipfile(opened)
+  if not is_zip:
     raise UsageError(
       f"{path} is neither a folder nor an .npz nor a .zip of images"
-    ) from error
+    )
   if folder_or_file.suffix == ".npz":
-    return _open_npz(file, archive)
-  archive.close()
+    return _open_npz(file)
   return _open_files(folder_or_file, channels, within)
 
 
-def _open_npz(file: RandomAccessFile, archive: zipfile.ZipFile) -> ImageSet:
-  keys = [name.removesuffix(".npy") for name in archive.namelist()]
-  if "arr_0" not in keys:
-    raise UsageError(
-      f"{file.path} holds the keys {keys}, expected 'arr_0' with uint8 images "
-      "(N, H, W, C)"
-    )
-  with archive.open("arr_0.npy") as stream:
-    shape, fortran, dtype = _read_header(stream)
+def _open_npz(file: RandomAccessFile) -> ImageSet:
+  with file.open() as opened, zipfile.ZipFile(opened) as archive:
+    keys = [name.removesuffix(".npy") for name in archive.namelist()]
+    if "arr_0" not in keys:
+      raise UsageError(
+        f"{file.path} holds the keys {keys}, expected 'arr_0' with uint8 "
+        "images (N, H, W, C)"
+      )
+    with archive.open("arr_0.npy") as stream:
+      shape, fortran, dtype = _read_header(stream)
   if dtype != np.uint8 or len(shape) != 4 or fortran:
     raise UsageError(
       f"'arr_0' of {file.path} is {dtype} of shape {shape}, expected uint8 "
@@ -111,7 +112,11 @@ def _open_npz(file: RandomAccessFile, archive: zipfile.ZipFile) -> ImageSet:
 
   def batches(size: int) -> Iterator[np.ndarray]:
     image_bytes = int(np.prod(shape[1:]))
-    with archive.open("arr_0.npy") as stream:
+    with (
+      file.open() as opened,
+      zipfile.ZipFile(opened) as archive,
+      archive.open("arr_0.npy") as stream,
+    ):
       _read_header(stream)
       for start in range(0, shape[0], size):
         count = min(size, shape[0] - start)
