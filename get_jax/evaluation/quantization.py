@@ -30,13 +30,15 @@ def to_uint8(images: ArrayLike, offset: float = 128.0) -> np.ndarray:
   """
   images = np.asarray(images)
   if images.dtype != np.float64:
-    images = images.astype(np.float32)
+    images = images.astype(np.float32, copy=False)
   if not np.isfinite(images).all():
     raise UsageError(
       "the images to be evaluated have NaN or infinite values, expected "
       "finite values in [-1, 1]: has the training run diverged?"
     )
-  return np.clip(127.5 * images + offset, 0, 255).astype(np.uint8)
+  scaled = 127.5 * images
+  scaled += offset
+  return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
 
 
 def check_uint8(

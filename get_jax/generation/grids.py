@@ -57,12 +57,8 @@ def tile(
     gap: pixels between two images, and around the grid.
   """
   scale = -(-MIN_SIDE // min(pixels.shape[1:3]))
-  pixels = pixels.repeat(scale, 1).repeat(scale, 2)
-  pixels = pixels[..., :3]
-  if pixels.shape[-1] == 1:
-    pixels = pixels.repeat(3, -1)
-  count, height, width, _ = pixels.shape
-  rows = -(-count // columns)
+  height, width = scale * pixels.shape[1], scale * pixels.shape[2]
+  rows = -(-len(pixels) // columns)
   canvas = np.full(
     (rows * (height + gap) + gap, columns * (width + gap) + gap, 3),
     255,
@@ -71,7 +67,9 @@ def tile(
   for i, image in enumerate(pixels):
     top = gap + i // columns * (height + gap)
     left = gap + i % columns * (width + gap)
-    canvas[top : top + height, left : left + width] = image
+    # One channel is broadcast to three.
+    enlarged = image[..., :3].repeat(scale, 0).repeat(scale, 1)
+    canvas[top : top + height, left : left + width] = enlarged
   return canvas
 
 

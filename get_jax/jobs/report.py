@@ -16,6 +16,7 @@ from get_jax.builders.data import build_source
 from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_sampling_mesh
+from get_jax.data import Source
 from get_jax.evaluation import plot_curve
 from get_jax.generation.generator import Generator
 from get_jax.generation.grids import save_class_grids, save_grid
@@ -28,6 +29,7 @@ from get_jax.training.rng import named_key
 from get_jax.training.workdir import config_to_dict, write_results
 
 IMAGES_PER_CLASS = 10
+READ_SIZE = 256  # images read at once
 
 
 def make_report(
@@ -123,13 +125,7 @@ def _save_grids(
     count = "adaptive" if generator.nfe is None else generator.nfe
     plural = "" if count == 1 else "s"
     grids[f"{name}, {count} evaluation{plural}"] = images
-  source = build_source(config.teacher)
-  real = source.read(np.arange(len(source)))
-  chosen = [
-    np.flatnonzero(real["label"] == label)[:IMAGES_PER_CLASS]
-    for label in range(num_classes)
-  ]
-  grids["real"] = real["image"][np.concatenate(chosen)]
+  grids["real"] = _images_of_classes(build_source(config.teacher), num_classes)
   if jax.process_index():
     return
   folder = workdir / "samples"
@@ -137,6 +133,20 @@ def _save_grids(
   for title, images in grids.items():
     name = title.partition(",")[0].lower()
     save_grid(folder / f"{name}.png", images, columns=IMAGES_PER_CLASS)
+
+
+def _images_of_classes(source: Source, num_classes: int) -> np.ndarray:
+  """Returns the first `IMAGES_PER_CLASS` images of each class, by class."""
+  images: list[list[np.ndarray]] = [[] for _ in range(num_classes)]
+  for start in range(0, len(source), READ_SIZE):
+    stop = min(start + READ_SIZE, len(source))
+    records = source.read(np.arange(start, stop))
+    for image, label in zip(records["image"], records["label"], strict=True):
+      if label < num_classes and len(images[label]) < IMAGES_PER_CLASS:
+        images[label].append(image.copy())
+    if all(len(of_class) == IMAGES_PER_CLASS for of_class in images):
+      break
+  return np.stack([image for of_class in images for image in of_class])
 
 
 def _print_table(content: dict[str, Any]) -> None:
