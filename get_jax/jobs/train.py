@@ -24,6 +24,7 @@ from get_jax.jobs.data_info import check_data, report_data
 from get_jax.jobs.initial_params import load_initial_params, needs_init
 from get_jax.jobs.metric_writer import make_open_writer
 from get_jax.jobs.run_info import build_performance_metrics, log_run_info
+from get_jax.jobs.samples import GRID_SIZE
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.loop import Preview, Schedule, fit
 from get_jax.training.plots import plot_losses
@@ -167,16 +168,19 @@ def _build_training_conditioning(
 def _make_preview_fn(
   config: ml_collections.ConfigDict, workdir: pathlib.Path, mesh: Mesh
 ) -> Preview:
-  """Returns a function that saves a grid of EMA samples to samples/."""
+  """Returns a function that saves a grid of EMA samples to samples/.
+
+  The grid shows `sampling.count` samples, at most as many as that of
+  --mode=sample.
+  """
   key = named_key(config.sampling.seed, "sample")
   image_sampler = ImageSampler(
     build_generator(config), key, config.sampling.batch_size, mesh
   )
 
   def preview(state: TrainState, step: int) -> np.ndarray:
-    images, ids = image_sampler.sample(
-      state.ema, np.arange(config.sampling.count)
-    )
+    count = min(config.sampling.count, GRID_SIZE)
+    images, ids = image_sampler.sample(state.ema, np.arange(count))
     titles = image_sampler.generator.conditioning.descriptions(ids)
     path = workdir / "samples" / f"{step:08d}.png"
     return save_grid(path, images, titles)
