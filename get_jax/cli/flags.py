@@ -203,12 +203,12 @@ def mode_options() -> dict[str, Any]:
   Raises:
     UsageError: a given flag belongs to other modes.
   """
-  own = MODE_FLAGS.get(MODE.value, ())
+  own = {flag.name: flag.value for flag in MODE_FLAGS.get(MODE.value, ())}
   for mode, mode_flags in MODE_FLAGS.items():
     for flag in mode_flags:
-      if flag.value is not None and flag not in own:
+      if flag.value is not None and flag.name not in own:
         raise UsageError(f"--{flag.name} needs --mode={mode}")
-  return {flag.name: flag.value for flag in own if flag.value is not None}
+  return {name: value for name, value in own.items() if value is not None}
 
 
 def weights_options() -> dict[str, Any]:
