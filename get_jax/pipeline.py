@@ -2,7 +2,6 @@
 
 import functools
 import os
-import pathlib
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self
@@ -12,7 +11,9 @@ import ml_collections
 import numpy as np
 from jaxtyping import UInt8
 
+from get_jax import weights
 from get_jax.builders.conditioning import build_conditioning, text_shape
+from get_jax.builders.config_file import load_config_file
 from get_jax.builders.decoder import is_latent
 from get_jax.builders.evaluator import build_conventions
 from get_jax.builders.generator import build_generator
@@ -27,6 +28,7 @@ from get_jax.generation.image_sampler import ImageSampler
 from get_jax.generation.prompts import Prompts, make_prompt_encoder
 from get_jax.models.base import ImageModel
 from get_jax.progress import ProgressBar
+from get_jax.storage.paths import as_path
 from get_jax.training.checkpoints import load_params
 from get_jax.training.rng import named_key
 from get_jax.training.sharding import make_mesh
@@ -47,8 +49,8 @@ class Pipeline:
     config: the experiment.
     params: parameters of the network.
     source: where the parameters are from, for `repr`.
-    text_encoder: folder with the text encoder and tokenizer of a network that
-      takes captions.
+    text_encoder: folder or name of the text encoder of a network that takes
+      captions.
 
   Attributes:
     config: the experiment.
@@ -86,30 +88,44 @@ class Pipeline:
     step: int | None = None,
     autoencoder: str | os.PathLike[str] | None = None,
     text_encoder: str | os.PathLike[str] | None = None,
+    accept_licence: bool = False,
   ) -> Self:
-    """Loads the averaged parameters (EMA) of a trained network.
+    """Loads a trained network.
 
     Args:
-      source: workdir of a run, also in a bucket.
+      source: workdir of a run, also in a bucket, whose averaged parameters
+        (EMA) are used; or the name of a published network, as
+        `--mode=weights` lists them. "get-digits" and "dit-digits" are part of
+        this package; others are downloaded on first use.
       step: step of the checkpoint; None: the newest valid checkpoint.
-      autoencoder: weights of the autoencoder that decodes latents; None: those
-        of the config.
-      text_encoder: folder with the text encoder and tokenizer of a network that
-        takes captions; None: those of the config.
+      autoencoder: weights of the autoencoder that decodes latents, or their
+        name; None: those of the config, or of the published scores.
+      text_encoder: folder or name of the text encoder of a network that takes
+        captions; None: that of the config.
+      accept_licence: whether the user accepts a licence that excludes
+        commercial use.
 
     Raises:
-      UsageError: there is no such run, or a file is missing.
+      UsageError: there is no such run or name, a file is missing, or the
+        licence is not accepted.
     """
-    config = read_config(source)
-    config.unlock()
-    if autoencoder is not None:
+    source = os.fspath(source)
+    if weights.is_published(source, "network"):
+      if step is not None:
+        raise UsageError(f"step is {step!r}, but {source} has no steps")
+      entry = weights.find(source)
+      config = load_config_file(entry.config)
+      params = weights.load(source, accept_licence)
+      autoencoder = autoencoder or entry.autoencoder
+    else:
+      config = _read_config(source)
+      params = load_params(source, step=step)
+    if autoencoder:
       config.autoencoder.weights = os.fspath(autoencoder)
-    params = load_params(source, step=step)
     if text_encoder is None:
-      text_encoder = (
-        config.get("latents", {}).get("captions", {}).get("encoder")
-      )
-    return cls(config, params, os.fspath(source), text_encoder)
+      captions = config.get("latents", {}).get("captions", {})
+      text_encoder = captions.get("encoder")
+    return cls(config, params, source, text_encoder)
 
   def __call__(
     self,
@@ -191,7 +207,7 @@ class Pipeline:
     if columns is not None:
       _check_integer("columns", columns, 1)
     try:
-      save_grid(pathlib.Path(path), self._images, columns=columns)
+      save_grid(as_path(path), self._images, columns=columns)
     except OSError as error:
       raise UsageError(
         f"{os.fspath(path)} cannot be written ({error.strerror or error}); "
@@ -238,10 +254,13 @@ class Pipeline:
     if not self._text_encoder:
       raise UsageError(
         f"{self.config.model.name} takes captions and no text encoder is "
-        "named; expected Pipeline.load(..., text_encoder=FOLDER)"
+        "named; expected Pipeline.load(..., "
+        "text_encoder='clip-vit-large-patch14'), or its folder"
       )
-    encode = make_prompt_encoder(self._text_encoder)
-    return Captions(Prompts(encode, os.fspath(self._text_encoder), shape))
+    folder = weights.locate(
+      os.fspath(self._text_encoder), "text encoder", "text_encoder"
+    )
+    return Captions(Prompts(make_prompt_encoder(folder), folder, shape))
 
   @functools.cached_property
   def _generator(self) -> Generator:
@@ -347,6 +366,19 @@ class Pipeline:
         generator, named_key(0, "sample"), batch_size, self._mesh
       )
     return self._samplers[requests, batch_size]
+
+
+def _read_config(workdir: str) -> ml_collections.ConfigDict:
+  """Reads the config of a run; other sources are compared with known names."""
+  try:
+    return read_config(workdir)
+  except UsageError as error:
+    if as_path(workdir).exists():
+      raise
+    raise UsageError(
+      f"{workdir} is neither the workdir of a run nor the name of a published "
+      f"network; {weights.suggest_names(workdir, 'network')}"
+    ) from error
 
 
 def _check_integer(

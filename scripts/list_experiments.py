@@ -5,7 +5,7 @@ python scripts/list_experiments.py
 
 import pathlib
 
-from get_jax.cli.experiments import families, recipe_header
+from get_jax.builders.experiments import families, recipe_header
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "experiments.md"
 INTRODUCTION = """\

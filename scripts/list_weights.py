@@ -143,6 +143,8 @@ def table(kind: Kind, columns: Sequence[str]) -> str:
 
 def format_files(entry: Entry) -> str:
   """Returns links to the files, or to the page of those to get by hand."""
+  if entry.packaged:
+    return "part of this package"
   if is_manual(entry):
     (file,) = entry.files
     return f"by hand from [this page]({entry.page}), as `{file.name}`"

@@ -1,9 +1,8 @@
 """The command line: flags, config files, joining processes, exit codes."""
 
 __all__ = [
-  "config_file",
+  "config_flags",
   "exit",
-  "experiments",
   "flags",
   "launch",
   "main",

@@ -6,13 +6,13 @@ import sys
 from absl import app
 from absl import flags as absl_flags
 
+from get_jax.builders.experiments import listing
 from get_jax.cli import flags
-from get_jax.cli.config_file import (
+from get_jax.cli.config_flags import (
   check_config_flags,
   names_config,
   parse_flags,
 )
-from get_jax.cli.experiments import listing
 from get_jax.cli.weights_flag import add_config_flag, start_from_weights
 from get_jax.errors import UsageError
 from get_jax.modes import load_mode
@@ -76,12 +76,12 @@ def _run_mode(argv: list[str]) -> None:
   with exit_on_error():
     mode = flags.MODE.value
     workdir, options = flags.workdir(), flags.mode_options()
+    cache.configure(flags.CACHE_DIR.value, flags.CACHE_SIZE.value)
     options |= flags.weights_options()
     if flags.ACCEPT_LICENCE.value:
       from get_jax.weights import licences
 
       licences.accept()
-    cache.configure(flags.CACHE_DIR.value, flags.CACHE_SIZE.value)
     if mode in flags.MODES_WITHOUT_CONFIG:
       given = {} if workdir is None else {"workdir": workdir}
       load_mode(mode)(**given, **options)

@@ -59,6 +59,7 @@ class Entry:
       `AutoencoderKL` for an autoencoder without config.json.
     autoencoder: name of the weights that decode the latents of a network.
     score: published score, with how it was measured.
+    packaged: whether the files are part of this package.
   """
 
   name: str
@@ -71,6 +72,7 @@ class Entry:
   model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   autoencoder: str = ""
   score: str = ""
+  packaged: bool = False
 
   @property
   def folder(self) -> str:

@@ -21,6 +21,7 @@ from get_jax.weights.downloader import (
   until_stopped,
 )
 from get_jax.weights.entry import Entry, File
+from get_jax.weights.packaged import packaged_path
 from get_jax.weights.registry import find
 
 pooch.get_logger().setLevel(logging.WARNING)
@@ -45,6 +46,8 @@ def fetch(name: str, accept_licence: bool = False) -> pathlib.Path:
     Stopped: a stop signal was received; the bytes so far are kept.
   """
   entry = find(name)
+  if entry.packaged:
+    return packaged_path(entry)
   folder = directory() / entry.folder
   try:
     licences.check(entry, folder, accept_licence)
@@ -69,7 +72,9 @@ def directory() -> pathlib.Path:
 
 
 def is_cached(entry: Entry) -> bool:
-  """Returns whether all files of an entry are in the cache."""
+  """Returns whether all files of an entry are on this machine."""
+  if entry.packaged:
+    return True
   folder = directory() / entry.folder
   return all((folder / file.name).is_file() for file in entry.files)
 

@@ -11,6 +11,7 @@ from get_jax.models import create_model
 from get_jax.models.base import ImageModel
 from get_jax.weights.converted import load_converted
 from get_jax.weights.fetching import fetch
+from get_jax.weights.packaged import load_packaged
 from get_jax.weights.registry import find
 
 
@@ -35,6 +36,8 @@ def load(name: str, accept_licence: bool = False) -> dict[str, Any]:
       f"{name} has no parameters, it is reference statistics; expected another "
       "name, or get_jax.weights.fetch for its file"
     )
+  if entry.packaged:
+    return load_packaged(entry)
   path = fetch(name, accept_licence)
   match entry.kind:
     case "network":

@@ -5,11 +5,12 @@ import difflib
 from get_jax.errors import UsageError
 from get_jax.weights.entry import Entry, Kind
 from get_jax.weights.networks import NETWORKS
+from get_jax.weights.packaged import PACKAGED
 from get_jax.weights.parts import PARTS
 from get_jax.weights.references import REFERENCES
 
 ENTRIES: dict[str, Entry] = {
-  entry.name: entry for entry in (*NETWORKS, *PARTS, *REFERENCES)
+  entry.name: entry for entry in (*PACKAGED, *NETWORKS, *PARTS, *REFERENCES)
 }
 
 

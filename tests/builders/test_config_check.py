@@ -16,6 +16,7 @@ from get_jax.builders.config_check import (
   model_keys,
   setting_keys,
 )
+from get_jax.builders.config_file import load_config_file
 from get_jax.builders.config_keys import (
   OPTIONAL_SECTIONS,
   SECTIONS,
@@ -24,7 +25,6 @@ from get_jax.builders.config_keys import (
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model
 from get_jax.builders.training_step import batch_shapes, build_training_step
-from get_jax.cli.config_file import load_config_file
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
 from get_jax.errors import UsageError

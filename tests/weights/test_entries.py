@@ -18,6 +18,7 @@ from get_jax.weights.table import format_size
 ROOT = pathlib.Path(__file__).parents[2]
 ENTRIES = [find(name) for name in names()]
 NETWORKS = [find(name) for name in names("network")]
+OFFICIAL = [entry for entry in ENTRIES if not entry.packaged]
 # Fields of networks that change how they compute or train, not what.
 COMPUTE = {"attention", "dropout", "dtype", "name", "parent", "remat", "scan"}
 
@@ -28,7 +29,7 @@ def test_folders_in_the_cache_differ():
   assert not any("/" in folder for folder in folders)
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", OFFICIAL, ids=lambda entry: entry.name)
 def test_addresses(entry):
   assert entry.page.startswith("https://")
   assert entry.licence.url.startswith("https://")
@@ -75,7 +76,9 @@ def test_families_that_exclude_commercial_use():
 def test_the_scores_of_the_official_pages():
   """Every score is also in docs/checkpoints.md, in the row of its config."""
   rows = (ROOT / "docs" / "checkpoints.md").read_text("utf-8").splitlines()
-  for entry in NETWORKS:
+  for entry in OFFICIAL:
+    if entry.kind != "network":
+      continue
     score = entry.score.split(",")[0].removeprefix("FID ").split(" ")[0]
     matching = [row for row in rows if f"`{entry.config}.py`" in row]
     assert any(score in row for row in matching), entry.name

@@ -1,19 +1,17 @@
-"""Finds and loads config files, and parses the flags that set their keys."""
+"""Finds and loads config files."""
 
 import contextlib
 import difflib
 import importlib.machinery
 import importlib.util
 import pathlib
-import re
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import ml_collections
-from absl import flags as absl_flags
 
-from get_jax.cli.experiments import configs_folder, experiment_names
+from get_jax.builders.experiments import configs_folder, experiment_names
 from get_jax.errors import UsageError
 
 
@@ -59,69 +57,15 @@ def load_config_file(config: str) -> ml_collections.ConfigDict:
   if spec is None or spec.loader is None:
     raise UsageError(f"--config={file} is not Python; expected a file *.py")
   module = importlib.util.module_from_spec(spec)
-  with _configs_package(file):
+  with configs_package(file):
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
       raise UsageError(f"--config={file} has no function get_config()")
     return module.get_config(argument) if argument else module.get_config()
 
 
-def names_config(argv: Sequence[str]) -> bool:
-  """Returns whether a command line has --config, or sets one of its keys."""
-  return any(re.match(r"--?config(=|\.|$)", argument) for argument in argv[1:])
-
-
-def parse_flags(argv: Sequence[str]) -> None:
-  """Parses the command line; --config is an experiment or a file.
-
-  Args:
-    argv: the command line, program name first.
-
-  Raises:
-    UsageError: there is no such experiment or file, or an argument is not a
-      flag.
-  """
-  arguments, file = list(argv), ""
-  if names_config(argv):
-    index, config = _config_flag(argv)
-    file = find_config(config)
-    # The value is part of the argument, or follows as the next one.
-    arguments[index] = file if argv[index] == config else f"--config={file}"
-  with _configs_package(file):
-    _, *others = absl_flags.FLAGS(arguments)
-  if others:
-    raise UsageError(f"{others[0]} is not a flag; expected --NAME=VALUE")
-
-
-def check_config_flags(argv: Sequence[str]) -> None:
-  """Checks that --config has the keys that other flags set.
-
-  Only sections with a `name` accept new keys: what they name has more settings
-  than the config, and checks them itself.
-
-  Args:
-    argv: the command line, program name first.
-
-  Raises:
-    UsageError: the config is missing or does not exist, or a key is unknown.
-  """
-  _, config = _config_flag(argv)
-  keys = sorted(_keys(load_config_file(config)))
-  for argument in argv[1:]:
-    match = re.match(r"--?config\.([\w.]+)(=|\[|$)", argument)
-    if not match or match[1] in keys:
-      continue
-    section = match[1].rpartition(".")[0]
-    if f"{section}.name" not in keys:
-      similar = difflib.get_close_matches(match[1], keys, n=1)
-      hint = f"did you mean {similar[0]}?" if similar else f"it has {keys}"
-      raise UsageError(
-        f"{argument} sets a key that {config} does not have; {hint}"
-      )
-
-
 @contextlib.contextmanager
-def _configs_package(file: str) -> Iterator[None]:
+def configs_package(file: str) -> Iterator[None]:
   """Makes `configs` the shipped package, whatever else has this name.
 
   A module `configs` of the user, in the current folder or installed, does not
@@ -149,27 +93,6 @@ def _take_configs_modules() -> dict[str, types.ModuleType]:
   """Removes the package `configs` from the imported modules; returns it."""
   names = [n for n in sys.modules if n.partition(".")[0] == "configs"]
   return {name: sys.modules.pop(name) for name in names}
-
-
-def _config_flag(argv: Sequence[str]) -> tuple[int, str]:
-  """Returns the index of the argument with --config's value, and the value."""
-  for i, argument in enumerate(argv):
-    match = re.match(r"--?config(?:=(.*))?$", argument)
-    if match and match[1]:
-      return i, match[1]
-    if match and match[1] is None and i + 1 < len(argv):
-      return i + 1, argv[i + 1]
-  raise UsageError(
-    "--config is missing; expected an experiment, such as dit_digits, or a "
-    "file; --list prints the experiments"
-  )
-
-
-def _keys(config: ml_collections.ConfigDict, prefix: str = "") -> Iterator[str]:
-  for key, value in config.items():
-    yield prefix + key
-    if isinstance(value, ml_collections.ConfigDict):
-      yield from _keys(value, f"{prefix}{key}.")
 
 
 def _suggest_file(file: str) -> str:

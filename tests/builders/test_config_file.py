@@ -3,11 +3,9 @@
 import sys
 
 import pytest
-from absl import flags
 
-from get_jax.cli import config_file
-from get_jax.cli.config_file import find_config, load_config_file
-from get_jax.cli.experiments import configs_folder
+from get_jax.builders.config_file import find_config, load_config_file
+from get_jax.builders.experiments import configs_folder
 from get_jax.errors import UsageError
 from tests.helpers import ROOT
 
@@ -69,7 +67,7 @@ def test_configs_is_bound_while_a_config_is_loaded(folder):
     "from configs import common, own, recipes\n"
     "def get_config(name='dit_digits'):\n"
     "  from configs.recipes import digits\n"
-    "  from get_jax.cli.config_file import load_config_file\n"
+    "  from get_jax.builders.config_file import load_config_file\n"
     "  config = load_config_file(name)\n"
     "  from configs import common as again\n"
     "  assert again is common\n"
@@ -83,24 +81,3 @@ def test_configs_is_bound_while_a_config_is_loaded(folder):
   assert (config.seed, config.batch_size) == (34, 192)
   assert config.task == "distillation"
   assert sys.modules["configs.common"] is shipped
-
-
-@pytest.mark.parametrize("form", [["--config=dit_b2"], ["-config", "dit_b2"]])
-def test_both_forms_of_the_flag(folder, monkeypatch, form):
-  parsed = []
-  monkeypatch.setattr(
-    config_file.absl_flags,
-    "FLAGS",
-    lambda argv: parsed.extend(argv) or argv[:1],
-  )
-  config_file.parse_flags(["get_jax", *form, "--config.seed=1"])
-  file = str(ROOT / "configs" / "dit_b2.py")
-  expected = [f"--config={file}"] if len(form) == 1 else ["-config", file]
-  assert parsed == ["get_jax", *expected, "--config.seed=1"]
-
-
-def test_an_argument_that_is_not_a_flag(monkeypatch):
-  values = flags.FlagValues()
-  monkeypatch.setattr(config_file.absl_flags, "FLAGS", values)
-  with pytest.raises(UsageError, match="dit_b2 is not a flag; expected --NAME"):
-    config_file.parse_flags(["get_jax", "dit_b2"])
