@@ -4,6 +4,7 @@ import io
 import sys
 from typing import Any
 
+from clu import platform
 from tqdm import tqdm
 
 LINE_INTERVAL = 30.0  # seconds between lines where there is no terminal
@@ -18,7 +19,8 @@ class ProgressBar(tqdm):
 
   A log file thus gets a few lines with count, rate, remaining time and postfix,
   and not every state of the bar. Work that ends within 30 s prints its last
-  line only.
+  line only. A line is also the note of clu's work unit, which a platform may
+  show next to the job.
 
   Args:
     *args: as for `tqdm`.
@@ -27,6 +29,7 @@ class ProgressBar(tqdm):
 
   def __init__(self, *args: Any, **kwargs: Any):
     self._plain = not sys.stderr.isatty()
+    self._printed: int | float | None = None  # count of the last line
     kwargs["file"] = sys.stderr
     if self._plain:
       # With a fixed `miniters`, the time alone decides when a line is due.
@@ -38,15 +41,16 @@ class ProgressBar(tqdm):
     """Draws the bar, or prints a line."""
     if not self._plain:
       return super().display(msg, pos)
-    if self.n > self.initial:
-      print(msg or str(self), file=self.fp, flush=True)
+    if self.n > self.initial and self.n != self._printed:
+      self._printed, line = self.n, msg or str(self)
+      print(line, file=self.fp, flush=True)
+      platform.work_unit().set_notes(line)
     return True
 
   def close(self) -> None:
     """Ends the bar, or prints the last line."""
     if self._plain and not self.disable:
-      if self.n > self.last_print_n:
-        self.display()
+      self.display()
       # tqdm would draw the bar once more and end its line.
       self.fp = io.StringIO()
     super().close()

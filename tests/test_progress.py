@@ -6,6 +6,9 @@ import os
 import struct
 import sys
 import termios
+import types
+
+from clu import platform
 
 from get_jax.progress import LINE_INTERVAL, ProgressBar
 
@@ -78,6 +81,16 @@ def test_a_file_gets_no_line_twice(tmp_path):
         now += LINE_INTERVAL
         bar.update()
     assert [line.split()[1] for line in lines()] == ["1", "2"]
+
+
+def test_lines_are_notes_of_the_work_unit(tmp_path, monkeypatch):
+  notes = []
+  unit = types.SimpleNamespace(set_notes=notes.append)
+  monkeypatch.setattr(platform, "work_unit", lambda: unit)
+  with log_file(tmp_path) as lines:
+    list(ProgressBar(range(3), desc="sampling", unit="image"))
+    assert notes == lines()
+    assert len(notes) == 1
 
 
 def test_a_terminal_gets_a_bar():

@@ -2,9 +2,11 @@
 
 import importlib.metadata
 import logging
+import os
 import pathlib
 import platform
 
+import clu.platform
 import flax.linen as nn
 import jax
 import ml_collections
@@ -64,8 +66,9 @@ def log_run_info(
 ) -> None:
   """Logs how a run computes and writes it to results/train.json.
 
-  The file also has the number of parameters, and the versions of Python and of
-  the packages.
+  Clu's work unit, which a platform may show, gets the workdir and the status of
+  each process. The file also has the number of parameters, and the versions of
+  Python and of the packages.
 
   Args:
     config: the experiment.
@@ -88,7 +91,14 @@ def log_run_info(
     "jax": jax.__version__,
   }
   info["dtype"] = str(info["dtype"] or "float32")
+  work_unit = clu.platform.work_unit()
+  work_unit.set_task_status(
+    f"{name} on process {jax.process_index()} of {jax.process_count()}"
+  )
   if jax.process_index() == 0:
+    work_unit.create_artifact(
+      clu.platform.ArtifactType.DIRECTORY, os.fspath(workdir), name
+    )
     text = ", ".join(f"{key} {value}" for key, value in info.items())
     log.info("%s: %s", name, text)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
