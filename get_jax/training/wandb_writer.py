@@ -1,5 +1,6 @@
 """Metric writer for Weights & Biases."""
 
+import importlib.util
 import json
 import os
 import secrets
@@ -31,13 +32,11 @@ def check_wandb(target: str) -> None:
       f"wandb is {target!r}; expected a project of Weights & Biases, such as "
       "digits or my-team/digits"
     )
-  try:
-    import wandb  # noqa: F401
-  except ImportError as error:
+  if importlib.util.find_spec("wandb") is None:
     raise UsageError(
       f"wandb is {target!r}, and the package wandb is not installed; expected "
       "pip install get_jax[wandb], or wandb=''"
-    ) from error
+    )
 
 
 class WandbWriter:
