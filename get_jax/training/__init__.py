@@ -17,5 +17,6 @@ __all__ = [
   "sharding",
   "state",
   "step",
+  "wandb_writer",
   "workdir",
 ]
