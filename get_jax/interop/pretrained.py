@@ -71,8 +71,8 @@ def open_autoencoder(
     fields = _select_fields(AutoencoderKL, config) | fields
     if "block_out_channels" in fields:
       fields["block_out_channels"] = tuple(fields["block_out_channels"])
-    path = _find_weights(path, _AUTOENCODER_WEIGHTS)
-  return create_autoencoder(**fields), path
+    weights = _find_weights(weights, _AUTOENCODER_WEIGHTS)
+  return create_autoencoder(**fields), weights
 
 
 def load_text_encoder(
