@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from tests import fork_server
+
 # A test that needs more fails.
 LIMIT = 30.0
 _PROPERTY = "cpu_seconds"
@@ -18,7 +20,7 @@ _started = pytest.StashKey[float]()
 
 def cpu_seconds() -> float:
   """Returns the processor time of this process and its finished children."""
-  return sum(os.times()[:4])
+  return sum(os.times()[:4]) + fork_server.finished_cpu_seconds
 
 
 class CpuSeconds:
@@ -53,6 +55,7 @@ class CpuSeconds:
       self._tests[report.nodeid] = dict(report.user_properties)[_PROPERTY]
 
   def pytest_sessionfinish(self, session):
+    fork_server.stop()
     if hasattr(session.config, "workeroutput"):
       session.config.workeroutput[_PROPERTY] = cpu_seconds()
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+from tests import fork_server
 from tests.xla_flags import xla_flags
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -102,15 +103,26 @@ def free_port() -> int:
     return listener.getsockname()[1]
 
 
-def run_main(*args: str, timeout: float = 300) -> subprocess.CompletedProcess:
-  """Runs main.py, or a whole command line, and captures its output."""
+def start_main(
+  *args: str, devices: int = 1, stdout=None, stderr=None
+) -> fork_server.Process:
+  """Starts main.py, or a whole command line.
+
+  Args:
+    *args: arguments of main.py, or a command line of Python.
+    devices: number of simulated CPU devices.
+    stdout: path that the output is written to. None: a temporary file.
+    stderr: the same for messages.
+  """
   is_command = bool(args) and args[0] == sys.executable
   command = [*args] if is_command else [sys.executable, "main.py", *args]
-  return subprocess.run(
-    command,
-    cwd=ROOT,
-    env=environment(),
-    capture_output=True,
-    text=True,
-    timeout=timeout,
+  return fork_server.Process(command, environment(devices), stdout, stderr)
+
+
+def run_main(*args: str, timeout: float = 300) -> subprocess.CompletedProcess:
+  """Runs main.py, or a whole command line, and captures its output."""
+  process = start_main(*args)
+  stdout, stderr = process.communicate(timeout)
+  return subprocess.CompletedProcess(
+    process.args, process.returncode, stdout, stderr
   )

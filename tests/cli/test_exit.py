@@ -6,7 +6,6 @@ those of a run without interruptions.
 
 import re
 import signal
-import subprocess
 import time
 
 import numpy as np
@@ -14,13 +13,7 @@ import pytest
 
 from get_jax.training.checkpoints import saved_steps
 from get_jax.training.metrics import read_metrics
-from tests.helpers import (
-  ROOT,
-  arguments,
-  environment,
-  free_port,
-  run_main,
-)
+from tests.helpers import arguments, free_port, run_main, start_main
 
 LAST = 4000
 SAVED_EVERY = 20
@@ -38,18 +31,10 @@ class Group:
       f"--num_processes={count}",
     ]
     self.messages = [workdir.parent / f"messages{i}" for i in range(count)]
-    self.processes = []
-    for i, path in enumerate(self.messages):
-      with path.open("w") as file:
-        self.processes.append(
-          subprocess.Popen(
-            [*command, f"--process_id={i}"],
-            cwd=ROOT,
-            env=environment(devices=2),
-            stdout=subprocess.DEVNULL,
-            stderr=file,
-          )
-        )
+    self.processes = [
+      start_main(*command, f"--process_id={i}", devices=2, stderr=path)
+      for i, path in enumerate(self.messages)
+    ]
 
   def __enter__(self):
     return self

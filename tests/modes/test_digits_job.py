@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 
 import numpy as np
@@ -13,11 +12,10 @@ from get_jax.errors import UsageError
 from get_jax.modes import pairs
 from get_jax.training.workdir import locked
 from tests.helpers import (
-  ROOT,
   TINY_JOB,
   arguments_of,
-  environment,
   run_main,
+  start_main,
   tiny_job,
 )
 
@@ -30,13 +28,7 @@ def command(workdir, **overrides):
 def interrupted(tmp_path_factory):
   """A run that is killed while pairs are generated, then resumed."""
   workdir = tmp_path_factory.mktemp("job")
-  process = subprocess.Popen(
-    command(workdir),
-    cwd=ROOT,
-    env=environment(),
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.DEVNULL,
-  )
+  process = start_main(*command(workdir))
   while not list(workdir.glob("pairs/0000[0-9].json")):
     assert process.poll() is None
     time.sleep(0.005)

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import time
 
 import jax
@@ -12,7 +11,7 @@ import pytest
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.metrics import read_metrics
 from get_jax.training.profiling import PERFORMANCE_KEYS
-from tests.helpers import ROOT, arguments, environment, run_main
+from tests.helpers import arguments, run_main, start_main
 
 
 def checkpoint_arrays(workdir):
@@ -59,14 +58,7 @@ def assert_same_run(one, other):
 
 
 def start(workdir):
-  return subprocess.Popen(
-    arguments(workdir, checkpoint_every=7),
-    cwd=ROOT,
-    env=environment(),
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.PIPE,
-    text=True,
-  )
+  return start_main(*arguments(workdir, checkpoint_every=7))
 
 
 def wait_for_step(workdir, process, step):
