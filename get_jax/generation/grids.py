@@ -1,6 +1,6 @@
 """Saves grids of images as PNG files."""
 
-import pathlib
+import io
 from collections.abc import Mapping
 
 import matplotlib
@@ -9,13 +9,14 @@ from jaxtyping import Num, UInt8
 from PIL import Image
 
 from get_jax.evaluation import to_uint8
+from get_jax.storage.paths import Path, write_bytes, write_text
 
 matplotlib.use("Agg")
 MIN_SIDE = 32  # pixels; smaller images are enlarged
 
 
 def save_grid(
-  path: pathlib.Path,
+  path: Path,
   images: Num[np.ndarray, "n H W C"],
   names: np.ndarray | None = None,
   columns: int | None = None,
@@ -34,13 +35,14 @@ def save_grid(
     The pixels of the PNG.
   """
   columns = columns or int(np.ceil(np.sqrt(len(images))))
-  path.parent.mkdir(parents=True, exist_ok=True)
   pixels = images if images.dtype == np.uint8 else to_uint8(images)
   grid = tile(pixels, columns)
-  Image.fromarray(grid).save(path)
+  png = io.BytesIO()
+  Image.fromarray(grid).save(png, "PNG")
+  write_bytes(path, png.getvalue())
   if names is not None and names.dtype.kind == "U":
     lines = (" ".join(name.split()) + "\n" for name in names.tolist())
-    path.with_suffix(".txt").write_text("".join(lines), "utf-8")
+    write_text(path.with_suffix(".txt"), "".join(lines))
   return grid
 
 
@@ -74,7 +76,7 @@ def tile(
 
 
 def save_class_grids(
-  path: pathlib.Path, grids: Mapping[str, np.ndarray], columns: int = 10
+  path: Path, grids: Mapping[str, np.ndarray], columns: int = 10
 ) -> None:
   """Saves titled grids side by side as one PNG; each row shows one class.
 
@@ -103,7 +105,8 @@ def save_class_grids(
     for side in axis.spines.values():
       side.set_visible(False)
   axes[0][0].set_ylabel("class")
-  path.parent.mkdir(parents=True, exist_ok=True)
   figure.tight_layout()
-  figure.savefig(path, dpi=110)
+  png = io.BytesIO()
+  figure.savefig(png, format="png", dpi=110)
   plt.close(figure)
+  write_bytes(path, png.getvalue())

@@ -10,8 +10,7 @@ import pytest
 
 from get_jax.errors import UsageError
 from get_jax.evaluation import to_uint8
-from get_jax.generation.conditioning import ClassLabels, Unconditional
-from get_jax.generation.generator import Generator
+from get_jax.generation.conditioning import Unconditional
 from get_jax.jobs import samples
 from get_jax.storage import shard_reader
 from get_jax.storage.paths import Path
@@ -19,22 +18,11 @@ from get_jax.storage.shards import ShardWriter
 from get_jax.training import preemption
 from get_jax.training.preemption import Stopped
 from tests.helpers import tiny_config
+from tests.noise_generator import GENERATOR
 
-SHAPE = (64, 64, 3)
+SHAPE = GENERATOR.image_shape
 BATCH = 8
 BATCH_BYTES = BATCH * 64 * 64 * 3
-
-# Makes images of noise.
-GENERATOR = Generator(
-  lambda params, noise, y: noise(0, SHAPE),
-  nfe=1,
-  image_shape=SHAPE,
-  conditioning=ClassLabels(10, None),
-  sampler="none",
-  steps=None,
-  guidance="none",
-  settings={},
-)
 UNCONDITIONAL = dataclasses.replace(GENERATOR, conditioning=Unconditional())
 
 
