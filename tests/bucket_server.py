@@ -221,9 +221,24 @@ class _Handler(emulator.RequestHandler):
     connection, self.wfile = self.wfile, io.BytesIO()
     try:
       emulator.Router(self).handle(method)
-      return self.wfile.getvalue()
+      answer = self.wfile.getvalue()
     finally:
       self.wfile = connection
+    url = urllib.parse.urlsplit(self.path)
+    if method == "GET" and "alt=media" in url.query:
+      bucket, name, _ = _target(url)
+      head, end, content = answer.partition(b"\r\n\r\n")
+      generation = self._generation(bucket, name)
+      header = f"\r\nx-goog-generation: {generation}".encode()
+      answer = head + header + end + content
+    return answer
+
+  def _generation(self, bucket: str, name: str) -> str:
+    """Returns the generation of an object; "0" if there is none."""
+    try:
+      return self.storage.get_file_obj(bucket, name)["generation"]
+    except NotFound:
+      return "0"
 
   def _set_body(self, body: bytes) -> None:
     del self.headers["Content-Length"]
@@ -242,14 +257,11 @@ class _Handler(emulator.RequestHandler):
   def _refusal(self, method: str, body: bytes) -> int:
     """Returns the status of requests that the emulator must not see, or 0."""
     url = urllib.parse.urlsplit(self.path)
-    query = {k: v[0] for k, v in urllib.parse.parse_qs(url.query).items()}
     if method == "DELETE" and url.path.startswith("/upload/"):
       return 499
-    parts = re.search(r"/b/([^/]+)/o(?:/(.+))?$", url.path)
-    if parts is None:
+    bucket, name, query = _target(url)
+    if not bucket:
       return 0
-    bucket = urllib.parse.unquote(parts[1])
-    name = urllib.parse.unquote(parts[2] or query.get("name", ""))
     content = b""
     if query.get("uploadType") == "multipart":
       name, content = _split_multipart(self.headers["Content-Type"], body)
@@ -260,14 +272,20 @@ class _Handler(emulator.RequestHandler):
       del self.headers["Content-Type"]
       self.headers["Content-Type"] = "application/octet-stream"
       self._set_body(content)
-    try:
-      generation = self.storage.get_file_obj(bucket, name)["generation"]
-    except NotFound:
-      generation = "0"
+    generation = self._generation(bucket, name)
     if method == "GET" and query.get("generation", generation) != generation:
       return 404
-    expected = query.get("ifGenerationMatch", generation)
-    return 0 if generation == expected else 412
+    return 0 if query.get("ifGenerationMatch") in (None, generation) else 412
+
+
+def _target(url: urllib.parse.SplitResult) -> tuple[str, str, dict[str, str]]:
+  """Returns bucket, object and query of a request; "" if it has none."""
+  query = {k: v[0] for k, v in urllib.parse.parse_qs(url.query).items()}
+  parts = re.search(r"/b/([^/]+)/o(?:/(.+))?$", url.path)
+  if parts is None:
+    return "", "", query
+  name = urllib.parse.unquote(parts[2] or query.get("name", ""))
+  return urllib.parse.unquote(parts[1]), name, query
 
 
 def _split_multipart(content_type: str, body: bytes) -> tuple[str, bytes]:

@@ -32,8 +32,8 @@ __all__ = [
   "create_exclusively",
   "file_size",
   "is_remote",
+  "move_folder",
   "read_range",
-  "remove_unfinished",
   "remove_unfinished",
   "write_bytes",
   "write_text",
@@ -158,20 +158,6 @@ def remove_unfinished(path: StrPath) -> None:
       part.unlink()
 
 
-def remove_unfinished(path: StrPath) -> None:
-  """Removes what killed processes have written of `path` with `atomic_writer`.
-
-  For a file that no other process is writing. A bucket keeps nothing of it.
-
-  Args:
-    path: the file.
-  """
-  target = as_path(path)
-  if not is_remote(target):
-    for part in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
-      part.unlink()
-
-
 def create_exclusively(path: StrPath, content: bytes) -> bool:
   """Creates a file unless it exists; of several processes, one creates it.
 
@@ -222,3 +208,20 @@ def file_size(path: StrPath) -> int:
     FileNotFoundError: the file does not exist.
   """
   return as_path(path).stat().length
+
+
+def move_folder(source: Path, target: Path) -> None:
+  """Moves a folder to a name that does not exist.
+
+  In a bucket each object is copied there, by the server, and then deleted; if
+  that is interrupted, either folder may have a part of them.
+  """
+  if not is_remote(source):
+    source.rename(target)
+    return
+  url = os.fspath(source)
+  store = filesystem(url)
+  for name in store.find(url):
+    relative = name.partition(f"{store._strip_protocol(url)}/")[2]
+    store.cp_file(name, store._strip_protocol(os.fspath(target / relative)))
+  source.rmtree()

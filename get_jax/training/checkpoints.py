@@ -3,7 +3,9 @@
 Orbax writes and commits the checkpoints. This module adds a manifest with the
 shape, dtype and digest of each array to every checkpoint. An incomplete
 checkpoint is removed and a damaged one is renamed to `<step>.damaged`, both
-with a warning; the last valid checkpoint is restored instead.
+with a warning; the last valid checkpoint is restored instead. A checkpoint is
+complete when Orbax has renamed its folder or, in a bucket, has written the
+object `commit_success.txt`.
 """
 
 import contextlib
@@ -11,8 +13,7 @@ import functools
 import hashlib
 import json
 import logging
-import pathlib
-import shutil
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,11 +24,14 @@ import tensorstore as ts
 from jaxtyping import PyTree
 
 from get_jax.errors import UsageError
+from get_jax.storage.bucket_errors import explained
+from get_jax.storage.paths import Path, StrPath, as_path, is_remote, move_folder
 from get_jax.training.processes import allgather, run_on_main
 from get_jax.training.sharding import path_name
 from get_jax.training.state import TrainState, abstract_like
 
 TEMPORARY = ".orbax-checkpoint-tmp"  # in names of unfinished checkpoints
+COMMITTED = "commit_success.txt"  # in complete checkpoints of a bucket
 log = logging.getLogger(__name__)
 
 # From the manifest of a checkpoint to the abstract items to restore.
@@ -86,6 +90,8 @@ def _errors_as_damage(description: str) -> Iterator[None]:
   reason = ""
   try:
     yield
+  except UsageError:  # a bucket that is out of reach is no damage
+    raise
   except Exception as error:
     reason = f"{description} ({error})"
   for first in filter(None, allgather(reason)):
@@ -99,20 +105,29 @@ class Checkpoints:
   errors.
 
   Args:
-    directory: folder of the checkpoints; it is created if necessary.
+    directory: folder of the checkpoints, on disk or in a bucket; it is created
+      if necessary.
     keep: number of checkpoints to keep; older ones are deleted.
   """
 
-  def __init__(self, directory: str | pathlib.Path, keep: int = 2):
-    self.directory = pathlib.Path(directory).absolute()
+  def __init__(self, directory: StrPath, keep: int = 2):
+    self.directory = as_path(directory)
+    if not is_remote(self.directory):
+      self.directory = self.directory.absolute()
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-    self._manager = ocp.CheckpointManager(self.directory, options=options)
+    with self._explained():
+      self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+  def _explained(self) -> contextlib.AbstractContextManager[None]:
+    """Context that turns faults of the bucket into sentences."""
+    return explained(os.fspath(self.directory))
 
   def __enter__(self):
     return self
 
   def __exit__(self, *_):
-    self._manager.close()
+    with self._explained():
+      self._manager.close()
 
   @property
   def latest_step(self) -> int | None:
@@ -138,12 +153,15 @@ class Checkpoints:
   def _save(self, step: int, items: Mapping[str, Any]) -> None:
     saves = {k: ocp.args.StandardSave(v) for k, v in items.items()}
     saves["manifest"] = ocp.args.JsonSave(manifest_of(items))
-    if not self._manager.save(step, args=ocp.args.Composite(**saves)):
+    with self._explained():
+      saved = self._manager.save(step, args=ocp.args.Composite(**saves))
+    if not saved:
       raise RuntimeError(f"{self.directory} could not save checkpoint {step}")
 
   def wait(self) -> None:
     """Waits until all checkpoints are on disk; raises errors of saving."""
-    self._manager.wait_until_finished()
+    with self._explained():
+      self._manager.wait_until_finished()
 
   def restore(self, like: TrainState) -> TrainState | None:
     """Restores the last valid checkpoint.
@@ -199,13 +217,13 @@ class Checkpoints:
 
   def _read(self, step: int, abstract_items: AbstractItems) -> dict[str, Any]:
     read = functools.partial(self._manager.restore, step)
-    with _errors_as_damage("its manifest cannot be read"):
+    with _errors_as_damage("its manifest cannot be read"), self._explained():
       arguments = ocp.args.Composite(manifest=ocp.args.JsonRestore())
       manifest = read(args=arguments)["manifest"]
     wanted = abstract_items(manifest)
     _check_fit(wanted, manifest, f"checkpoint {step} in {self.directory}")
     arguments = {k: ocp.args.StandardRestore(v) for k, v in wanted.items()}
-    with _errors_as_damage("its arrays cannot be read"):
+    with _errors_as_damage("its arrays cannot be read"), self._explained():
       for item in wanted:
         _read_index(self.directory / str(step) / item)
       items = dict(read(args=ocp.args.Composite(**arguments)).items())
@@ -216,22 +234,33 @@ class Checkpoints:
 
   def _move_aside(self, step: int) -> None:
     aside = self.directory / f"{step}.damaged"
-    shutil.rmtree(aside, ignore_errors=True)
-    (self.directory / str(step)).rename(aside)
+    aside.rmtree(missing_ok=True)
+    # Without its marker it is no checkpoint, even if this is interrupted.
+    if is_remote(self.directory):
+      (self.directory / str(step) / COMMITTED).unlink(missing_ok=True)
+    move_folder(self.directory / str(step), aside)
 
   def _remove_unfinished(self) -> None:
     for entry in sorted(self.directory.iterdir()):
-      if TEMPORARY in entry.name:
+      if TEMPORARY in entry.name or (
+        is_remote(entry) and entry.name.isdigit() and not _is_complete(entry)
+      ):
         log.warning("Removing incomplete checkpoint %s", entry.name)
-        shutil.rmtree(entry, ignore_errors=True)
+        entry.rmtree(missing_ok=True)
 
 
-def _read_index(directory: pathlib.Path) -> None:
+def _is_complete(checkpoint: Path) -> bool:
+  """Returns whether Orbax has committed a checkpoint."""
+  marker = COMMITTED if is_remote(checkpoint) else "_CHECKPOINT_METADATA"
+  return (checkpoint / marker).exists()
+
+
+def _read_index(directory: Path) -> None:
   """Reads the index of an item's arrays.
 
   If that fails inside Orbax, its readers print tracebacks from other threads.
   """
-  base = {"driver": "file", "path": f"{directory}/"}
+  base = f"{directory}/" if is_remote(directory) else f"file://{directory}/"
   store = ts.KvStore.open({"driver": "ocdbt", "base": base}).result()
   store.list().result()
 
@@ -261,7 +290,7 @@ def _check_fit(
 
 
 def load_params(
-  workdir: str | pathlib.Path,
+  workdir: StrPath,
   which: str = "ema",
   sharding: jax.sharding.Sharding | None = None,
   step: int | None = None,
@@ -280,7 +309,7 @@ def load_params(
   Raises:
     UsageError: there is no such checkpoint, or none is valid.
   """
-  directory = pathlib.Path(workdir) / "checkpoints"
+  directory = as_path(workdir) / "checkpoints"
   if sharding is None:
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
@@ -310,15 +339,16 @@ def load_params(
   return items[which]
 
 
-def saved_steps(workdir: str | pathlib.Path) -> list[int]:
+def saved_steps(workdir: StrPath) -> list[int]:
   """Returns the committed steps of a run, ascending, without opening Orbax."""
-  directory = pathlib.Path(workdir) / "checkpoints"
-  committed = directory.glob("*/_CHECKPOINT_METADATA")
-  names = [path.parent.name for path in committed]
-  return sorted(int(name) for name in names if name.isdigit())
+  directory = as_path(workdir) / "checkpoints"
+  if not directory.is_dir():
+    return []
+  numbered = [path for path in directory.iterdir() if path.name.isdigit()]
+  return sorted(int(path.name) for path in numbered if _is_complete(path))
 
 
-def latest_step(workdir: str | pathlib.Path) -> int | None:
+def latest_step(workdir: StrPath) -> int | None:
   """Returns the newest committed step of a run; None if there is none."""
   return max(saved_steps(workdir), default=None)
 

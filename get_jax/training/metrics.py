@@ -7,12 +7,16 @@ instead.
 
 import json
 import os
-import pathlib
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Protocol
 
 import jax
 import numpy as np
+
+from get_jax.storage.paths import StrPath, as_path, is_remote, write_text
+from get_jax.training.tensorboard import TensorBoardWriter
+
+METRICS = "metrics.jsonl"
 
 
 class MetricWriter(Protocol):
@@ -38,20 +42,31 @@ class MetricWriter(Protocol):
 
 
 class JsonWriter:
-  """Appends one JSON object per line to a file, each with its `step`.
+  """Adds one JSON object per line to a file, each with its `step`.
+
+  On disk lines are appended. A bucket has no append, so there the file is
+  written whole at each flush, of which there is one before each checkpoint.
 
   Args:
     path: the file.
+    lines: lines that the file has.
   """
 
-  def __init__(self, path: str | pathlib.Path):
-    self.path = pathlib.Path(path)
-    self._file = self.path.open("a", encoding="utf-8")
+  def __init__(self, path: StrPath, lines: Sequence[str] = ()):
+    self.path = as_path(path)
+    self._lines = [*lines]
+    self._file: IO[str] | None = None
+    if not is_remote(self.path):
+      self._file = open(self.path, "a", encoding="utf-8")
 
   def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-    """Appends a line with the scalars of a step, in their order."""
+    """Adds a line with the scalars of a step, in their order."""
     values = {name: float(value) for name, value in scalars.items()}
-    self._file.write(json.dumps({"step": int(step), **values}) + "\n")
+    line = json.dumps({"step": int(step), **values}) + "\n"
+    if self._file is None:
+      self._lines.append(line)
+    else:
+      self._file.write(line)
 
   def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
     """Does nothing: the file holds no images."""
@@ -63,75 +78,18 @@ class JsonWriter:
     """Does nothing: `config.json` has them."""
 
   def flush(self) -> None:
-    """Writes buffered data to disk, with fsync."""
+    """Writes buffered data to disk, with fsync, or to the bucket."""
+    if self._file is None:
+      write_text(self.path, "".join(self._lines))
+      return
     self._file.flush()
     os.fsync(self._file.fileno())
 
   def close(self) -> None:
     """Flushes and closes the file."""
     self.flush()
-    self._file.close()
-
-
-class TensorBoardWriter:
-  """Writes TensorBoard events with tensorboardX, which needs no TensorFlow.
-
-  Args:
-    directory: folder of the event files.
-    start_step: number of updates done; TensorBoard leaves out what an
-      interrupted run has written after it.
-
-  Raises:
-    ImportError: tensorboardX is not installed.
-  """
-
-  def __init__(self, directory: str | pathlib.Path, start_step: int = 0):
-    from tensorboardX import SummaryWriter
-
-    purge_step = start_step + 1 if start_step else None
-    self._writer = SummaryWriter(str(directory), purge_step=purge_step)
-
-  def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-    """Writes the scalars of a step."""
-    for name, value in scalars.items():
-      self._writer.add_scalar(name, float(value), int(step))
-
-  def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
-    """Writes the images of a step, uint8 (B, H, W, C)."""
-    for name, batch in images.items():
-      self._writer.add_images(name, batch, int(step), dataformats="NHWC")
-
-  def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
-    """Writes the texts of a step, in Markdown."""
-    for name, text in texts.items():
-      self._writer.add_text(name, text, int(step))
-
-  def write_hparams(self, hparams: Mapping[str, Any]) -> None:
-    """Writes the hyper-parameters for TensorBoard's table that compares runs.
-
-    The table shows the loss of each run. Values other than numbers, booleans
-    and strings are written as text.
-
-    Args:
-      hparams: values by name.
-    """
-    from tensorboardX.summary import hparams as hparams_summaries
-
-    values = {
-      name: value if isinstance(value, bool | int | float | str) else str(value)
-      for name, value in hparams.items()
-    }
-    experiment, session, _ = hparams_summaries(values, {"loss": None})
-    for summary in (experiment, session):
-      self._writer.file_writer.add_summary(summary)
-
-  def flush(self) -> None:
-    """Writes buffered data to disk."""
-    self._writer.flush()
-
-  def close(self) -> None:
-    """Flushes and closes the event file."""
-    self._writer.close()
+    if self._file is not None:
+      self._file.close()
 
 
 class MultiWriter:
@@ -188,21 +146,25 @@ def create_writer(
   """
   if jax.process_index():
     return MultiWriter()
-  workdir = pathlib.Path(workdir)
-  path = workdir / "metrics.jsonl"
-  _truncate(path, start_step)
-  writers: list[MetricWriter] = [JsonWriter(path)]
+  folder = as_path(workdir)
+  lines = [
+    json.dumps(record) + "\n"
+    for record in read_metrics(folder)
+    if record["step"] <= start_step
+  ]
+  write_text(folder / METRICS, "".join(lines))
+  writers: list[MetricWriter] = [JsonWriter(folder / METRICS, lines)]
   try:
-    writers.append(TensorBoardWriter(workdir / "tensorboard", start_step))
+    writers.append(TensorBoardWriter(folder / "tensorboard", start_step))
   except ImportError:
     pass
   return MultiWriter(*writers)
 
 
-def read_metrics(workdir: str | pathlib.Path) -> list[dict[str, float]]:
+def read_metrics(workdir: StrPath) -> list[dict[str, float]]:
   """Returns the metric lines of a run, in order, without incomplete lines."""
-  path = pathlib.Path(workdir) / "metrics.jsonl"
-  lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+  path = as_path(workdir) / METRICS
+  lines = path.read_text("utf-8").splitlines() if path.exists() else []
   records = []
   for line in lines:
     try:
@@ -210,12 +172,3 @@ def read_metrics(workdir: str | pathlib.Path) -> list[dict[str, float]]:
     except json.JSONDecodeError:
       continue
   return records
-
-
-def _truncate(path: pathlib.Path, last_step: int) -> None:
-  if not path.exists():
-    return
-  kept = [r for r in read_metrics(path.parent) if r["step"] <= last_step]
-  temporary = path.with_suffix(".tmp")
-  temporary.write_text("".join(json.dumps(r) + "\n" for r in kept), "utf-8")
-  temporary.replace(path)

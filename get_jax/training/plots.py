@@ -1,16 +1,15 @@
 """Plots the metrics of a training run."""
 
-import pathlib
-
 import matplotlib
 
+from get_jax.storage.paths import Path, atomic_writer
 from get_jax.training.metrics import read_metrics
 from get_jax.training.profiling import PERFORMANCE_KEYS
 
 matplotlib.use("Agg")
 
 
-def plot_losses(workdir: pathlib.Path, title: str) -> None:
+def plot_losses(workdir: Path, title: str) -> None:
   """Plots metrics.jsonl as samples/loss.png, with one panel per metric.
 
   Args:
@@ -31,8 +30,7 @@ def plot_losses(workdir: pathlib.Path, title: str) -> None:
     axis.set(xlabel="step", ylabel=name, yscale="log")
     axis.grid(alpha=0.3)
   axes[0][0].set_title(title)
-  path = workdir / "samples" / "loss.png"
-  path.parent.mkdir(parents=True, exist_ok=True)
   figure.tight_layout()
-  figure.savefig(path, dpi=110)
+  with atomic_writer(workdir / "samples" / "loss.png") as file:
+    figure.savefig(file, format="png", dpi=110)
   plt.close(figure)

@@ -1,11 +1,8 @@
 """The workdir of a run: its config, lock and results."""
 
 import contextlib
-import fcntl
 import json
 import os
-import pathlib
-import platform
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,8 +12,11 @@ import ml_collections
 
 from get_jax.errors import UsageError
 from get_jax.storage.json_files import write_json
+from get_jax.storage.lease import Lease, is_held
+from get_jax.storage.paths import TEMPORARY_SUFFIX, Path, as_path
 from get_jax.training.processes import run_on_main
 
+LOCK = "lock"
 # Config sections and keys that may change when a run is resumed.
 MUTABLE_KEYS = (
   "accumulation",
@@ -60,14 +60,14 @@ MUTABLE_MODEL_FIELDS = re.compile(r"(^|\.)model\.(attention|remat|scan)$")
 
 def open_workdir(
   workdir: str | os.PathLike, config: ml_collections.ConfigDict
-) -> pathlib.Path:
+) -> Path:
   """Creates or opens the workdir of a run and saves the config in it.
 
   A folder that contains only a config, such as a start with invalid input
   leaves behind, belongs to no experiment.
 
   Args:
-    workdir: the folder.
+    workdir: the folder, on disk or in a bucket.
     config: config of the run, saved as `config.json`.
 
   Returns:
@@ -77,17 +77,14 @@ def open_workdir(
     UsageError: the folder cannot be written, or belongs to another experiment;
       the message lists the differing keys.
   """
-  path = pathlib.Path(workdir)
+  path = as_path(workdir)
   run_on_main(lambda: _save_config(path, config))
   return path
 
 
-def _save_config(
-  workdir: pathlib.Path, config: ml_collections.ConfigDict
-) -> None:
+def _save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
   path = workdir / "config.json"
   try:
-    workdir.mkdir(parents=True, exist_ok=True)
     found = json.loads(path.read_text("utf-8")) if path.exists() else None
     wanted = config_to_dict(config)
     if found is not None and _in_use(workdir):
@@ -108,7 +105,7 @@ def _save_config(
 
 
 @contextlib.contextmanager
-def locked(workdir: pathlib.Path) -> Iterator[None]:
+def locked(workdir: Path) -> Iterator[None]:
   """Locks the workdir against a second run until process 0 leaves the context.
 
   The lock is also released when process 0 exits. Its file has the host and the
@@ -118,24 +115,19 @@ def locked(workdir: pathlib.Path) -> Iterator[None]:
     UsageError: another run uses the workdir.
   """
   with contextlib.ExitStack() as stack:
+    lease = Lease(
+      workdir / LOCK,
+      f"another process uses {workdir}; expected one run per workdir",
+    )
 
-    def lock():
-      file = stack.enter_context((workdir / "lock").open("a"))
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except OSError as error:
-        raise UsageError(
-          f"another process uses {workdir}; expected one run per workdir"
-        ) from error
-      file.truncate(0)
-      file.write(json.dumps({"host": platform.node(), "pid": os.getpid()}))
-      file.flush()
+    def lock() -> None:
+      stack.enter_context(lease)
 
     run_on_main(lock)
     yield
 
 
-def write_results(workdir: pathlib.Path, mode: str, content: Any) -> None:
+def write_results(workdir: Path, mode: str, content: Any) -> None:
   """Writes the results of a mode to results/<mode>.json, on process 0 only.
 
   Args:
@@ -155,7 +147,7 @@ def read_config(
   Raises:
     UsageError: the workdir has no config, or it is not JSON.
   """
-  path = pathlib.Path(workdir) / "config.json"
+  path = as_path(workdir) / "config.json"
   if not path.is_file():
     raise UsageError(f"{workdir} has no config.json; expected a trained run")
 
@@ -176,15 +168,14 @@ def config_to_dict(config: ml_collections.ConfigDict) -> dict:
   return json.loads(config.to_json())
 
 
-def _in_use(workdir: pathlib.Path) -> bool:
-  """Whether the workdir is locked or has files besides config and lock."""
-  with (workdir / "lock").open("a") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-      return True
-  files = (path for path in workdir.rglob("*") if path.is_file())
-  return any(file.name not in ("config.json", "lock") for file in files)
+def _in_use(workdir: Path) -> bool:
+  """Whether the workdir has files besides config and lock, or is locked."""
+  for _, _, names in workdir.walk():
+    for name in names:
+      if name not in ("config.json", LOCK):
+        if not name.endswith(TEMPORARY_SUFFIX):
+          return True
+  return is_held(workdir / LOCK)
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,9 +222,7 @@ def _without_locations(
   }
 
 
-def _check_same_experiment(
-  workdir: pathlib.Path, found: dict, wanted: dict
-) -> None:
+def _check_same_experiment(workdir: Path, found: dict, wanted: dict) -> None:
   keys = sorted(found.keys() | wanted.keys())
   differing = [key for key in keys if found.get(key) != wanted.get(key)]
   if differing:
