@@ -89,7 +89,8 @@ setup(
   python_requires=">=3.11",
   packages=[*find_packages(include=["get_jax", "get_jax.*"]), *CONFIGS],
   package_dir={"get_jax.configs": "configs"},
-  package_data={"": ["*"]},
+  # Data are files beside the modules, or in a folder called files.
+  package_data={"": ["*", "files/*"]},
   install_requires=REQUIRES,
   extras_require=EXTRAS,
   entry_points={"console_scripts": ["get_jax = get_jax.cli.main:main"]},
