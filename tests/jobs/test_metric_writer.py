@@ -85,24 +85,36 @@ def test_tensorboard_leaves_out_what_a_resumed_run_repeats(tmp_path):
 
 
 def wandb_records(folder):
-  """Returns the records of the only file of a run, in LevelDB's log format."""
+  """Returns the records of a finished run, which is written by a process."""
+  deadline = time.monotonic() + 60
+  while time.monotonic() < deadline:
+    records = list(written_wandb_records(folder))
+    if records and records[-1].HasField("exit"):
+      return records
+    time.sleep(0.05)
+  raise TimeoutError(f"{folder} has no record of the end")
+
+
+def written_wandb_records(folder):
+  """Yields the whole records of a run's file, in LevelDB's log format."""
   from wandb.proto.wandb_internal_pb2 import Record
 
   (path,) = folder.glob("run-*.wandb")
-  content, records, parts = path.read_bytes(), [], b""
+  content, parts = path.read_bytes(), b""
   position = 7  # after the header of the file
-  while position < len(content):
+  while position + 7 <= len(content):
     left_in_block = -position % 32_768
     if 0 < left_in_block < 7:
       position += left_in_block
       continue
     _, size, kind = struct.unpack_from("<IHB", content, position)
-    parts += content[position + 7 : position + 7 + size]
     position += 7 + size
+    if position > len(content):
+      return
+    parts += content[position - size : position]
     if kind in (1, 4):  # a whole record, or the last part of one
-      records.append(Record.FromString(parts))
+      yield Record.FromString(parts)
       parts = b""
-  return records
 
 
 def test_wandb_offline_and_resumed(tmp_path, monkeypatch):
