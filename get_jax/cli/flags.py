@@ -24,7 +24,10 @@ LIST = flags.DEFINE_boolean(
   "list", False, "Prints the names of the shipped experiments, and exits."
 )
 WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder of the run. A run that is in it is resumed."
+  "workdir",
+  None,
+  "Folder of the run, on disk or in a bucket (gs://BUCKET/RUN). A run that is "
+  "in it is resumed.",
 )
 MODE = flags.DEFINE_enum(
   "mode",
@@ -186,15 +189,16 @@ def workdir() -> str | None:
   """Returns --workdir.
 
   Raises:
-    UsageError: it is missing and the mode needs it, or it is in a bucket.
+    UsageError: it is missing and the mode needs it, or it is no path.
   """
   if WORKDIR.value is None and MODE.value not in MODES_WITHOUT_WORKDIR:
     raise UsageError("--workdir is missing; expected a folder for the run")
-  if WORKDIR.value and "://" in WORKDIR.value:
-    raise UsageError(
-      f"--workdir={WORKDIR.value} is not on a disk; expected a folder"
-    )
-  return WORKDIR.value
+  if WORKDIR.value is None:
+    return None
+  # Imported here, because --help does not need it.
+  from get_jax.storage.paths import as_path
+
+  return str(as_path(WORKDIR.value))
 
 
 def mode_options() -> dict[str, Any]:

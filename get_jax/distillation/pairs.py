@@ -8,8 +8,6 @@ the label are stored, in shards of `get_jax.storage.shards`. Imported pairs
 import dataclasses
 import hashlib
 import json
-import os
-import pathlib
 from typing import Any
 
 import jax
@@ -18,6 +16,7 @@ import numpy as np
 
 from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.errors import UsageError
+from get_jax.storage.paths import StrPath, as_path
 from get_jax.storage.shard_reader import ShardReader
 from get_jax.storage.shards import Layout, ShardWriter
 
@@ -106,7 +105,7 @@ class PairsWriter(ShardWriter):
 
   def __init__(
     self,
-    directory: str | os.PathLike[str],
+    directory: StrPath,
     info: PairsInfo,
     process_index: int = 0,
   ):
@@ -151,8 +150,8 @@ class PairsSource:
     UsageError: the directory holds no pairs, or shards are missing or damaged.
   """
 
-  def __init__(self, directory: str | os.PathLike[str], verify: bool = True):
-    self.directory = pathlib.Path(directory)
+  def __init__(self, directory: StrPath, verify: bool = True):
+    self.directory = as_path(directory)
     hint = "run --mode=pairs to make the missing shards"
     self._reader = ShardReader(directory, FORMAT, hint, verify)
     layout = self._reader.layout

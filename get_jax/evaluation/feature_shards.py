@@ -8,9 +8,8 @@ folder write different shards; a reader of all shards has the whole set.
 
 import dataclasses
 import hashlib
+import io
 import json
-import os
-import pathlib
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -22,6 +21,13 @@ from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.classifier import ExtractorOutput
 from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.features import FeatureSummary, summarize_features
+from get_jax.storage.paths import (
+  Path,
+  StrPath,
+  as_path,
+  atomic_writer,
+  write_text,
+)
 
 
 class FeatureShards:
@@ -38,7 +44,7 @@ class FeatureShards:
 
   def __init__(
     self,
-    folder: str | os.PathLike[str],
+    folder: StrPath,
     identity: Mapping,
     count: int,
     size: int,
@@ -46,9 +52,8 @@ class FeatureShards:
     self.count, self.size = count, size
     settings = json.dumps({**identity, "size": size}, sort_keys=True)
     code = hashlib.sha256(settings.encode()).hexdigest()[:16]
-    self.folder = pathlib.Path(folder) / code
-    self.folder.mkdir(parents=True, exist_ok=True)
-    (self.folder / "identity.json").write_text(settings, "utf-8")
+    self.folder = as_path(folder) / code
+    write_text(self.folder / "identity.json", settings)
 
   def __len__(self) -> int:
     """Returns the number of shards."""
@@ -61,8 +66,9 @@ class FeatureShards:
 
   def missing(self) -> list[int]:
     """Returns the numbers of the shards that are not written yet."""
+    names = {path.name for path in self.folder.iterdir()}
     return [
-      shard for shard in range(len(self)) if not self._path(shard).is_file()
+      shard for shard in range(len(self)) if self._path(shard).name not in names
     ]
 
   def write(
@@ -97,10 +103,8 @@ class FeatureShards:
           f"{key} of shard {shard} have {len(value)} samples, expected "
           f"{expected}"
         )
-    path = self._path(shard)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    np.savez(temporary, **arrays)
-    os.replace(temporary, path)
+    with atomic_writer(self._path(shard)) as file:
+      np.savez(file, **arrays)
 
   def read(
     self,
@@ -113,7 +117,8 @@ class FeatureShards:
     for shard in range(len(self)):
       path = self._path(shard)
       try:
-        with np.load(path, allow_pickle=False) as file:
+        content = io.BytesIO(path.read_bytes())
+        with np.load(content, allow_pickle=False) as file:
           arrays = {key: file[key] for key in file.files}
       except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(
@@ -147,6 +152,6 @@ class FeatureShards:
       return summary
     return dataclasses.replace(summary, labels=np.concatenate(labels))
 
-  def _path(self, shard: int) -> pathlib.Path:
+  def _path(self, shard: int) -> Path:
     indices = self.indices(shard)
     return self.folder / f"{indices[0]:08d}-{indices[-1]:08d}.npz"

@@ -1,24 +1,23 @@
 """Plots of scores against a setting, with their data as JSON."""
 
-import json
-import os
-import pathlib
 from collections.abc import Mapping, Sequence
 
 import matplotlib.axes
 import matplotlib.figure
 
 from get_jax.errors import UsageError
+from get_jax.storage import write_json
+from get_jax.storage.paths import Path, StrPath, as_path, atomic_writer
 
 
 def plot_curve(
-  path: str | os.PathLike[str],
+  path: StrPath,
   x_name: str,
   points: Sequence[tuple[float, Mapping[str, float]]],
   protocol: Mapping | None = None,
   baselines: Mapping[str, Mapping[str, float]] | None = None,
   log_x: bool = False,
-) -> pathlib.Path:
+) -> Path:
   """Plots scores against training step, evaluations, guidance or the like.
 
   Args:
@@ -36,13 +35,12 @@ def plot_curve(
   Raises:
     UsageError: There are no points.
   """
-  path = pathlib.Path(path).with_suffix(".png")
+  picture = as_path(path).with_suffix(".png")
   points = sorted(((x, dict(scores)) for x, scores in points), key=_x)
   names = list(dict.fromkeys(name for _, scores in points for name in scores))
   names = [name for name in names if "_std[" not in name]
   if not names:
     raise UsageError(f"no scores to plot against {x_name}, expected some")
-  path.parent.mkdir(parents=True, exist_ok=True)
   baselines = {k: dict(v) for k, v in (baselines or {}).items()}
   content = {
     "x": x_name,
@@ -50,7 +48,7 @@ def plot_curve(
     "baselines": baselines,
     "protocol": dict(protocol or {}),
   }
-  path.with_suffix(".json").write_text(json.dumps(content, indent=2), "utf-8")
+  write_json(picture.with_suffix(".json"), content)
   # Not pyplot, which keeps global state and needs a display.
   figure = matplotlib.figure.Figure(
     figsize=(4 * len(names), 3.2), layout="constrained"
@@ -66,8 +64,9 @@ def plot_curve(
       axes.minorticks_off()
     if baselines:
       axes.legend()
-  figure.savefig(path, dpi=120)
-  return path
+  with atomic_writer(picture) as file:
+    figure.savefig(file, format="png", dpi=120)
+  return picture
 
 
 def _x(point: tuple[float, Mapping[str, float]]) -> float:

@@ -11,8 +11,6 @@ A single `.npz` serves all published evaluators, since each reads its own keys:
 import dataclasses
 import hashlib
 import json
-import os
-import pathlib
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -26,7 +24,7 @@ from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.features import FeatureSummary, summarize_images
 from get_jax.evaluation.statistics import GaussianStatistics
-from get_jax.storage.paths import Path, as_path
+from get_jax.storage.paths import Path, StrPath, as_path, atomic_writer
 from get_jax.storage.random_access import open_file
 
 BATCH_SIZE = 64
@@ -55,7 +53,7 @@ class Reference:
 
 
 def read_reference(
-  path: str | os.PathLike[str],
+  path: StrPath,
   extractor: FeatureExtractor,
   keep_features: bool = False,
   devices: Sequence[jax.Device] = (),
@@ -143,7 +141,7 @@ def read_reference(
 
 
 def write_reference(
-  path: str | os.PathLike[str],
+  path: StrPath,
   reference: Reference,
   images: UInt8[np.ndarray, "N H W 3"] | None = None,
   about: Mapping | None = None,
@@ -174,15 +172,12 @@ def write_reference(
     "count": summary.statistics.count,
     **(about or {}),
   }
-  path = pathlib.Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-  np.savez(temporary, about=np.array(json.dumps(facts)), **arrays)
-  os.replace(temporary, path)
+  with atomic_writer(path) as file:
+    np.savez(file, about=np.array(json.dumps(facts)), **arrays)
 
 
 def cached_reference(
-  folder: str | os.PathLike[str],
+  folder: StrPath,
   name: str,
   fingerprint: str,
   extractor: FeatureExtractor,
@@ -210,7 +205,7 @@ def cached_reference(
   }
   code = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
   stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-  path = pathlib.Path(folder).expanduser() / f"{stem}-{code[:16]}.npz"
+  path = as_path(folder) / f"{stem}-{code[:16]}.npz"
   if path.is_file():
     return read_reference(path, extractor, keep_features)
   summary = summarize_images(

@@ -5,8 +5,6 @@ scores and protocol together and always prints both.
 """
 
 import dataclasses
-import os
-import pathlib
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
@@ -16,6 +14,7 @@ from rich.text import Text
 from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.reference import Reference
 from get_jax.storage import write_json
+from get_jax.storage.paths import StrPath
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,9 +117,9 @@ class EvaluationResult:
     """Prints the table."""
     (console or Console()).print(self.table())
 
-  def write(self, path: str | os.PathLike[str]) -> None:
+  def write(self, path: StrPath) -> None:
     """Writes `to_json()` to a file, atomically."""
-    write_json(pathlib.Path(path), self.to_json())
+    write_json(path, self.to_json())
 
 
 def lowest_fid(results: Sequence[EvaluationResult]) -> EvaluationResult:

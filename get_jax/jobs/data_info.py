@@ -1,7 +1,6 @@
 """Prints and stores what the data of a run consist of."""
 
 import json
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +56,7 @@ def _short(value: Any) -> str:
 
 
 def report_data(
-  source: Source, workdir: pathlib.Path, name: str, resumed: bool = False
+  source: Source, workdir: Path, name: str, resumed: bool = False
 ) -> None:
   """Prints what was read and left out, and writes it to results/data.json.
 
@@ -79,7 +78,7 @@ def report_data(
 
 
 def _report(
-  info: dict[str, Any], workdir: pathlib.Path, name: str, resumed: bool
+  info: dict[str, Any], workdir: Path, name: str, resumed: bool
 ) -> None:
   path = workdir / "results" / "data.json"
   if resumed and path.exists():

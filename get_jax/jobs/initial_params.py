@@ -1,7 +1,6 @@
 """Parameters that a run starts from: those of another run or checkpoint."""
 
 import dataclasses
-import pathlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,7 +13,7 @@ from get_jax.errors import UsageError
 from get_jax.interop import import_checkpoint_of_any_size
 from get_jax.models.adapt import adapt_params, describe_adaptation
 from get_jax.models.base import ImageModel
-from get_jax.storage.paths import as_path
+from get_jax.storage.paths import Path, StrPath, as_path
 from get_jax.training.checkpoints import latest_step, load_params, saved_steps
 from get_jax.training.processes import run_on_main
 from get_jax.training.rng import named_key
@@ -44,7 +43,7 @@ class InitialParams:
   source: str
   changes: Mapping[str, str]
 
-  def report(self, workdir: pathlib.Path, name: str) -> None:
+  def report(self, workdir: Path, name: str) -> None:
     """Prints the changes and writes them to results/init.json."""
     lines = [f"{path}: {change}" for path, change in self.changes.items()]
     rest = len(lines) - _MAX_LINES
@@ -56,7 +55,7 @@ class InitialParams:
 
 
 def check_init_from(
-  config: ml_collections.ConfigDict, workdir: str | pathlib.Path
+  config: ml_collections.ConfigDict, workdir: StrPath
 ) -> None:
   """Checks that `config.init_from` exists and fits the network.
 
@@ -73,9 +72,7 @@ def check_init_from(
     _describe(config, _open_source(config.init_from, build_model(config)))
 
 
-def needs_init(
-  config: ml_collections.ConfigDict, workdir: str | pathlib.Path
-) -> bool:
+def needs_init(config: ml_collections.ConfigDict, workdir: StrPath) -> bool:
   """Returns whether a run is to start from the parameters of another."""
   if not config.get("init_from"):
     return False
@@ -104,7 +101,7 @@ def load_initial_params(
 
 
 def load_params_or_init(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
+  config: ml_collections.ConfigDict, workdir: Path
 ) -> tuple[dict[str, Any], str]:
   """Loads the parameters to generate samples with.
 

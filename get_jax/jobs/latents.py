@@ -1,6 +1,5 @@
 """Encodes a data set once, for training in latent space."""
 
-import pathlib
 from collections.abc import Callable
 from typing import cast
 
@@ -19,6 +18,7 @@ from get_jax.errors import UsageError
 from get_jax.jobs.data_info import report_data
 from get_jax.jobs.local_batches import make_batch_fn
 from get_jax.jobs.missing_shards import make_missing_shards
+from get_jax.storage.paths import Path
 from get_jax.training.checkpoints import params_digest
 
 
@@ -26,7 +26,7 @@ def encode_latents(
   section: ml_collections.ConfigDict,
   autoencoder: ml_collections.ConfigDict,
   directory: str,
-  workdir: pathlib.Path | None = None,
+  workdir: Path | None = None,
 ) -> dict:
   """Encodes images into the shards that a directory of latents lacks.
 

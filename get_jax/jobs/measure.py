@@ -1,6 +1,5 @@
 """Measures the quality and the speed of a generator."""
 
-import pathlib
 import time
 
 import jax
@@ -23,6 +22,7 @@ from get_jax.evaluation import (
 from get_jax.evaluation.evaluator import Evaluator
 from get_jax.generation.generator import Generator
 from get_jax.generation.image_sampler import ImageSampler
+from get_jax.storage.paths import Path
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import independent_progress, interruptible
 from get_jax.training.rng import named_key
@@ -34,7 +34,7 @@ def measure(
   config: ml_collections.ConfigDict,
   generator: Generator,
   params: dict,
-  workdir: pathlib.Path,
+  workdir: Path,
   title: str,
   weights: str = "ema",
 ) -> EvaluationResult:

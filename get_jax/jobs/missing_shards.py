@@ -1,12 +1,12 @@
 """Makes the missing shards of a directory, divided among processes."""
 
-import pathlib
 from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
 
 from get_jax.progress import ProgressBar
+from get_jax.storage.paths import StrPath
 from get_jax.storage.shards import Layout, ShardWriter
 from get_jax.training.preemption import Stopped, handle_stop_signals
 from get_jax.training.processes import run_on_main
@@ -18,7 +18,7 @@ MakeShard = Callable[[range, Callable[[int], object]], Mapping[str, np.ndarray]]
 
 
 def make_missing_shards(
-  directory: str | pathlib.Path,
+  directory: StrPath,
   layout: Layout,
   make_shard: MakeShard,
   name: str,

@@ -1,7 +1,5 @@
 """Makes the noise/image pairs of a distillation with its teacher."""
 
-import pathlib
-
 import jax
 import ml_collections
 import numpy as np
@@ -14,6 +12,7 @@ from get_jax.distillation.pairs import PairsInfo, PairsWriter, noise_digest
 from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Captions
 from get_jax.generation.image_sampler import ImageSampler
+from get_jax.storage.paths import Path, as_path
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.rng import named_key
 from get_jax.training.shard_assignment import assign_shards
@@ -45,16 +44,12 @@ def check_teacher(config: ml_collections.ConfigDict) -> None:
     )
 
 
-def teacher_workdir(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
-) -> pathlib.Path:
+def teacher_workdir(config: ml_collections.ConfigDict, workdir: Path) -> Path:
   """Returns the workdir of the teacher."""
-  return pathlib.Path(config.pairs.teacher_workdir or workdir / "teacher")
+  return as_path(config.pairs.teacher_workdir or workdir / "teacher")
 
 
-def make_pairs(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
-) -> None:
+def make_pairs(config: ml_collections.ConfigDict, workdir: Path) -> None:
   """Makes the shards of pairs that `<workdir>/pairs` lacks.
 
   Raises:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import pathlib
 from typing import Any
 
 import jax
@@ -23,6 +22,7 @@ from get_jax.generation.grids import save_class_grids, save_grid
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.jobs.measure import measure, seconds_per_1000
 from get_jax.jobs.pairs import teacher_workdir
+from get_jax.storage.paths import Path
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.processes import run_on_main
 from get_jax.training.rng import named_key
@@ -32,9 +32,7 @@ IMAGES_PER_CLASS = 10
 READ_SIZE = 256  # images read at once
 
 
-def make_report(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
-) -> None:
+def make_report(config: ml_collections.ConfigDict, workdir: Path) -> None:
   """Compares student and teacher in scores, speed and sample grids.
 
   Writes grids to samples/ and all figures to results/report.json, and prints a
@@ -104,7 +102,7 @@ def _identity(
 
 def _save_grids(
   config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
+  workdir: Path,
   student: dict,
   teacher: dict,
 ) -> None:

@@ -3,7 +3,6 @@
 import importlib.metadata
 import logging
 import os
-import pathlib
 import platform
 
 import clu.platform
@@ -15,6 +14,7 @@ from jax.sharding import Mesh
 import get_jax
 from get_jax.aot.lower import count_operations
 from get_jax.hardware.chips import device_peak
+from get_jax.storage.paths import Path
 from get_jax.training.profiling import PerformanceMetrics
 from get_jax.training.state import TrainState
 from get_jax.training.workdir import write_results
@@ -24,7 +24,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 log = logging.getLogger(__name__)
 
 
-def enable_compilation_cache(workdir: pathlib.Path) -> None:
+def enable_compilation_cache(workdir: Path) -> None:
   """Stores compiled programs in the workdir, for when the run is resumed.
 
   Another cache directory (JAX_COMPILATION_CACHE_DIR) takes precedence. Programs
@@ -60,7 +60,7 @@ def log_run_info(
   config: ml_collections.ConfigDict,
   model: nn.Module,
   mesh: Mesh,
-  workdir: pathlib.Path,
+  workdir: Path,
   name: str,
   state: TrainState,
 ) -> None:

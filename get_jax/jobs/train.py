@@ -1,7 +1,5 @@
 """Trains one network of an experiment."""
 
-import pathlib
-
 import flax.linen as nn
 import jax
 import ml_collections
@@ -25,6 +23,7 @@ from get_jax.jobs.initial_params import load_initial_params, needs_init
 from get_jax.jobs.metric_writer import make_open_writer
 from get_jax.jobs.run_info import build_performance_metrics, log_run_info
 from get_jax.jobs.samples import GRID_SIZE
+from get_jax.storage.paths import Path
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.loop import Preview, Schedule, fit
 from get_jax.training.plots import plot_losses
@@ -37,7 +36,7 @@ from get_jax.training.state import TrainState, create_state, with_params
 
 def train(
   config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
+  workdir: Path,
   name: str = "train",
   profile: Profile | None = None,
   num_slices: int | None = None,
@@ -112,7 +111,7 @@ def train(
 
 
 def _build_training_source(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path
+  config: ml_collections.ConfigDict, workdir: Path
 ) -> tuple[Source, int | None]:
   """Returns the training data and the seed of the pairs' noise, if any."""
   if config.task == "denoising":
@@ -166,7 +165,7 @@ def _build_training_conditioning(
 
 
 def _make_preview_fn(
-  config: ml_collections.ConfigDict, workdir: pathlib.Path, mesh: Mesh
+  config: ml_collections.ConfigDict, workdir: Path, mesh: Mesh
 ) -> Preview:
   """Returns a function that saves a grid of EMA samples to samples/.
 

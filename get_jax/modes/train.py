@@ -1,7 +1,5 @@
 """--mode=train: trains an experiment, or resumes the run in the workdir."""
 
-import pathlib
-
 import jax
 import ml_collections
 
@@ -16,6 +14,7 @@ from get_jax.jobs.report import make_report
 from get_jax.jobs.report_page import PAGE, write_page
 from get_jax.jobs.run_info import enable_compilation_cache
 from get_jax.jobs.train import train
+from get_jax.storage.paths import Path, as_path
 from get_jax.training.profiling import Profile
 from get_jax.training.sharding import check_batch_size
 from get_jax.training.wandb_writer import check_wandb
@@ -50,7 +49,7 @@ def run(
   check_experiment(config, num_slices)
   check_init_from(config, workdir)
   if _has_own_teacher(config):
-    check_init_from(config.teacher, pathlib.Path(workdir) / "teacher")
+    check_init_from(config.teacher, as_path(workdir) / "teacher")
   folder = open_workdir(workdir, config)
   enable_compilation_cache(folder)
   with locked(folder):
@@ -104,7 +103,7 @@ def _has_own_teacher(config: ml_collections.ConfigDict) -> bool:
 
 def _train_teacher(
   config: ml_collections.ConfigDict,
-  workdir: pathlib.Path,
+  workdir: Path,
   num_slices: int | None,
 ) -> None:
   """Trains the teacher in `<workdir>/teacher`, unless the config names one."""

@@ -132,10 +132,10 @@ def test_a_student_is_checked_before_its_teacher_is_trained(tmp_path):
   assert not (tmp_path / "teacher").exists()
 
 
-def test_a_workdir_in_a_bucket_is_refused(tmp_path, monkeypatch):
-  said = refused(DIGITS, "--workdir=gs://bucket/run")
-  assert "--workdir=gs://bucket/run is not on a disk" in said
-  assert not pathlib.Path("gs:").exists()
+def test_a_workdir_of_an_unknown_scheme_is_refused():
+  said = refused(DIGITS, "--workdir=hdfs://host/run")
+  assert "hdfs://host/run cannot be opened; expected a path on disk" in said
+  assert not pathlib.Path("hdfs:").exists()
 
 
 def test_a_platform_without_devices(tmp_path, monkeypatch):
