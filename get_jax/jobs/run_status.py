@@ -5,21 +5,22 @@ machine without its devices, or while it uses them.
 """
 
 import dataclasses
-import fcntl
-import json
 import re
 import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import ml_collections
 
 from get_jax.errors import UsageError
-from get_jax.storage.paths import Path, as_path
+from get_jax.storage.lease import DURATION, find_holder
+from get_jax.storage.paths import Path, as_path, is_remote
 from get_jax.storage.shards import MANIFEST, Layout
 from get_jax.training.checkpoints import saved_steps
-from get_jax.training.metrics import read_metrics
+from get_jax.training.metrics import METRICS, read_metrics
 from get_jax.training.workdir import read_config
 
+NUM_PICTURES = 3  # pictures in the status
 NUM_RECENT = 8  # intervals from which a rate is computed
 
 
@@ -31,7 +32,7 @@ class Stage:
     name: what is done, such as "train".
     done: units that are done.
     total: units to do.
-    unit: "step", "pair", "image" or "report".
+    unit: "step", "pair", "record", "image" or "report".
     finished: whether nothing is left to do.
     saved: units that are kept if the run is killed now.
     rate: units per second lately; None if unknown.
@@ -64,7 +65,7 @@ class RunStatus:
     config: its config.
     stages: the parts of its work, in order.
     checkpoints: steps of its checkpoints.
-    pictures: paths of its pictures and when they were written, newest first.
+    pictures: its newest pictures and when they were written, newest first.
     results: paths of its results.
     writer: the process that uses the workdir, such as "process 42 on host-1";
       None: no process.
@@ -94,31 +95,23 @@ def read_status(workdir: str) -> RunStatus:
       f"--workdir={workdir} does not exist; expected the folder of a run"
     )
   config = read_config(folder)
-  pictures = [
-    (path, _modified(path))
-    for inner in (folder, folder / "teacher")
-    for path in (inner / "samples").glob("*.png")
-  ]
+  directories = [folder, *_encoded(config).values(), *_parts_of_samples(folder)]
   return RunStatus(
     workdir=folder,
     config=config,
     stages=[*_stages(config, folder)],
     checkpoints=saved_steps(folder),
-    pictures=sorted(pictures, key=lambda picture: picture[1], reverse=True),
+    pictures=_newest_pictures([folder, folder / "teacher"]),
     results=sorted((folder / "results").glob("*.*")),
-    writer=_find_writer(folder),
+    writer=_find_writer(directories),
   )
 
 
 def _stages(config: ml_collections.ConfigDict, folder: Path) -> Iterator[Stage]:
   """Yields the parts of a run in the order in which they are done."""
-  if "latents" in config and config.data.get("path"):
-    if config.data.get("captions"):
-      captions = as_path(config.data.captions)
-      yield from _shards_stage("captions", captions, "caption")
-    yield from _shards_stage("latents", as_path(config.data.path), "image")
-  distils = config.task == "distillation" and not config.pairs.directory
-  if distils:
+  for name, directory in _encoded(config).items():
+    yield from _shards_stage(name, directory, "record")
+  if config.task == "distillation" and not config.pairs.directory:
     if not config.pairs.teacher_workdir:
       yield _training_stage("teacher", config.teacher, folder / "teacher")
     pairs = [*_shards_stage("pairs", folder / "pairs", "pair")]
@@ -130,9 +123,38 @@ def _stages(config: ml_collections.ConfigDict, folder: Path) -> Iterator[Stage]:
     made = path.exists()
     updated = _modified(path) if made else None
     yield Stage("report", made, 1, "report", made, made, updated=updated)
-  # A directory of parts is removed when all samples are in one file.
-  for parts in sorted((folder / "samples").glob("parts-*")):
+  for parts in _parts_of_samples(folder):
     yield from _shards_stage("samples", parts, "image")
+
+
+def _encoded(config: ml_collections.ConfigDict) -> dict[str, Path]:
+  """Returns the directories of what --mode=latents encodes, by name."""
+  if "latents" not in config:
+    return {}
+  keys = {"captions": "captions", "latents": "path"}
+  return {
+    name: as_path(config.data[key])
+    for name, key in keys.items()
+    if config.data.get(key)
+  }
+
+
+def _parts_of_samples(folder: Path) -> list[Path]:
+  """Returns the directories of samples that are not in one file yet."""
+  return sorted((folder / "samples").glob("parts-*"))
+
+
+def _newest_pictures(folders: Sequence[Path]) -> list[tuple[Path, float]]:
+  """Returns the newest pictures of runs and when they were written."""
+  pictures = []
+  for folder in folders:
+    paths = {path.name: path for path in (folder / "samples").glob("*.png")}
+    previews = sorted(name for name in paths if re.fullmatch(r"\d+\.png", name))
+    # In a bucket, every time of writing is a request.
+    for name in paths.keys() - previews[:-NUM_PICTURES]:
+      pictures.append((paths[name], _modified(paths[name])))
+  pictures.sort(key=lambda picture: (picture[1], str(picture[0])), reverse=True)
+  return pictures[:NUM_PICTURES]
 
 
 def _training_stage(
@@ -142,7 +164,7 @@ def _training_stage(
   records = read_metrics(folder)
   saved = max(saved_steps(folder), default=0)
   logged = int(records[-1]["step"]) if records else 0
-  path = folder / "metrics.jsonl"
+  path = folder / METRICS
   return Stage(
     name=name,
     done=max(saved, logged),
@@ -196,24 +218,21 @@ def _shards_stage(name: str, directory: Path, unit: str) -> Iterator[Stage]:
   )
 
 
-def _find_writer(folder: Path) -> str | None:
-  """Returns the process that holds the lock of a run, if any."""
-  locks = [folder / "lock", *(folder / "samples").glob("parts-*/lock*")]
-  for path in (path for path in locks if path.exists()):
-    with path.open("rb") as file:
-      try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-      except BlockingIOError:
-        return _describe_holder(file.read())
-  return None
+def _find_writer(directories: Sequence[Path]) -> str | None:
+  """Returns the process that writes to one of the directories, if any.
 
-
-def _describe_holder(content: bytes) -> str:
-  try:
-    holder = json.loads(content)
-    return f"process {holder['pid']} on {holder['host']}"
-  except (ValueError, LookupError, TypeError):
+  In a bucket, a process that has not renewed its lease in time is dead.
+  """
+  for path in (path for folder in directories for path in folder.glob("lock*")):
+    holder = find_holder(path)
+    if holder is None:
+      continue
+    if is_remote(path) and time.time() - _modified(path) > DURATION:
+      continue
+    if "pid" in holder and "host" in holder:
+      return f"process {holder['pid']} on {holder['host']}"
     return "another process"
+  return None
 
 
 def _modified(path: Path) -> float:

@@ -9,7 +9,6 @@ from get_jax.jobs.run_status import RunStatus, Stage, read_status
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTH = 40  # characters
-NUM_PICTURES = 3
 
 
 def run(workdir: str) -> None:
@@ -54,8 +53,7 @@ def describe(status: RunStatus, now: float) -> Iterator[str]:
   rows = {
     "checkpoints": [", ".join(map(str, status.checkpoints)) or "none"],
     "pictures": [
-      f"{path} ({_ago(now - modified)})"
-      for path, modified in status.pictures[:NUM_PICTURES]
+      f"{path} ({_ago(now - modified)})" for path, modified in status.pictures
     ],
     "results": [str(path) for path in status.results],
   }

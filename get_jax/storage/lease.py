@@ -182,7 +182,10 @@ def find_holder(path: StrPath) -> dict[str, Any] | None:
 
 def _lock(path: Path, kind: int = fcntl.LOCK_EX) -> int | None:
   """Locks a file on disk; returns its handle, or None if it is locked."""
-  handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+  # Whoever may read the workdir may ask for its lock.
+  reading = kind == fcntl.LOCK_SH
+  flags = os.O_RDONLY if reading else os.O_RDWR | os.O_CREAT
+  handle = os.open(path, flags, 0o644)
   try:
     fcntl.flock(handle, kind | fcntl.LOCK_NB)
   except BlockingIOError:
@@ -228,7 +231,9 @@ def _process(pid: int | None = None) -> dict[str, Any]:
     boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text("utf-8")
     process["system"] = f"{boot.strip()} {os.readlink('/proc/self/ns/pid')}"
     stat = pathlib.Path(f"/proc/{pid}/stat").read_text("utf-8")
-    process["started"] = stat.rpartition(")")[2].split()[19]
+    state, *fields = stat.rpartition(")")[2].split()
+    if state not in "ZX":  # it has ended, and its parent was not told yet
+      process["started"] = fields[18]
   return process
 
 

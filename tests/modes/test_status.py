@@ -145,7 +145,7 @@ def test_latents_that_are_encoded(tmp_path):
   for shard, count in enumerate((4, 4, 2)):
     writer.write(shard, {"moments": np.full(count, shard, np.uint8)})
   _, latents, *_ = lines_of(tmp_path / "run")
-  assert latents.split(maxsplit=1) == ["latents", "done, 10 images"]
+  assert latents.split(maxsplit=1) == ["latents", "done, 10 records"]
 
 
 def test_folders_that_hold_no_run(tmp_path):
