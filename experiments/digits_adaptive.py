@@ -9,7 +9,6 @@ workdir.
 """
 
 import logging
-import pathlib
 
 import jax
 import numpy as np
@@ -32,6 +31,7 @@ from get_jax.evaluation import (
 )
 from get_jax.generation.conditioning import sample_labels
 from get_jax.models.get import GET
+from get_jax.storage.paths import as_path
 from get_jax.training.checkpoints import load_params
 from get_jax.training.rng import named_key
 from get_jax.training.workdir import write_results
@@ -142,7 +142,7 @@ def main(_):
     "mean evaluations",
     points,
   )
-  write_results(pathlib.Path(_WORKDIR.value), "adaptive", rows)
+  write_results(as_path(_WORKDIR.value), "adaptive", rows)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from get_jax.evaluation import get_preset
+from get_jax.storage.paths import as_path
 
 PAPERS = ("diffit", "dit", "edm", "get", "uvit")
 
@@ -52,7 +53,7 @@ def read_run(run: str, table: QualityTable) -> tuple[str, dict]:
       f"--run={run} names no row of the table; expected ROW=WORKDIR with a "
       f"row out of {list(table.rows)}"
     )
-  path = pathlib.Path(workdir) / "results" / "evaluate.json"
+  path = as_path(workdir) / "results" / "evaluate.json"
   if not path.is_file():
     raise ValueError(
       f"--run={run}: {path} does not exist; run --mode=evaluate there first"
