@@ -88,8 +88,12 @@ def latents(workdir, autoencoder):
 
 
 def hashes(start, stop):
-  """Prints a hash of each global batch of some steps."""
-  mesh = make_mesh((-1, 1, 1))
+  """Prints a hash of each global batch of some steps.
+
+  The rows of a process are not contiguous, as on TPUs.
+  """
+  devices = jax.devices()
+  mesh = make_mesh((-1, 1, 1), devices[::2] + devices[1::2])
   source = create_source("digits")
   rows = local_batch_indices(BATCH, mesh)
   pipeline = Pipeline(source, BATCH, 3, rows)
