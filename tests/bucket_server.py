@@ -107,11 +107,6 @@ class BucketServer:
     return {
       "STORAGE_EMULATOR_HOST": self.url,
       "TENSORSTORE_GCS_HTTP_URL": self.url,
-      "FSSPEC_GS_ENDPOINT_URL": self.url,
-      "FSSPEC_GCS_ENDPOINT_URL": self.url,
-      "FSSPEC_GS_TOKEN": "anon",
-      "FSSPEC_GCS_TOKEN": "anon",
-      "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
       # No proxy between this machine and itself.
       "NO_PROXY": "127.0.0.1",
       "no_proxy": "127.0.0.1",

@@ -1,5 +1,6 @@
 """gcsfs with timeouts, checksums and one sentence for each fault."""
 
+import os
 import re
 from typing import Any
 
@@ -17,7 +18,8 @@ class GoogleBuckets(GCSFileSystem):
   """The file system of gs:// that fsspec and etils use here.
 
   gcsfs repeats requests that fail with 408, 429 or 5xx, or whose connection
-  breaks, with exponential back-off: six times in half a minute.
+  breaks, with exponential back-off: six times in half a minute. Without
+  credentials it uses the server of STORAGE_EMULATOR_HOST, if that is set.
   """
 
   def __init__(self, *args: Any, **kwargs: Any):
@@ -27,6 +29,8 @@ class GoogleBuckets(GCSFileSystem):
     session = {"timeout": timeout, **(kwargs.pop("session_kwargs", None) or {})}
     # Listings that are cached hide what other processes write.
     options = {"consistency": "md5", **kwargs, "use_listings_cache": False}
+    if "STORAGE_EMULATOR_HOST" in os.environ:
+      options.setdefault("token", "anon")
     super().__init__(*args, session_kwargs=session, **options)
 
   async def _request(

@@ -241,6 +241,8 @@ class Checkpoints:
     move_folder(self.directory / str(step), aside)
 
   def _remove_unfinished(self) -> None:
+    if not self.directory.is_dir():  # a bucket has no empty folders
+      return
     for entry in sorted(self.directory.iterdir()):
       if TEMPORARY in entry.name or (
         is_remote(entry) and entry.name.isdigit() and not _is_complete(entry)

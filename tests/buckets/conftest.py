@@ -14,19 +14,6 @@ def bucket_server() -> Iterator[BucketServer]:
   with BucketServer() as server, pytest.MonkeyPatch.context() as patch:
     for name, value in server.environment.items():
       patch.setenv(name, value)
-    import fsspec
-
-    from get_jax.storage import buckets
-
-    # fsspec reads the environment when it is imported.
-    for scheme in ("gs", "gcs"):
-      settings = {"endpoint_url": server.url, "token": "anon"}
-      patch.setitem(
-        fsspec.config.conf,
-        scheme,
-        {**fsspec.config.conf.get(scheme, {}), **settings},
-      )
-    buckets.filesystem(f"gs://{BUCKET}")
     yield server
 
 
