@@ -99,6 +99,9 @@ def test_previews_are_decoded(trained):
   _, workdir = trained
   with Image.open(workdir / "samples" / "00000010.png") as grid:
     assert grid.size == (3 * 34 + 2, 3 * 34 + 2)
+  (events,) = (workdir / "tensorboard").iterdir()
+  # The tag of the grid, and its step: the field 2 of an event.
+  assert b"\n\x07samples" in events.read_bytes()
 
 
 def test_an_official_checkpoint_is_sampled_and_decoded(

@@ -98,4 +98,11 @@ def test_a_second_run_repeats_nothing(interrupted):
   assert done.returncode == 0, done.stderr
   assert done.stdout.count("already in") == 4
   assert "fid[digits-v1]" in done.stdout
+  page = workdir / "results" / "index.html"
+  last = done.stdout.splitlines()[-1]
+  assert last == f"8 steps in {workdir}; report page {page}"
+  report = json.loads((workdir / "results" / "report.json").read_text())
+  for name in ("GET", "teacher"):
+    fid = report[name]["scores"]["fid[digits-v1]"]
+    assert f'title="{fid}"' in page.read_text("utf-8")
   assert before == {path: path.stat().st_mtime_ns for path in before}

@@ -105,7 +105,15 @@ def test_images_made_elsewhere(config, trained, capsys):
   evaluate.run(outside, trained)
   found = read(trained / "results" / "evaluate.json")
   assert "16 images of" in found["protocol"]["samples"]
-  assert "fid[digits-v1]" in capsys.readouterr().out
+  output = capsys.readouterr().out
+  assert "fid[digits-v1]" in output
+  results = trained / "results"
+  assert output.replace("\n", " ").endswith(
+    f"scores in {results}/evaluate.json; report page {results}/index.html "
+  )
+  page = (results / "index.html").read_text("utf-8")
+  assert f'title="{found["scores"]["fid[digits-v1]"]}"' in page
+  assert "samples/samples.png" in page
 
 
 def test_scoring_takes_over_kept_features(config, trained):
