@@ -24,7 +24,8 @@ from get_jax.jobs.measure import measure
 
 name, folder = sys.argv[1], pathlib.Path(sys.argv[2])
 pipe = Pipeline.load(name)
-evaluator, generator = build_evaluator(pipe.config), build_generator(pipe.config)
+evaluator = build_evaluator(pipe.config)
+generator = build_generator(pipe.config)
 result = measure(evaluator, pipe.config, generator, pipe.params, folder, name)
 print(json.dumps(dict(result.scores)))
 """
