@@ -45,7 +45,7 @@ def run_group(count, jobs):
     )
     for i in range(count)
   ]
-  outputs = [process.communicate(timeout=900) for process in processes]
+  outputs = [process.communicate(timeout=1800) for process in processes]
   for process, (_, stderr) in zip(processes, outputs, strict=True):
     assert process.returncode == 0, stderr
   return [stdout for stdout, _ in outputs]
