@@ -59,8 +59,11 @@ def test_fine_tuning_starts_from_what_was_imported(config, trained, tmp_path):
   (tmp_path / "config.json").unlink()
   train.run(still, tmp_path)
   assert saved_steps(tmp_path)[-1] == 4
+  # The average of equal parameters is rounded in every step.
   jax.tree.map(
-    np.testing.assert_array_equal, load_params(tmp_path), load_params(trained)
+    np.testing.assert_array_equal,
+    load_params(tmp_path, "params"),
+    load_params(trained),
   )
 
 
