@@ -11,6 +11,7 @@ import datetime
 import io
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -211,7 +212,11 @@ def _encode(path: Path) -> str | None:
   """
   content, kind = path.read_bytes(), "png"
   try:
-    with Image.open(io.BytesIO(content)) as image:
+    with warnings.catch_warnings():
+      # The grids of our own samples may be large.
+      warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+      image = Image.open(io.BytesIO(content))
+    with image:
       image.load()
       if len(content) > _MAX_BYTES:
         reduced = image.convert("RGB")
@@ -219,7 +224,7 @@ def _encode(path: Path) -> str | None:
         file, kind = io.BytesIO(), "jpeg"
         reduced.save(file, "JPEG", quality=90)
         content = file.getvalue()
-  except OSError:
+  except (OSError, Image.DecompressionBombError):
     return None
   return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 

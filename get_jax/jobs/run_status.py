@@ -95,6 +95,12 @@ def read_status(workdir: str) -> RunStatus:
       f"--workdir={workdir} does not exist; expected the folder of a run"
     )
   config = read_config(folder)
+  for key in ("model", "task", "num_steps"):
+    if key not in config:
+      raise UsageError(
+        f"{folder / 'config.json'} has no key {key}; expected the config of a "
+        "run"
+      )
   directories = [folder, *_encoded(config).values(), *_parts_of_samples(folder)]
   return RunStatus(
     workdir=folder,

@@ -153,6 +153,9 @@ def test_folders_that_hold_no_run(tmp_path):
     read_status(str(tmp_path / "nothing"))
   with pytest.raises(UsageError, match=r"has no config\.json; expected"):
     read_status(str(tmp_path))
+  (tmp_path / "config.json").write_text('{"model": {}}')
+  with pytest.raises(UsageError, match=r"config\.json has no key task"):
+    read_status(str(tmp_path))
 
 
 NO_BACKEND = """
