@@ -47,7 +47,7 @@ class Fault:
       it breaks after the request is served; "cut": it breaks in the middle of
       the answer.
     times: how often requests fail; None is for ever.
-    pattern: regular expression that "METHOD /path?query" contains.
+    pattern: regular expression that "METHOD /path?query", unquoted, contains.
     hits: number of requests that failed.
   """
 
@@ -182,11 +182,13 @@ class _Handler(emulator.RequestHandler):
     self._serve("PATCH")
 
   def _serve(self, method: str) -> None:
-    owner, request = self.owner, f"{method} {self.path}"
+    owner = self.owner
     # Tensorstore sends bodies in chunks, which the emulator decodes.
     body = emulator._read_raw_data(self) or b""
     del self.headers["Transfer-Encoding"]
     self._set_body(body)
+    self._unpack(body)
+    request = f"{method} {urllib.parse.unquote(self.path)}"
     if owner.latency:
       time.sleep(owner.latency)
     with owner.lock:
@@ -196,7 +198,7 @@ class _Handler(emulator.RequestHandler):
         status = fault.kind
       elif fault is not None and fault.kind == "drop":
         status, answer = 0, b""
-      elif not (status := self._refusal(method, body)):
+      elif not (status := self._refusal(method)):
         answer = owner.uploaded.get(self.path) or self._answer(method)
         if "upload_id=" in self.path and answer.split()[1] == b"200":
           # The last part of an upload may be sent again.
@@ -211,6 +213,19 @@ class _Handler(emulator.RequestHandler):
     if fault is not None:
       self.wfile.flush()
       self.connection.shutdown(socket.SHUT_RDWR)
+
+  def _unpack(self, body: bytes) -> None:
+    """Moves the name of an object from the body of a request to its path."""
+    if "uploadType=multipart" not in self.path:
+      return
+    name, content = _split_multipart(self.headers["Content-Type"], body)
+    self.path += f"&name={urllib.parse.quote(name, safe='')}"
+    if content:
+      # The emulator reads it as an e-mail, which takes long.
+      self.path = self.path.replace("=multipart", "=media")
+      del self.headers["Content-Type"]
+      self.headers["Content-Type"] = "application/octet-stream"
+      self._set_body(content)
 
   def _answer(self, method: str) -> bytes:
     connection, self.wfile = self.wfile, io.BytesIO()
@@ -249,7 +264,7 @@ class _Handler(emulator.RequestHandler):
     self.end_headers()
     self.wfile.write(content.encode())
 
-  def _refusal(self, method: str, body: bytes) -> int:
+  def _refusal(self, method: str) -> int:
     """Returns the status of requests that the emulator must not see, or 0."""
     url = urllib.parse.urlsplit(self.path)
     if method == "DELETE" and url.path.startswith("/upload/"):
@@ -257,16 +272,6 @@ class _Handler(emulator.RequestHandler):
     bucket, name, query = _target(url)
     if not bucket:
       return 0
-    content = b""
-    if query.get("uploadType") == "multipart":
-      name, content = _split_multipart(self.headers["Content-Type"], body)
-    if content:
-      # The emulator reads it as an e-mail, which takes long.
-      quoted = urllib.parse.quote(name, safe="")
-      self.path = f"{url.path}?uploadType=media&name={quoted}"
-      del self.headers["Content-Type"]
-      self.headers["Content-Type"] = "application/octet-stream"
-      self._set_body(content)
     generation = self._generation(bucket, name)
     if method == "GET" and query.get("generation", generation) != generation:
       return 404

@@ -86,7 +86,7 @@ def test_a_checkpoint_without_its_marker_is_removed(bucket_server, run, caplog):
 @pytest.mark.parametrize("kind", [401, 403])
 def test_a_bucket_that_refuses_is_no_damage(bucket_server, run, kind):
   with Checkpoints(run / "checkpoints") as checkpoints:
-    with bucket_server.fault(kind, pattern="GET .*%2Fparams"):
+    with bucket_server.fault(kind, pattern="GET .*/params"):
       with pytest.raises(UsageError, match="bucket gs://test-bucket"):
         checkpoints.restore(state(0))
   assert saved_steps(run) == [2, 3]

@@ -36,13 +36,17 @@ def result(workdir):
   return jax.tree.leaves(arrays), lines
 
 
+def test_a_run_in_a_folder(uninterrupted):
+  arrays, _ = result(uninterrupted)
+  assert len(arrays) > 20
+
+
 def test_kill_and_resume_is_bitwise(uninterrupted, bucket_server, bucket):
   """Kills a run while it sends different objects of a bucket."""
   for pattern in (
-    "POST .*checkpoints%2F7%2Fparams",
-    "POST .*checkpoints%2F14%2Fcommit_success",
-    "POST .*metrics.jsonl",
-    "DELETE .*checkpoints%2F",
+    "name=.*checkpoints/7/params/.*ocdbt",
+    "name=.*checkpoints/14/commit_success",
+    "DELETE .*checkpoints/7/",
   ):
     process = start_main(*arguments(bucket, checkpoint_every=7))
     with bucket_server.fault("drop", pattern=pattern) as fault:
