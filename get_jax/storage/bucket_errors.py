@@ -14,6 +14,7 @@ class BucketError(UsageError):
   """
 
 
+_EXISTING = "expected an existing bucket"
 # Modules of the exceptions of libraries that access buckets.
 _LIBRARIES = (
   "aiohttp", "boto", "google", "gcsfs", "requests", "urllib3"
@@ -52,6 +53,21 @@ def explained(url: str) -> Iterator[None]:
     raise BucketError(sentence) from error
 
 
+@contextlib.contextmanager
+def explained_write(url: str) -> Iterator[None]:
+  """Context of `explained` in which only the bucket itself can be absent."""
+  with explained(url):
+    try:
+      yield
+    except FileNotFoundError as error:
+      raise BucketError(f"{_name(url)} does not exist; {_EXISTING}") from error
+
+
+def _name(url: str) -> str:
+  scheme, _, rest = url.partition("://")
+  return f"bucket {scheme}://{rest.partition('/')[0]}"
+
+
 def explain(error: BaseException, url: str) -> str | None:
   """Returns the sentence for an exception; None if no bucket is at fault.
 
@@ -59,15 +75,14 @@ def explain(error: BaseException, url: str) -> str | None:
     error: what a library raised when it accessed the bucket.
     url: URL in the bucket; if it is a path on disk, the result is None.
   """
-  scheme, separator, rest = url.partition("://")
-  if not separator:
+  if "://" not in url:
     return None
-  bucket = f"bucket {scheme}://{rest.partition('/')[0]}"
+  bucket = _name(url)
   code = getattr(error, "code", None)
   text = " ".join(f"{type(error).__name__} {error} {code or ''}".split())
   detail = text if len(text) < 300 else f"{text[:300]}..."
   if _ABSENT.search(text):
-    return f"{bucket} does not exist; expected an existing bucket"
+    return f"{bucket} does not exist; {_EXISTING}"
   if _CREDENTIALS.search(text):
     return (
       f"{bucket} refuses the credentials, which are absent, expired or invalid "

@@ -2,13 +2,14 @@
 
 import os
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import aiohttp
 from fsspec.asyn import sync_wrapper
 from gcsfs.core import GCSFileSystem
 
-from get_jax.storage.bucket_errors import BucketError, explained
+from get_jax.storage.bucket_errors import explained, explained_write
 
 # Seconds without a connection or without a byte until a request is repeated.
 CONNECT_TIMEOUT, READ_TIMEOUT = 20.0, 60.0
@@ -40,15 +41,10 @@ class GoogleBuckets(GCSFileSystem):
     bucket = re.search(r"/b/([^/?]+)", url)
     name = bucket[1] if bucket else ""
     with explained(f"gs://{name}"):
-      try:
+      # In an upload or a listing, only the bucket itself can be absent.
+      whole = "/upload/" in url or url.endswith("/o")
+      with explained_write(f"gs://{name}") if whole else nullcontext():
         return await super()._request(method, path, *args, **kwargs)
-      except FileNotFoundError:
-        # In an upload or a listing, only the bucket itself can be absent.
-        if "/upload/" in url or url.endswith("/o"):
-          raise BucketError(
-            f"bucket gs://{name} does not exist; expected an existing bucket"
-          ) from None
-        raise
 
   async def _pipe_file(self, path: str, *args: Any, **kwargs: Any) -> Any:
     # Compares the checksum of what was stored.

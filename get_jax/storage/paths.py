@@ -22,6 +22,7 @@ os.environ.setdefault("EPATH_USE_TF", "false")
 from etils.epath import Path
 
 from get_jax.errors import UsageError
+from get_jax.storage.bucket_errors import explained_write
 from get_jax.storage.buckets import PACKAGES, filesystem
 
 __all__ = [
@@ -90,7 +91,8 @@ def write_bytes(path: StrPath, content: bytes) -> None:
   if is_remote(target):
     # In one request: repeating it changes nothing.
     url, size = os.fspath(target), len(content) + 1
-    filesystem(url).pipe_file(url, content, chunksize=size)
+    with explained_write(url):
+      filesystem(url).pipe_file(url, content, chunksize=size)
     return
   with atomic_writer(target) as file:
     file.write(content)
@@ -128,7 +130,8 @@ def atomic_writer(path: StrPath) -> Iterator[IO[bytes]]:
         file.discard()
       file.closed = True
       raise
-    file.close()
+    with explained_write(url):
+      file.close()
     return
   target.parent.mkdir(parents=True, exist_ok=True)
   name = f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
@@ -172,7 +175,8 @@ def create_exclusively(path: StrPath, content: bytes) -> bool:
   try:
     if is_remote(target):
       url = os.fspath(target)
-      filesystem(url).pipe_file(url, content, mode="create")
+      with explained_write(url):
+        filesystem(url).pipe_file(url, content, mode="create")
     else:
       target.parent.mkdir(parents=True, exist_ok=True)
       with open(target, "xb") as file:
@@ -195,7 +199,7 @@ def read_range(path: StrPath, start: int, stop: int) -> bytes:
     return b""
   if is_remote(target):
     url = os.fspath(target)
-    return filesystem(url).cat_file(url, start, stop)
+    return filesystem(url).cat_file(url, start=start, end=stop)
   with open(target, "rb") as file:
     file.seek(start)
     return file.read(stop - start)

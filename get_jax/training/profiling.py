@@ -2,9 +2,13 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import resource
+import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -12,6 +16,7 @@ import jax
 from jaxtyping import PyTree
 
 from get_jax.errors import UsageError
+from get_jax.storage.paths import StrPath, as_path, is_remote, write_bytes
 
 T = TypeVar("T")
 
@@ -148,11 +153,16 @@ class Tracer:
 
   Args:
     profile: the steps; None traces nothing.
-    folder: where the trace is written, for TensorBoard or Perfetto.
+    folder: where the trace is written, for TensorBoard or Perfetto; on disk or
+      in a bucket.
   """
 
-  def __init__(self, profile: Profile | None, folder: str | pathlib.Path):
-    self.profile, self.folder, self._tracing = profile, str(folder), False
+  def __init__(self, profile: Profile | None, folder: StrPath):
+    self.profile, self.folder, self._tracing = profile, as_path(folder), False
+    self._local = os.fspath(folder)
+    if profile is not None and is_remote(folder):
+      self._local = tempfile.mkdtemp(prefix="get_jax_profile_")
+      weakref.finalize(self, shutil.rmtree, self._local, ignore_errors=True)
 
   @contextlib.contextmanager
   def step(self, number: int, state: PyTree) -> Iterator[None]:
@@ -165,7 +175,7 @@ class Tracer:
     due = self.profile and self.profile.start <= number <= self.profile.stop
     if due and not self._tracing:
       jax.block_until_ready(state)
-      jax.profiler.start_trace(self.folder)
+      jax.profiler.start_trace(self._local)
       self._tracing = True
     with jax.profiler.StepTraceAnnotation("train", step_num=number):
       yield
@@ -186,3 +196,8 @@ class Tracer:
     if self._tracing:
       jax.profiler.stop_trace()
       self._tracing = False
+      if is_remote(self.folder):
+        for file in pathlib.Path(self._local).rglob("*"):
+          if file.is_file():
+            name = file.relative_to(self._local)
+            write_bytes(self.folder / name, file.read_bytes())

@@ -78,6 +78,11 @@ def open_workdir(
       the message lists the differing keys.
   """
   path = as_path(workdir)
+  if os.fspath(path).startswith("s3://"):
+    raise UsageError(
+      f"--workdir={workdir} is in S3, where Orbax writes no checkpoints; "
+      "expected a folder on disk or in a bucket of Google Cloud, gs://..."
+    )
   run_on_main(lambda: _save_config(path, config))
   return path
 

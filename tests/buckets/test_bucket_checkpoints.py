@@ -14,6 +14,7 @@ from get_jax.training.checkpoints import (
   saved_steps,
 )
 from get_jax.training.metrics import create_writer, read_metrics
+from get_jax.training.profiling import Profile, Tracer
 from get_jax.training.state import TrainState
 from get_jax.training.tensorboard import TensorBoardWriter
 
@@ -125,3 +126,12 @@ def test_each_flush_ends_a_file_of_events(run):
     True,
     False,
   ]
+
+
+def test_a_profile_is_written(run):
+  tracer = Tracer(Profile(1, 1), f"{run}/profile")
+  with tracer.step(1, jnp.zeros(1)):
+    result = jnp.ones(2) + 1
+  tracer.stop_after(1, result)
+  names = [name for _, _, names in (run / "profile").walk() for name in names]
+  assert any(name.endswith(".xplane.pb") for name in names)

@@ -1,5 +1,6 @@
 """Files in a bucket: atomic, exclusive, by byte range."""
 
+import importlib.util
 import os
 import zipfile
 
@@ -88,3 +89,9 @@ def test_schemes(monkeypatch):
     as_path("hdfs://x")
   with pytest.raises(UsageError, match="gs:// names no bucket"):
     as_path("gs://")
+
+
+def test_a_scheme_whose_package_is_missing(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(UsageError, match="needs .* s3fs; .* pip install s3fs"):
+    as_path("s3://bucket/a")
