@@ -69,8 +69,8 @@ TOP: Keys = {
   ),
   "wandb": Key(
     str,
-    "Project of Weights & Biases that metrics are written to, such as digits or "
-    "my-team/digits; empty: none.",
+    "Project of Weights & Biases that metrics are written to, such as digits "
+    "or my-team/digits; empty: none.",
     "",
     required=False,
   ),

@@ -116,8 +116,8 @@ CACHE_DIR = flags.DEFINE_string(
 CACHE_SIZE = flags.DEFINE_float(
   "cache_size",
   64.0,
-  "Size of the data of buckets in --cache_dir, in GiB, above which what was not "
-  "used for the longest time is removed. It should exceed the size of the "
+  "Size of the data of buckets in --cache_dir, in GiB, above which what was "
+  "not used for the longest time is removed. It should exceed the size of the "
   "data.",
   lower_bound=0.1,
 )

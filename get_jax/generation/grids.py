@@ -3,15 +3,14 @@
 import io
 from collections.abc import Mapping
 
-import matplotlib
 import numpy as np
 from jaxtyping import Num, UInt8
+from matplotlib.figure import Figure
 from PIL import Image
 
 from get_jax.evaluation import to_uint8
 from get_jax.storage.paths import Path, write_bytes, write_text
 
-matplotlib.use("Agg")
 MIN_SIDE = 32  # pixels; smaller images are enlarged
 
 
@@ -86,11 +85,8 @@ def save_class_grids(
       ordered by class.
     columns: images per class.
   """
-  from matplotlib import pyplot as plt
-
-  figure, axes = plt.subplots(
-    1, len(grids), figsize=(4.2 * len(grids), 4.4), squeeze=False
-  )
+  figure = Figure(figsize=(4.2 * len(grids), 4.4))
+  axes = figure.subplots(1, len(grids), squeeze=False)
   for axis, (title, images) in zip(axes[0], grids.items(), strict=True):
     picture = tile(to_uint8(images), columns)
     axis.imshow(picture, interpolation="nearest")
@@ -108,5 +104,4 @@ def save_class_grids(
   figure.tight_layout()
   png = io.BytesIO()
   figure.savefig(png, format="png", dpi=110)
-  plt.close(figure)
   write_bytes(path, png.getvalue())

@@ -1,12 +1,10 @@
 """Plots the metrics of a training run."""
 
-import matplotlib
+from matplotlib.figure import Figure
 
 from get_jax.storage.paths import Path, atomic_writer
 from get_jax.training.metrics import read_metrics
 from get_jax.training.profiling import PERFORMANCE_KEYS
-
-matplotlib.use("Agg")
 
 
 def plot_losses(workdir: Path, title: str) -> None:
@@ -16,15 +14,12 @@ def plot_losses(workdir: Path, title: str) -> None:
     workdir: folder of the run; without metrics, no file is written.
     title: title of the first panel.
   """
-  from matplotlib import pyplot as plt
-
   records = read_metrics(workdir)
   if not records:
     return
   names = [n for n in records[0] if n not in ("step", *PERFORMANCE_KEYS)]
-  figure, axes = plt.subplots(
-    1, len(names), figsize=(4.2 * len(names), 3.2), squeeze=False
-  )
+  figure = Figure(figsize=(4.2 * len(names), 3.2))
+  axes = figure.subplots(1, len(names), squeeze=False)
   for axis, name in zip(axes[0], names, strict=True):
     axis.plot([r["step"] for r in records], [r[name] for r in records])
     axis.set(xlabel="step", ylabel=name, yscale="log")
@@ -33,4 +28,3 @@ def plot_losses(workdir: Path, title: str) -> None:
   figure.tight_layout()
   with atomic_writer(workdir / "samples" / "loss.png") as file:
     figure.savefig(file, format="png", dpi=110)
-  plt.close(figure)

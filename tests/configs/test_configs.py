@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from get_jax.builders.data import build_source
+from get_jax.builders.experiments import read_experiment
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model, image_shape
 from get_jax.builders.objective import build_objective
-from get_jax.builders.experiments import read_experiment
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.errors import UsageError
 from get_jax.models import create_model
