@@ -15,8 +15,8 @@ order of training:
 - warm: again, with that cache, in a new source.
 
 Opening the source is part of an epoch. Latents are opened with their checksums
-compared. The best of some repetitions counts, because other load only slows a
-machine down.
+compared. In brackets are images per CPU second of this process. Of some
+repetitions the best counts, because other load only slows a machine down.
 """
 
 import argparse
@@ -31,7 +31,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -115,11 +115,18 @@ KINDS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def seconds_of(action: Callable[[], object]) -> float:
-  """Returns the wall time of a call."""
-  start = time.perf_counter()
+class Seconds(NamedTuple):
+  """Wall time and CPU time of this process."""
+
+  wall: float
+  cpu: float
+
+
+def seconds_of(action: Callable[[], object]) -> Seconds:
+  """Returns the time of a call."""
+  wall, cpu = time.perf_counter(), time.process_time()
   action()
-  return time.perf_counter() - start
+  return Seconds(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def read_epoch(path: str, settings: dict[str, Any]) -> None:
@@ -134,8 +141,8 @@ def read_epoch(path: str, settings: dict[str, Any]) -> None:
 
 def measure(
   folder: pathlib.Path, url: str, settings: dict[str, Any], work: pathlib.Path
-) -> dict[str, float]:
-  """Returns the seconds of each way to read a data set once."""
+) -> dict[str, Seconds]:
+  """Returns the time of each way to read a data set once."""
   store = filesystem(url)
   target = work / "download"
 
@@ -149,8 +156,9 @@ def measure(
   read_epoch(str(folder), settings)  # The first one also imports modules.
   results = {"local": seconds_of(lambda: read_epoch(str(folder), settings))}
   results["download"] = seconds_of(download)
-  results["download, local"] = results["download"] + seconds_of(
-    lambda: read_epoch(str(target), settings)
+  epoch = seconds_of(lambda: read_epoch(str(target), settings))
+  results["download, local"] = Seconds(
+    *(x + y for x, y in zip(results["download"], epoch, strict=True))
   )
   for kind in ("cold", "warm"):
     results[kind] = seconds_of(lambda: read_epoch(url, settings))
@@ -194,12 +202,17 @@ def main() -> None:
         runs = [
           measure(folder, url, settings, work) for _ in range(args.repeats)
         ]
-      seconds = {name: min(run[name] for run in runs) for name in runs[0]}
-      rows[kind] = seconds
+      seconds = {
+        name: Seconds(*map(min, zip(*(run[name] for run in runs), strict=True)))
+        for name in runs[0]
+      }
       if len(rows) == 1:
         print(f"| images per second | MiB | {' | '.join(seconds)} |")
         print("| --- |" + " --- |" * (len(seconds) + 1))
-      cells = " | ".join(f"{args.count / s:,.0f}" for s in seconds.values())
+      cells = " | ".join(
+        f"{args.count / s.wall:,.0f} ({args.count / s.cpu:,.0f})"
+        for s in seconds.values()
+      )
       print(f"| {kind} | {size / 2**20:.0f} | {cells} |", flush=True)
   finally:
     server.terminate()
