@@ -1,8 +1,9 @@
 """Several processes on this machine compute the same as one."""
 
 import json
+import os
 import re
-import subprocess
+import socket
 import sys
 
 import jax
@@ -11,37 +12,48 @@ import pytest
 
 from get_jax.training.checkpoints import load_params
 from get_jax.training.metrics import read_metrics
-from tests.helpers import ROOT, environment, free_port
+from tests import fork_server
+from tests.helpers import environment
 from tests.jobs.process_worker import copy_up_to_step_4
 
 SEGMENTS = ((0, 40), (40, 80), (80, 113))  # of 3 epochs
 
 
-def slurm(process, count, port):
+def free_job():
+  """Returns the id of a Slurm job for which JAX takes a free port."""
+  # Another process of the tests may look for one at the same time.
+  for job in range(os.getpid() % 2048, 4096):
+    with socket.socket() as listener:
+      try:
+        listener.bind(("127.0.0.1", 2**16 - 2**12 + job))
+        return job
+      except OSError:
+        pass
+  raise AssertionError("no port is free")
+
+
+def slurm(process, count, job):
   """Returns the variables that Slurm gives a task on its own node."""
   return {
-    "SLURM_JOB_ID": "77",
+    "SLURM_JOB_ID": str(job),
     "SLURM_STEP_NODELIST": "127.0.0.1",
     "SLURM_STEP_TASKS_PER_NODE": f"1(x{count})",
     "SLURM_NTASKS": str(count),
     "SLURM_PROCID": str(process),
     "SLURM_LOCALID": "0",
-    "JAX_COORDINATOR_PORT": str(port),
   }
 
 
 def run_group(count, jobs):
   """Returns the output of each process."""
   command = [sys.executable, "-m", "tests.jobs.process_worker"]
-  port = free_port()
+  job = free_job()
   processes = [
-    subprocess.Popen(
+    fork_server.Process(
       [*command, json.dumps(jobs)],
-      cwd=ROOT,
-      env=environment(devices=2) | slurm(i, count, port),
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
+      environment(devices=2) | slurm(i, count, job),
+      None,
+      None,
     )
     for i in range(count)
   ]
