@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -21,12 +20,10 @@ from get_jax.errors import UsageError
 from get_jax.storage.array_file import file_size
 from get_jax.storage.containers import Container, open_container
 from get_jax.storage.lease import Lease
-from get_jax.storage.paths import Path, as_path, write_bytes
+from get_jax.storage.paths import Path, StrPath, as_path, write_bytes
 from get_jax.storage.random_access import LocalFile
 
 MANIFEST = "manifest.json"
-
-StrPath = str | os.PathLike[str]
 
 
 @dataclasses.dataclass(frozen=True)
