@@ -9,8 +9,6 @@ import pytest
 from tests.helpers import ROOT, environment
 
 
-
-
 def script():
   path = ROOT / "scripts" / "run_notebooks.py"
   spec = importlib.util.spec_from_file_location("run_notebooks", path)
