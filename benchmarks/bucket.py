@@ -189,8 +189,7 @@ def main() -> None:
       if name.endswith("no_proxy"):  # the last one
         break
     images = encode_images(args.count)
-    rows = {}
-    for kind in args.kinds:
+    for number, kind in enumerate(args.kinds):
       with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary, "data")
         folder.mkdir()
@@ -206,7 +205,7 @@ def main() -> None:
         name: Seconds(*map(min, zip(*(run[name] for run in runs), strict=True)))
         for name in runs[0]
       }
-      if len(rows) == 1:
+      if not number:
         print(f"| images per second | MiB | {' | '.join(seconds)} |")
         print("| --- |" + " --- |" * (len(seconds) + 1))
       cells = " | ".join(
