@@ -21,7 +21,6 @@ from get_jax.progress import ProgressBar
 from get_jax.storage.npz import StreamedArray, write_npz
 from get_jax.storage.paths import (
   Path,
-  as_path,
   atomic_writer,
   remove_unfinished,
 )
@@ -57,7 +56,8 @@ def generate_parts(
     protocol: how the samples are generated; another protocol has other parts.
 
   Returns:
-    The writer of the directory, which is locked as long as the writer exists.
+    The writer of the directory. That of process 0 has the lock, the others
+    have released theirs.
 
   Raises:
     UsageError: another process writes to the directory.
@@ -87,6 +87,8 @@ def generate_parts(
       if ids is not None:
         records["chosen"] = np.asarray(ids, np.int32)
       writer.write(shard, records)
+    if jax.process_index():
+      writer.unlock()  # before process 0 continues, and removes the directory
   return writer
 
 
@@ -98,7 +100,7 @@ def merge_parts(parts: ShardWriter, path: Path, generator: Generator) -> None:
   with merging them.
 
   Args:
-    parts: writer of the batches, which are removed at the end.
+    parts: writer of the batches, which are unlocked and removed at the end.
     path: file to write. The grid has the same name and the suffix .png.
     generator: describes the conditioning of the samples.
 
@@ -132,7 +134,8 @@ def merge_parts(parts: ShardWriter, path: Path, generator: Generator) -> None:
     _first_images(reader, GRID_SIZE),
     None if descriptions is None else descriptions[:GRID_SIZE],
   )
-  as_path(parts.directory).rmtree()
+  parts.unlock()
+  parts.directory.rmtree()
 
 
 def _images(reader: ShardReader, name: str) -> Iterator[np.ndarray]:

@@ -133,7 +133,9 @@ class ShardWriter:
       self._write(MANIFEST, json.dumps(layout.to_json(), indent=2).encode())
 
   def lock(self) -> None:
-    """Locks the directory against other writers while this one exists.
+    """Locks the directory against other writers.
+
+    The lock is released by `unlock`, or when this writer ceases to exist.
 
     Raises:
       UsageError: another writer holds the lock.
@@ -148,6 +150,12 @@ class ShardWriter:
     lease.acquire()
     self._lease = lease
     weakref.finalize(self, lease.release)
+
+  def unlock(self) -> None:
+    """Releases the lock; a directory is unlocked before it is removed."""
+    if self._lease is not None:
+      self._lease.release()
+      self._lease = None
 
   def missing(self) -> list[int]:
     """Returns the numbers of the shards that are missing or incomplete."""

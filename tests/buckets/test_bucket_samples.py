@@ -1,6 +1,7 @@
 """Samples are generated and merged in a bucket as on disk."""
 
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ def test_samples_in_a_bucket_are_those_on_disk(bucket, tmp_path, monkeypatch):
   config = tiny_config(sampling__count=20, sampling__batch_size=8)
   params = {"w": np.zeros(2, np.float32)}
   files, read = {}, samples.ShardReader.read_array
+  threads = set(threading.enumerate())
 
   def stop(self, shard, name):
     if (shard, name) == (1, "image"):
@@ -32,6 +34,8 @@ def test_samples_in_a_bucket_are_those_on_disk(bucket, tmp_path, monkeypatch):
         samples.merge_parts(parts, path, GENERATOR)
     assert not path.exists()
     samples.merge_parts(parts, path, GENERATOR)
+    # A lease of the removed directory would be lost.
+    assert not {t for t in threading.enumerate() if t.name == "lease"} - threads
     assert sorted(p.name for p in folder.iterdir()) == [
       "samples.npz",
       "samples.png",
