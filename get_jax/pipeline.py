@@ -248,8 +248,8 @@ class Pipeline:
 
   @functools.cached_property
   def _conditioning(self) -> Conditioning:
-    shape = text_shape(self.config, self.model)
-    if shape is None:
+    shape, y = text_shape(self.config, self.model), self.model.inputs(1)[-1]
+    if shape is None or y is None:
       return build_conditioning(self.config, self.model)
     if not self._text_encoder:
       raise UsageError(
@@ -260,7 +260,8 @@ class Pipeline:
     folder = weights.locate(
       os.fspath(self._text_encoder), "text encoder", "text_encoder"
     )
-    return Captions(Prompts(make_prompt_encoder(folder), folder, shape))
+    prompts = Prompts(make_prompt_encoder(folder), folder, shape)
+    return Captions(prompts, y.dtype)
 
   @functools.cached_property
   def _generator(self) -> Generator:
