@@ -20,11 +20,11 @@ def normal_kl(
   log_variance2: Array | float,
 ) -> Array:
   """Returns KL(N(mean1, .) || N(mean2, .)) of every element, in nats."""
+  difference = log_variance1 - log_variance2
+  # expm1: the terms of nearly equal variances cancel.
   return 0.5 * (
-    log_variance2
-    - log_variance1
-    - 1.0
-    + jnp.exp(log_variance1 - log_variance2)
+    jnp.expm1(difference)
+    - difference
     + (mean1 - mean2) ** 2 * jnp.exp(-log_variance2)
   )
 
