@@ -1,5 +1,6 @@
 """Shapes and initialisation of a network's parameters."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +15,7 @@ def abstract_params(model: nn.Module) -> Any:
     model: A module with a method `inputs`, such as those of `create_model`.
   """
   key = jax.eval_shape(lambda: jax.random.key(0))
-  return jax.eval_shape(model.init, key, *model.inputs(1))["params"]
+  return _init.eval_shape(model, key, *model.inputs(1))["params"]
 
 
 def init_params(model: nn.Module, key: jax.Array) -> Any:
@@ -25,4 +26,10 @@ def init_params(model: nn.Module, key: jax.Array) -> Any:
     key: PRNG key; the parameters are a function of it alone.
   """
   inputs = jax.tree.map(jnp.zeros_like, model.inputs(1))
-  return jax.jit(model.init)(key, *inputs)["params"]
+  return _init(model, key, *inputs)["params"]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init(model: nn.Module, key: jax.Array, *inputs: Any) -> Any:
+  """Equal networks are traced and compiled once."""
+  return model.init(key, *inputs)
