@@ -52,13 +52,14 @@ def flat(config, prefix=""):
 
 def changed(config, key, value):
   """A copy with one key set, whatever type it had."""
-  values = config.to_dict()
+  copy = ml_collections.ConfigDict(config.to_dict())
   *sections, last = key.split(".")
-  section = values
+  section = copy
   for name in sections:
     section = section[name]
-  section[last] = value
-  return ml_collections.ConfigDict(values)
+  with section.ignore_type():
+    section[last] = value
+  return copy
 
 
 @pytest.mark.parametrize("name", NAMES)
