@@ -38,7 +38,7 @@ class ProgressBar(tqdm):
     super().__init__(*args, **kwargs)
 
   def display(self, msg: str | None = None, pos: int | None = None) -> Any:
-    """Draws the bar, or prints a line."""
+    """Shows the bar, or prints a line."""
     if not self._plain:
       return super().display(msg, pos)
     if self.n > self.initial and self.n != self._printed:

@@ -37,7 +37,7 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 def line_chart(
   x: Sequence[int], y: Sequence[float], x_name: str, y_name: str
 ) -> str:
-  """Draws one line.
+  """Plots one line.
 
   The y axis is logarithmic where the values are positive and span more than a
   factor of 5. Values that are not finite are left out.

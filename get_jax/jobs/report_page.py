@@ -230,7 +230,7 @@ def _encode(path: Path) -> str | None:
 
 
 def _charts(records: Sequence[Mapping[str, float]]) -> list[Markup]:
-  """Draws the metrics of a run, losses first, and its throughput."""
+  """Plots the metrics of a run, losses first, and its throughput."""
   names = dict.fromkeys(name for record in records for name in record)
   losses = [n for n in names if n not in ("step", *PERFORMANCE_KEYS)]
   losses.sort(key=lambda name: name != "loss")

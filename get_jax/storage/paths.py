@@ -6,8 +6,8 @@ reader sees the old content or the new, never a part of it, and a process that
 is killed while it writes leaves the old content.
 
 `os.fspath` of a path in a bucket is its URL. What opens files by name (`open`,
-`np.load`, PIL, zipfile, mmap) needs `path.open("rb")`, `read_range` or a local
-copy instead.
+`np.load`, PIL, zipfile, mmap) needs `path.open("rb")`, or `open_file` of
+`get_jax.storage.random_access`, instead.
 """
 
 import contextlib
@@ -30,11 +30,8 @@ __all__ = [
   "StrPath",
   "as_path",
   "atomic_writer",
-  "create_exclusively",
-  "file_size",
   "is_remote",
   "move_folder",
-  "read_range",
   "remove_unfinished",
   "write_bytes",
   "write_text",
@@ -159,59 +156,6 @@ def remove_unfinished(path: StrPath) -> None:
   if not is_remote(target):
     for part in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
       part.unlink()
-
-
-def create_exclusively(path: StrPath, content: bytes) -> bool:
-  """Creates a file unless it exists; of several processes, one creates it.
-
-  Args:
-    path: the file; its folder is created if necessary.
-    content: its content.
-
-  Returns:
-    Whether this call created the file.
-  """
-  target = as_path(path)
-  try:
-    if is_remote(target):
-      url = os.fspath(target)
-      with explained_write(url):
-        filesystem(url).pipe_file(url, content, mode="create")
-    else:
-      target.parent.mkdir(parents=True, exist_ok=True)
-      with open(target, "xb") as file:
-        file.write(content)
-  except FileExistsError:
-    return False
-  return True
-
-
-def read_range(path: StrPath, start: int, stop: int) -> bytes:
-  """Returns the bytes `start` to `stop` (exclusive) of a file.
-
-  Fewer are returned if the file ends before.
-
-  Raises:
-    FileNotFoundError: the file does not exist.
-  """
-  target = as_path(path)
-  if stop <= start:
-    return b""
-  if is_remote(target):
-    url = os.fspath(target)
-    return filesystem(url).cat_file(url, start=start, end=stop)
-  with open(target, "rb") as file:
-    file.seek(start)
-    return file.read(stop - start)
-
-
-def file_size(path: StrPath) -> int:
-  """Returns the size of a file in bytes.
-
-  Raises:
-    FileNotFoundError: the file does not exist.
-  """
-  return as_path(path).stat().length
 
 
 def move_folder(source: Path, target: Path) -> None:

@@ -1,19 +1,16 @@
 """Faults of a bucket are repeated where that helps, else one sentence."""
 
 import asyncio
+import os
 import types
 
 import gcsfs.retry
 import pytest
 
 from get_jax.storage.bucket_errors import BucketError
-from get_jax.storage.paths import (
-  as_path,
-  atomic_writer,
-  create_exclusively,
-  read_range,
-  write_bytes,
-)
+from get_jax.storage.conditional import replace_if
+from get_jax.storage.objects import find_object
+from get_jax.storage.paths import as_path, atomic_writer, write_bytes
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +36,9 @@ def path(bucket):
 
 @pytest.mark.parametrize("kind", [429, 503, "drop", "cut", "lost"])
 def test_passing_faults_are_repeated(bucket_server, path, kind, no_waiting):
+  remote = find_object(os.fspath(path))
   with bucket_server.fault(kind, times=2) as fault:
-    assert read_range(path, 2, 6) == b"2345"
+    assert remote.read(2, 6) == b"2345"
   assert fault.hits == 2
   # A pause is a power of two and up to a second more.
   assert no_waiting
@@ -67,10 +65,11 @@ def test_passing_faults_are_repeated(bucket_server, path, kind, no_waiting):
   ],
 )
 def test_lasting_faults_are_one_sentence(bucket_server, path, kind, sentence):
+  remote = find_object(os.fspath(path))
   operations = {
     "write": lambda: write_bytes(path, b"new"),
-    "read": lambda: read_range(path, 0, 4),
-    "create": lambda: create_exclusively(path.parent / "other", b""),
+    "read": lambda: remote.read(0, 4),
+    "create": lambda: replace_if(path.parent / "other", b"", None),
     "exists": path.exists,
     "is_dir": path.is_dir,
     "read_bytes": path.read_bytes,
@@ -91,7 +90,6 @@ def test_a_bucket_that_does_not_exist(bucket_server):
   path = as_path("gs://no-such-bucket/folder/file")
   operations = [
     lambda: write_bytes(path, b"new"),
-    lambda: create_exclusively(path, b""),
     path.parent.exists,
     path.is_dir,
     lambda: path.parent.mkdir(exist_ok=True),

@@ -1,4 +1,4 @@
-"""Files in a bucket: atomic, exclusive, by byte range."""
+"""Files on disk and in a bucket: atomic, exclusive, by byte range."""
 
 import importlib.util
 import os
@@ -7,15 +7,15 @@ import zipfile
 import pytest
 
 from get_jax.errors import UsageError
+from get_jax.storage.conditional import replace_if
 from get_jax.storage.paths import (
   as_path,
   atomic_writer,
-  create_exclusively,
   is_remote,
-  read_range,
   write_bytes,
   write_text,
 )
+from get_jax.storage.random_access import open_file
 
 CONTENTS = [b"", b"\n", b"\r\n\r\n", b"\x00--==0==", os.urandom(100_000)]
 
@@ -35,7 +35,7 @@ def test_bytes_return_as_they_were(root, content):
   write_bytes(path, content)
   assert path.read_bytes() == content
   assert [p.name for p in path.parent.iterdir()] == ["file"]
-  assert read_range(path, 2, 5) == content[2:5]
+  assert open_file(path).read(2, 5) == content[2:5]
 
 
 def test_text_is_utf8(root):
@@ -66,10 +66,13 @@ def test_a_zip_is_written_as_a_stream(root):
     assert archive.read("name") == content
 
 
-def test_one_of_two_creates_a_file(root):
-  assert create_exclusively(root / "lock", b"first")
-  assert not create_exclusively(root / "lock", b"second")
-  assert (root / "lock").read_bytes() == b"first"
+def test_one_of_two_creates_an_object(bucket):
+  path = as_path(bucket) / "lock"
+  first = replace_if(path, b"first", None)
+  assert replace_if(path, b"second", None) is None
+  assert path.read_bytes() == b"first"
+  assert replace_if(path, b"third", first)
+  assert path.read_bytes() == b"third"
 
 
 def test_files_of_other_processes_are_seen(bucket_server, bucket):
