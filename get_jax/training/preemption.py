@@ -13,10 +13,16 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_CODE = 75
 
 T = TypeVar("T")
-Handler = Callable[[int, FrameType | None], object] | int | None
+Handler = Callable[[int, FrameType | None], object] | int
+
+# What Python does at a signal that is not ignored.
+_ENDING: dict[signal.Signals, Handler] = {
+  signal.SIGTERM: signal.SIG_DFL,
+  signal.SIGINT: signal.default_int_handler,
+}
 
 # Handlers from before `handle_stop_signals`; empty outside of it.
-_previous: dict[signal.Signals, Handler] = {}
+_previous: dict[signal.Signals, Handler | None] = {}
 _received: list[int] = []
 _independent = False
 
@@ -37,7 +43,8 @@ def handle_stop_signals() -> Iterator[Callable[[str], bool]]:
   to one of several processes stops all of them, at the same call of the
   function; inside `independent_progress`, each at its next call. Contexts may
   be nested: a signal that arrives between two inner contexts is seen by the
-  second. A second signal acts immediately, as it would without this context.
+  second. A second signal acts immediately, as it would without this context
+  (or, if the program was started with the signal ignored, as by default).
   """
   if _previous:
     yield _stop_requested
@@ -117,10 +124,17 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
   group = processes.process_group()
   if group is not None:
     group.request_stop()
-  _restore_handlers()
+  for each, handler in _previous.items():
+    # Shells start background jobs with an ignored SIGINT.
+    ignored = handler is signal.SIG_IGN
+    signal.signal(each, _ENDING[each] if ignored else _settable(handler))
 
 
 def _restore_handlers() -> None:
   for number, handler in _previous.items():
-    # None: the previous handler was not installed from Python, such as JAX's.
-    signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    signal.signal(number, _settable(handler))
+
+
+def _settable(handler: Handler | None) -> Handler:
+  # None: the previous handler was not installed from Python, such as JAX's.
+  return signal.SIG_DFL if handler is None else handler

@@ -12,7 +12,19 @@ from get_jax.training.preemption import (
 )
 
 
-def test_the_second_signal_acts_immediately(capfd):
+@pytest.fixture(params=["default", "ignored"])
+def sigint(request):
+  """Starts the test as an interactive program, or as a job of a shell."""
+  handlers = {
+    "default": signal.default_int_handler,
+    "ignored": signal.SIG_IGN,
+  }
+  before = signal.signal(signal.SIGINT, handlers[request.param])
+  yield
+  signal.signal(signal.SIGINT, before)
+
+
+def test_the_second_signal_acts_immediately(capfd, sigint):
   before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
   with (
     pytest.raises(KeyboardInterrupt),
