@@ -52,14 +52,13 @@ def flat(config, prefix=""):
 
 def changed(config, key, value):
   """A copy with one key set, whatever type it had."""
-  copy = ml_collections.ConfigDict(config.to_dict())
+  values = config.to_dict()
   *sections, last = key.split(".")
-  section = copy
+  section = values
   for name in sections:
     section = section[name]
-  with section.ignore_type():
-    section[last] = value
-  return copy
+  section[last] = value
+  return ml_collections.ConfigDict(values)
 
 
 @pytest.mark.parametrize("name", NAMES)

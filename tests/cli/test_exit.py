@@ -16,7 +16,7 @@ from get_jax.training.metrics import read_metrics
 from tests.helpers import arguments, free_port, run_main, start_main
 
 LAST = 4000
-SAVED_EVERY = 20
+SAVED_EVERY = 8
 EXIT_TIMEOUT = 60  # seconds within which the others of a lost process exit
 
 
@@ -32,7 +32,7 @@ class Group:
     ]
     self.messages = [workdir.parent / f"messages{i}" for i in range(count)]
     self.processes = [
-      start_main(*command, f"--process_id={i}", devices=2, stderr=path)
+      start_main(*command, f"--process_id={i}", stderr=path)
       for i, path in enumerate(self.messages)
     ]
 
@@ -80,6 +80,8 @@ class Group:
 def command_of(workdir, num_steps):
   return arguments(
     workdir,
+    batch_size=12,
+    sampling__batch_size=12,
     num_steps=num_steps,
     log_every=1,
     checkpoint_every=SAVED_EVERY,
@@ -88,77 +90,88 @@ def command_of(workdir, num_steps):
 
 
 @pytest.fixture(scope="module")
-def interrupted_run(tmp_path_factory):
-  """The workdir, and exit codes and messages of the processes."""
-  workdir = tmp_path_factory.mktemp("interrupted_run")
-  outcomes = {}
+def stopped_run(tmp_path_factory):
+  """The workdir, exit codes and messages, and the last saved steps and line."""
+  workdir = tmp_path_factory.mktemp("stopped_run")
   with Group(workdir, 2) as group:
     group.send_after(5, signal.SIGTERM, 1)
-    outcomes["stopped"] = [group.end(i) for i in (0, 1)]
-    last_line = read_metrics(workdir)[-1]["step"]
-    outcomes["saved"] = saved_steps(workdir), last_line
+    ends = [group.end(i) for i in (0, 1)]
+  last_line = read_metrics(workdir)[-1]["step"]
+  return workdir, ends, saved_steps(workdir), last_line
+
+
+@pytest.fixture(scope="module")
+def run_with_lost_worker(stopped_run):
+  """The same run on three processes: exit codes and messages."""
+  workdir, _, _, last_line = stopped_run
   # An incomplete checkpoint, as an interrupted copy leaves it.
   (workdir / "checkpoints" / f"{last_line + 1}").mkdir()
-  with Group(workdir, 4) as group:
-    group.send_after(SAVED_EVERY + 2, signal.SIGKILL, 3)
-    outcomes["worker"] = [group.end(i) for i in range(4)]
-  with Group(workdir, 2) as group:
+  with Group(workdir, 3) as group:
+    group.send_after(SAVED_EVERY + 2, signal.SIGKILL, 2)
+    return [group.end(i) for i in range(3)]
+
+
+@pytest.fixture(scope="module")
+def run_with_stuck_worker(stopped_run, run_with_lost_worker):
+  """The same run on two processes: exit code and message of the other."""
+  with Group(stopped_run[0], 2) as group:
     group.send_after(2, signal.SIGSTOP, 1)
-    outcomes["stuck"] = group.end(0)
-  with Group(workdir, 2) as group:
+    return group.end(0)
+
+
+@pytest.fixture(scope="module")
+def run_with_lost_coordinator(stopped_run, run_with_stuck_worker):
+  """The same run on two processes: exit code and message of the other."""
+  with Group(stopped_run[0], 2) as group:
     group.send_after(2, signal.SIGKILL, 0)
-    outcomes["coordinator"] = group.end(1)
-  return workdir, outcomes
+    return group.end(1)
 
 
-def test_a_signal_to_one_stops_all_at_the_same_step(interrupted_run):
-  _, outcomes = interrupted_run
-  (code, stderr), (other_code, other_stderr) = outcomes["stopped"]
+def test_a_signal_to_one_stops_all_at_the_same_step(stopped_run):
+  _, ends, saved, last_line = stopped_run
+  (code, stderr), (other_code, other_stderr) = ends
   assert code == other_code == 75, stderr + other_stderr
   step = int(re.search(r"stopped after step (\d+) of 4000, saved", stderr)[1])
-  saved, last_line = outcomes["saved"]
   assert saved[-1] == last_line == step
   assert "run the same command again" in stderr
   assert "run the same command again" not in other_stderr
 
 
-def test_the_others_of_a_killed_worker_end(interrupted_run):
-  _, outcomes = interrupted_run
-  *others, (killed, _) = outcomes["worker"]
+def test_the_others_of_a_killed_worker_end(run_with_lost_worker):
+  *others, (killed, _) = run_with_lost_worker
   assert killed == -signal.SIGKILL
   for code, stderr in others:
     assert code == 76, stderr
-    assert "process 3 is lost: no heartbeat" in stderr
+    assert "process 2 is lost: no heartbeat" in stderr
     assert re.search(r"it was last at: train, step \d+", stderr)
 
 
-def test_an_incomplete_checkpoint_is_renamed_by_all(interrupted_run):
-  workdir, outcomes = interrupted_run
-  step = outcomes["saved"][1]
+def test_an_incomplete_checkpoint_is_renamed_by_all(
+  stopped_run, run_with_lost_worker
+):
+  workdir, _, _, step = stopped_run
   assert (workdir / "checkpoints" / f"{step + 1}.damaged").is_dir()
-  for _, stderr in outcomes["worker"]:
+  for _, stderr in run_with_lost_worker:
     assert f"Skipping damaged checkpoint {step + 1}" in stderr
     assert f"resuming after step {step}\n" in stderr
 
 
-def test_the_others_of_a_killed_coordinator_end(interrupted_run):
-  _, outcomes = interrupted_run
-  code, _ = outcomes["coordinator"]
+def test_the_others_of_a_killed_coordinator_end(run_with_lost_coordinator):
+  code, _ = run_with_lost_coordinator
   # JAX's runtime may detect it first.
   assert code in (76, -signal.SIGABRT)
 
 
-def test_a_stopped_process_is_reported(interrupted_run):
-  _, outcomes = interrupted_run
-  code, stderr = outcomes["stuck"]
+def test_a_stopped_process_is_reported(run_with_stuck_worker):
+  code, stderr = run_with_stuck_worker
   assert code == 76, stderr
   assert "process 1 is lost: no heartbeat" in stderr
   assert re.search(r"it was last at: train, step \d+", stderr)
 
 
-def test_no_step_is_lost_or_repeated(interrupted_run):
-  """Restarted on 2, 4, 2 and 2 processes, then on one."""
-  workdir, _ = interrupted_run
+def test_no_step_is_lost_or_repeated(stopped_run, run_with_lost_coordinator):
+  """Restarted on 2, 3, 2 and 2 processes, then on one."""
+  workdir = stopped_run[0]
   last, whole = saved_steps(workdir)[-1] + 5, workdir.parent / "whole"
   for each in (workdir, whole):
     done = run_main(*command_of(each, last), timeout=600)
