@@ -235,6 +235,16 @@ class Pipeline:
     return f"Pipeline({self._source!r}: {', '.join([*parts, how])})"
 
   @property
+  def image_shape(self) -> tuple[int, int, int]:
+    """Returns the shape (H, W, C) of an image.
+
+    Raises:
+      UsageError: the network makes latents and no autoencoder is named.
+    """
+    self._check_options({})
+    return self._generator.output_shape
+
+  @property
   def _is_one_step(self) -> bool:
     return self.config.task == "distillation"
 

@@ -39,19 +39,20 @@ MODE = flags.DEFINE_enum(
   "space. pairs: generates the teacher's noise/image pairs. convert: imports "
   "an official checkpoint or exports the parameters. summary: counts "
   "parameters and operations. status: shows how far the run in the workdir is, "
-  "and needs no config. compile: compiles a step for hardware you do not "
-  "have and reports its memory, collectives and time, see --topology. weights: "
-  "lists official checkpoints and reference statistics, or fetches --weights; "
-  "needs neither config nor workdir. summary and compile need neither data nor "
-  "workdir.",
+  "and needs no config. demo: serves a page that generates images with the run "
+  "in the workdir or with --weights, and needs no config. compile: compiles a "
+  "step for hardware you do not have and reports its memory, collectives and "
+  "time, see --topology. weights: lists official checkpoints and reference "
+  "statistics, or fetches --weights; needs neither config nor workdir. summary "
+  "and compile need neither data nor workdir.",
 )
 WEIGHTS = flags.DEFINE_string(
   "weights",
   None,
   "Name of official weights, such as DiT-XL/2-256; --mode=weights lists them. "
   "With --mode=train, sample or evaluate: the parameters to start from; the "
-  "experiment is theirs if --config is not given. With --mode=weights: what to "
-  "fetch.",
+  "experiment is theirs if --config is not given. With --mode=demo: what the "
+  "page shows. With --mode=weights: what to fetch.",
 )
 ACCEPT_LICENCE = flags.DEFINE_boolean(
   "accept_licence",
@@ -121,6 +122,14 @@ CACHE_SIZE = flags.DEFINE_float(
   "data.",
   lower_bound=0.1,
 )
+PORT = flags.DEFINE_integer(
+  "port",
+  None,
+  "With --mode=demo: port of the page. Default: the first free one from 7860 "
+  "on.",
+  lower_bound=1,
+  upper_bound=65535,
+)
 COORDINATOR = flags.DEFINE_string(
   "coordinator",
   None,
@@ -146,13 +155,14 @@ STUCK_AFTER = flags.DEFINE_float(
   lower_bound=1.0,
 )
 
-MODES_WITHOUT_CONFIG = ("status", "weights")
-MODES_WITHOUT_WORKDIR = ("summary", "compile", "weights")
-WEIGHTS_MODES = ("train", "sample", "evaluate", "weights")
+MODES_WITHOUT_CONFIG = ("status", "demo", "weights")
+MODES_WITHOUT_WORKDIR = ("summary", "compile", "demo", "weights")
+WEIGHTS_MODES = ("train", "sample", "evaluate", "demo", "weights")
 MODE_FLAGS = {
   "train": (PROFILE, NUM_SLICES),
   "convert": (CHECKPOINT, EXPORT),
   "compile": (TOPOLOGY, NUM_SLICES, STEP, SEARCH),
+  "demo": (PORT,),
 }
 
 
@@ -176,8 +186,13 @@ def check_config_is_given() -> None:
   """Checks that there is a --config if the mode needs one.
 
   Raises:
-    UsageError: it is missing.
+    UsageError: it is missing, or the mode would not use it.
   """
+  if CONFIG.value is not None and MODE.value == "demo":
+    raise UsageError(
+      "--mode=demo uses the config of the run or of the weights; expected no "
+      "--config"
+    )
   if CONFIG.value is None and MODE.value not in MODES_WITHOUT_CONFIG:
     raise UsageError(
       "--config is missing; expected an experiment, such as dit_digits, or a "
@@ -216,9 +231,9 @@ def mode_options() -> dict[str, Any]:
 
 
 def weights_options() -> dict[str, Any]:
-  """Returns --weights as an option of --mode=weights; nothing otherwise.
+  """Returns --weights as an option of a mode without a config.
 
-  In other modes it is a setting of the experiment.
+  In other modes it is a setting of the experiment, and nothing is returned.
 
   Raises:
     UsageError: it is given in a mode that does not use it.
@@ -230,4 +245,5 @@ def weights_options() -> dict[str, Any]:
       f"--weights needs one of --mode={', '.join(WEIGHTS_MODES)}; found "
       f"--mode={MODE.value}"
     )
-  return {"weights": WEIGHTS.value} if MODE.value == "weights" else {}
+  has_config = MODE.value not in MODES_WITHOUT_CONFIG
+  return {} if has_config else {"weights": WEIGHTS.value}

@@ -83,6 +83,8 @@ def _run_mode(argv: list[str]) -> None:
 
       licences.accept()
     if mode in flags.MODES_WITHOUT_CONFIG:
+      if mode == "demo":
+        check_platform()
       given = {} if workdir is None else {"workdir": workdir}
       load_mode(mode)(**given, **options)
       return

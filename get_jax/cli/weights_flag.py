@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import ml_collections
 
+from get_jax.cli.flags import MODES_WITHOUT_CONFIG
 from get_jax.errors import UsageError
 
 
@@ -13,13 +14,13 @@ def add_config_flag(argv: Sequence[str]) -> list[str]:
 
   Args:
     argv: the command line, program name first. It stays as it is with --config,
-      without --weights, and with --mode=weights, which needs no config.
+      without --weights, and in modes that need no config.
 
   Raises:
     UsageError: the weights are unknown, or not those of a network.
   """
   name = _value(argv, "weights")
-  needs_config = _value(argv, "mode") != "weights"
+  needs_config = _value(argv, "mode") not in MODES_WITHOUT_CONFIG
   if name is None or _value(argv, "config") is not None or not needs_config:
     return list(argv)
   # Imports JAX, which takes seconds.

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from get_jax.diffusion.noise import EQUILIBRIUM, INITIAL, SampleNoise
+from get_jax.equilibrium import Solution
 from get_jax.errors import UsageError
 
 Z0 = ("noise", "zeros")
@@ -84,6 +85,26 @@ class Student:
     if not self.has_equilibrium:
       return self._apply(params, x, y)
     return self._apply(params, x, y, self._initial_state(noise), iterations)
+
+  def residuals(
+    self,
+    params: dict[str, Any],
+    noise: SampleNoise,
+    y: Int[Array, " B"] | None,
+    iterations: int,
+  ) -> Float[Array, "iterations B"]:
+    """Returns the relative residual of every iteration of these samples.
+
+    For the arguments see `__call__`. Only a network with an equilibrium layer
+    has residuals. They are NaN after the iteration of a sample has ended.
+    """
+    x, z0 = noise(INITIAL, self.image_shape), self._initial_state(noise)
+    _, solution = self.model.apply(
+      {"params": params}, x, y, z0, iterations, trace=True, method="solve"
+    )
+    trace = cast(Solution, solution).relative_trace
+    assert trace is not None
+    return trace
 
   def _apply(
     self, params: dict[str, Any], *args: Any, method: str | None = None

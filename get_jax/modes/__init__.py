@@ -8,6 +8,7 @@ __all__ = [
   "compile",
   "convert",
   "curve",
+  "demo",
   "evaluate",
   "latents",
   "load_mode",
@@ -30,6 +31,7 @@ MODES = (
   "summary",
   "compile",
   "status",
+  "demo",
   "weights",
 )
 

@@ -58,6 +58,8 @@ class Entry:
     model: arguments of `create_model` for a network, and fields of
       `AutoencoderKL` for an autoencoder without config.json.
     autoencoder: name of the weights that decode the latents of a network.
+    teacher: name of the weights of the network that a one-step network was
+      distilled from.
     score: published score, with how it was measured.
     packaged: whether the files are part of this package.
   """
@@ -71,6 +73,7 @@ class Entry:
   config: str = ""
   model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   autoencoder: str = ""
+  teacher: str = ""
   score: str = ""
   packaged: bool = False
 

@@ -21,7 +21,9 @@ _IMAGES = dict(
 )
 
 
-def _digits(name: str, config: str, score: str, /, **model: Any) -> Entry:
+def _digits(
+  name: str, config: str, score: str, /, teacher: str = "", **model: Any
+) -> Entry:
   path = FOLDER / f"{name}.safetensors"
   return Entry(
     name=name,
@@ -32,6 +34,7 @@ def _digits(name: str, config: str, score: str, /, **model: Any) -> Entry:
     size=path.stat().st_size,
     config=config,
     model=_IMAGES | dict(num_heads=3, num_classes=10) | model,
+    teacher=teacher,
     score=score,
     packaged=True,
   )
@@ -42,6 +45,7 @@ PACKAGED = (
     "get-digits",
     "get_digits",
     "FID 0.61 (digits-v1, 5,000 samples)",
+    teacher="dit-digits",
     name="GET",
     injection_depth=1,
     equilibrium_depth=1,
