@@ -126,9 +126,9 @@ SECTIONS: dict[str, Keys] = {
       NON_NEGATIVE,
     ),
     "nonfinite": Key(
-      Literal["stop", "replace"],
-      "Where a loss or gradient is not finite: stop, or replace its entries as "
-      "EDM does.",
+      Literal["stop", "skip", "replace"],
+      "What a loss or gradient that is not finite does: stop the run, skip the "
+      "step (10 in a row stop the run), or replace its entries as EDM does.",
       "stop",
     ),
   },

@@ -63,7 +63,7 @@ def build_training_step(
     create_ema(config.ema, config.batch_size),
     named_key(config.seed, "step"),
     config.log_every,
-    config.optimizer.get("nonfinite", "stop") == "stop",
+    config.optimizer.get("nonfinite", "stop"),
     config.accumulation,
   )
   init_state = make_init_state(init, metric_names, optimizer)

@@ -25,7 +25,7 @@ from get_jax.jobs.run_info import build_performance_metrics, log_run_info
 from get_jax.jobs.samples import GRID_SIZE
 from get_jax.storage.paths import Path
 from get_jax.training.checkpoints import latest_step
-from get_jax.training.loop import Preview, Schedule, fit
+from get_jax.training.loop import MAX_SKIPPED, Preview, Schedule, fit
 from get_jax.training.plots import plot_losses
 from get_jax.training.processes import run_on_main
 from get_jax.training.profiling import Profile
@@ -105,6 +105,7 @@ def train(
     build_performance_metrics(config, mesh),
     profile,
     make_open_writer(config, name),
+    MAX_SKIPPED if config.optimizer.get("nonfinite") == "skip" else 0,
   )
   if jax.process_index() == 0:
     plot_losses(workdir, name)

@@ -27,6 +27,8 @@ from get_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
+MAX_SKIPPED = 9  # steps in a row, see `fit`
+
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
@@ -81,6 +83,7 @@ def fit(
   performance: PerformanceMetrics | None = None,
   profile: Profile | None = None,
   open_writer: OpenWriter = create_writer,
+  max_skipped: int = 0,
 ) -> TrainState:
   """Trains from `state`, or from the last valid checkpoint in `workdir`.
 
@@ -99,6 +102,8 @@ def fit(
       "model_flops_utilization".
     profile: steps to trace into `<workdir>/profile`; None traces nothing.
     open_writer: opens the metric writer.
+    max_skipped: number of steps in a row that may be bad, if `train_step` skips
+      them; one more stops the run.
 
   Returns:
     The state after the last step.
@@ -133,6 +138,7 @@ def fit(
       jax.set_mesh(mesh),
       contextlib.closing(Tracer(profile, f"{workdir}/profile")) as tracer,
     ):
+      check = _BadSteps(name, checkpoints, max_skipped, is_main)
       previous_bad, compiled = state.bad_step + 0, None
       batches = performance.time_batches(pipeline.batches(start, last))
       for step, batch in enumerate(batches, start + 1):
@@ -144,13 +150,13 @@ def fit(
         tracer.stop_after(step, bad)
         # One step late, so that the device already has its next step while the
         # host waits for this value.
-        _check_finite(previous_bad, checkpoints)
+        check(previous_bad)
         previous_bad = bad
         stopping = stop_requested(f"{name}, step {step}")
         saving = stopping or schedule.due(step, schedule.checkpoint_every)
         logging_now = schedule.due(step, schedule.log_every)
         if saving or logging_now:
-          _check_finite(bad, checkpoints)
+          check(bad)
         if logging_now:
           metrics = state.window_means(schedule.log_every)
           bar.set_postfix(loss=f"{metrics['loss']:.4f}", refresh=False)
@@ -170,12 +176,49 @@ def fit(
   return state
 
 
-def _check_finite(bad_step: jax.Array, checkpoints: Checkpoints) -> None:
-  if int(bad_step) >= 0:
-    checkpoints.wait()
-    step = checkpoints.latest_step
-    saved = "none" if step is None else f"{step} in {checkpoints.directory}"
+class _BadSteps:
+  """Stops a run whose loss or gradient is not finite, or counts skipped steps.
+
+  Args:
+    name: label of the run.
+    checkpoints: checkpoints of the run.
+    max_skipped: see `fit`.
+    is_main: whether this process writes messages.
+  """
+
+  def __init__(
+    self, name: str, checkpoints: Checkpoints, max_skipped: int, is_main: bool
+  ):
+    self._name, self._checkpoints = name, checkpoints
+    self._max_skipped, self._is_main = max_skipped, is_main
+    self._last, self._count = -1, 0
+
+  def __call__(self, bad_step: jax.Array) -> None:
+    """Handles the result of a step, which may be passed several times.
+
+    Raises:
+      FloatingPointError: the step is bad, and as many as allowed were skipped.
+    """
+    step = int(bad_step)
+    if step in (-1, self._last):
+      return
+    self._count = self._count + 1 if step == self._last + 1 else 1
+    self._last = step
+    if self._count <= self._max_skipped:
+      if self._is_main:
+        log.warning(
+          "%s: step %d is skipped: the loss or its gradient is not finite",
+          self._name,
+          step,
+        )
+      return
+    self._checkpoints.wait()
+    saved = self._checkpoints.latest_step
+    where = "none"
+    if saved is not None:
+      where = f"{saved} in {self._checkpoints.directory}"
+    before = f" and the {self._count - 1} before" if self._count > 1 else ""
     raise FloatingPointError(
-      f"the loss or its gradient is not finite at step {int(bad_step)}; "
-      f"the last good checkpoint is {saved}"
+      f"the loss or its gradient is not finite at step {step}{before}; "
+      f"the last good checkpoint is {where}"
     )

@@ -10,7 +10,7 @@ from get_jax.errors import UsageError
 from get_jax.training.sharding import path_name
 
 SCHEDULES = ("constant", "cosine")
-NONFINITE = ("stop", "replace")
+NONFINITE = ("stop", "skip", "replace")
 
 
 def learning_rate(
@@ -59,8 +59,8 @@ def create_optimizer(
   Args:
     config: section `optimizer`: learning_rate, schedule, warmup_steps, b1, b2,
       eps, weight_decay, clip_norm (maximum global norm; 0: no clipping),
-      nonfinite ("stop": leaves gradients unchanged; "replace": applies
-      `replace_nonfinite`).
+      nonfinite ("replace": applies `replace_nonfinite`; "stop" and "skip":
+      leave gradients unchanged, see `make_train_step`).
     num_steps: steps of the whole run.
 
   Raises:

@@ -83,13 +83,14 @@ def make_train_step(
   ema_decay: DecaySchedule,
   key: jax.Array,
   log_every: int,
-  stop_on_nonfinite: bool = True,
+  nonfinite: str = "stop",
   accumulation: int = 1,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Int[Array, ""]]]:
   """Returns the training step (state, batch) -> (state, bad_step), for `jit`.
 
-  The caller should donate the state. `bad_step` is returned a second time
-  outside the state, so that the loop can read it while the next step runs.
+  The caller should donate the state. `bad_step` is the number of a step whose
+  loss or gradient is not finite, else -1. It is returned outside the state, so
+  that the loop can read it while the next step runs.
 
   Args:
     objective: `objective(params, batch, key) -> (scalar, metrics)`; its random
@@ -99,8 +100,10 @@ def make_train_step(
     key: the key of the run's steps.
     log_every: number of steps between metric lines; the metrics are summed over
       them.
-    stop_on_nonfinite: whether a non-finite loss or gradient makes a bad step;
-      otherwise the optimizer has to handle it.
+    nonfinite: what a loss or gradient that is not finite does. "stop": the
+      state keeps the number of the first such step. "skip": the step changes
+      neither parameters, nor EMA, nor optimizer. "replace": the optimizer
+      handles it, and there are no bad steps.
     accumulation: number of microbatches per batch, processed sequentially. If
       it is larger than 1, the objective must have `prepare` and `loss`; see
       `accumulate`.
@@ -122,8 +125,16 @@ def make_train_step(
     metrics = {**metrics, "loss": value, "grad_norm": norm}
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
     new_window = state.step % log_every == 0
-    first_bad = (state.bad_step < 0) & ~finite & stop_on_nonfinite
-    bad_step = jnp.where(first_bad, state.step, state.bad_step)
+    stop = nonfinite == "stop"
+    first_bad = (state.bad_step < 0) & ~finite & stop
+    bad_step = first_bad_step = jnp.where(first_bad, state.step, state.bad_step)
+    if nonfinite == "skip":
+      bad_step = jnp.where(finite, -1, state.step)
+      params, ema, opt_state = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old),
+        (params, ema, opt_state),
+        (state.params, state.ema, state.opt_state),
+      )
     state = TrainState(
       step=state.step + 1,
       params=params,
@@ -133,7 +144,7 @@ def make_train_step(
         k: jnp.where(new_window, 0, state.window[k]) + metrics[k]
         for k in state.window
       },
-      bad_step=bad_step,
+      bad_step=first_bad_step,
     )
     return state, bad_step
 

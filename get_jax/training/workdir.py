@@ -210,6 +210,10 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in flat.items()
         if not (match := INIT_KEYS.match(key)) or (match[1] or "") != prefix
       }
+  # A run that has stopped may go on, and skip the step.
+  for name in ("optimizer.nonfinite", "teacher.optimizer.nonfinite"):
+    if flat.get(name) == "skip":
+      flat[name] = "stop"
   if flat.get("optimizer.schedule") == "constant":
     flat.pop("num_steps", None)
   return flat

@@ -76,7 +76,7 @@ def test_nonfinite_gradients_are_replaced_if_configured():
   assert np.isfinite(updates[0]).all()
   np.testing.assert_array_equal(*updates)
   config.nonfinite = "ignore"
-  with pytest.raises(UsageError, match="expected one of: stop, replace"):
+  with pytest.raises(UsageError, match="expected one of: stop, skip, replace"):
     create_optimizer(config, 10)
   config.nonfinite = "stop"
   optimizer = create_optimizer(config, 10)
