@@ -19,11 +19,7 @@ from get_jax.generation.grids import save_grid
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.progress import ProgressBar
 from get_jax.storage.npz import StreamedArray, write_npz
-from get_jax.storage.paths import (
-  Path,
-  atomic_writer,
-  remove_unfinished,
-)
+from get_jax.storage.paths import Path, atomic_writer
 from get_jax.storage.shard_reader import ShardReader
 from get_jax.storage.shards import Layout, ShardWriter
 from get_jax.training.checkpoints import params_digest
@@ -120,7 +116,6 @@ def merge_parts(parts: ShardWriter, path: Path, generator: Generator) -> None:
   descriptions = generator.conditioning.descriptions(_ids(reader))
   if descriptions is not None:
     arrays["arr_1"] = descriptions
-  remove_unfinished(path)
   try:
     with atomic_writer(path) as file:
       write_npz(file, arrays)

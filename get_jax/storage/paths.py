@@ -11,6 +11,8 @@ is killed while it writes leaves the old content.
 """
 
 import contextlib
+import fcntl
+import glob
 import os
 import pathlib
 from collections.abc import Iterator
@@ -32,7 +34,6 @@ __all__ = [
   "atomic_writer",
   "is_remote",
   "move_folder",
-  "remove_unfinished",
   "write_bytes",
   "write_text",
 ]
@@ -107,7 +108,7 @@ def atomic_writer(path: StrPath) -> Iterator[IO[bytes]]:
   After an exception inside, `path` is what it was before. On disk the content
   goes to a temporary file, which is synchronized and renamed; to a bucket it is
   sent in parts, and becomes visible with the last one. The file of a bucket
-  cannot seek.
+  cannot seek. What killed processes have left of `path` is removed.
 
   Args:
     path: the file; its folder is created if necessary.
@@ -131,31 +132,41 @@ def atomic_writer(path: StrPath) -> Iterator[IO[bytes]]:
       file.close()
     return
   target.parent.mkdir(parents=True, exist_ok=True)
+  _remove_abandoned(target)
   name = f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
   temporary = pathlib.Path(target.parent, name)
   try:
-    with temporary.open("wb") as file:
+    with _open_locked(temporary) as file:
       yield file
       file.flush()
       os.fsync(file.fileno())
-    temporary.replace(target)
+      temporary.replace(target)
   except BaseException:
     temporary.unlink(missing_ok=True)
     raise
 
 
-def remove_unfinished(path: StrPath) -> None:
-  """Removes what killed processes have written of `path` with `atomic_writer`.
-
-  For a file that no other process is writing. A bucket keeps nothing of it.
-
-  Args:
-    path: the file.
-  """
-  target = as_path(path)
-  if not is_remote(target):
-    for part in target.parent.glob(f".{target.name}.*{TEMPORARY_SUFFIX}"):
+def _remove_abandoned(target: Path) -> None:
+  """Removes the temporary files of a file that no living process writes."""
+  name = glob.escape(target.name)
+  for part in target.parent.glob(f".{name}.*{TEMPORARY_SUFFIX}"):
+    # A writer has a lock. Where there are no locks, the files stay.
+    with contextlib.suppress(OSError), open(part, "rb") as file:
+      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
       part.unlink()
+
+
+def _open_locked(path: pathlib.Path) -> IO[bytes]:
+  """Opens a file for writing, with a lock until it is closed."""
+  while True:
+    file = path.open("wb")
+    with contextlib.suppress(OSError):  # not every file system has locks
+      fcntl.flock(file, fcntl.LOCK_EX)
+    # Another process may have taken it for abandoned before it was locked.
+    with contextlib.suppress(FileNotFoundError):
+      if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+        return file
+    file.close()
 
 
 def move_folder(source: Path, target: Path) -> None:
