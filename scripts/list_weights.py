@@ -19,7 +19,7 @@ Official checkpoints and reference statistics have names. The first use of a
 name downloads its files; nothing is downloaded unless a name is given. Where a
 setting takes a path, a file or folder that exists takes precedence over a name.
 
-```
+```bash
 python main.py --mode=weights
 python main.py --mode=weights --weights=DiT-XL/2-256 --accept_licence
 python main.py --mode=sample --weights=DiT-XL/2-256 --workdir=runs/dit
@@ -47,6 +47,8 @@ A network may also start from weights of another size
 an empty `extractor_path` stands for `inception`.
 
 In Python:
+
+<!-- not run: downloads the weights -->
 
 ```python
 from get_jax import weights
