@@ -15,11 +15,11 @@ import hypothesis
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-import torch_writer as tw
 
 from get_jax.errors import UsageError
 from get_jax.interop import read_checkpoint
 from get_jax.interop.formats.safe_pickle import RejectedFileError, read_pickle
+from tests import torch_writer as tw
 
 ONES = np.ones(4, np.float32)
 

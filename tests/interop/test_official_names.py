@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 import safetensors
-import torch_writer as tw
 
 from get_jax.errors import UsageError
 from get_jax.interop import name_mapping
@@ -18,6 +17,7 @@ from get_jax.interop.state_dict import extract_state_dict
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
 from get_jax.nn.position_embedding import sincos_2d
+from tests import torch_writer as tw
 
 TINY = dict(input_size=8, hidden_size=16, num_heads=2, num_classes=3)
 DIT = dict(TINY, depth=2)

@@ -11,11 +11,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
-import torch_writer as tw
 
 from get_jax.errors import UsageError
 from get_jax.interop import read_checkpoint
 from get_jax.interop.formats.edm_pickle import ModuleState
+from tests import torch_writer as tw
 
 
 def save_legacy(path, obj):

@@ -18,8 +18,8 @@ from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
 from get_jax.weights import converted, fetch, load, locate, registry
 from get_jax.weights.entry import File
+from tests import torch_writer
 from tests.helpers import tiny_config
-from tests.interop import torch_writer
 
 DIT = dict(name="DiT-S/8", hidden_size=32, depth=1, num_heads=2, image_size=64)
 GET = dict(
