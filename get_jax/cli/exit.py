@@ -4,7 +4,7 @@
 | --- | --- |
 | 0 | done |
 | `FAULT` | a bug, with its traceback, or a loss that is not finite |
-| `BAD_INPUT` | bad input, explained in one sentence |
+| `BAD_INPUT` | bad input or a failing disk, explained in one sentence |
 | `STOPPED` | stopped by a signal, with everything saved |
 | `LOST` | another process of the run failed, is stuck or has disappeared |
 """
@@ -20,12 +20,17 @@ from typing import NoReturn
 import jax
 
 from get_jax.errors import UsageError
+from get_jax.storage.disk_errors import describe_disk_error
 from get_jax.training import heartbeats, preemption, process_group, processes
 
 FAULT = 1
 BAD_INPUT = 2
 STOPPED = preemption.EXIT_CODE
 LOST = process_group.EXIT_CODE_LOST
+DISK_SENTENCE = (
+  "a file of the run cannot be read or written: {}; what is complete is kept, "
+  "and the same command continues from there"
+)
 
 
 def refuse(message: str) -> NoReturn:
@@ -46,10 +51,7 @@ def exit_on_error(refuse: Callable[[str], object] = refuse) -> Iterator[None]:
   try:
     yield
   except UsageError as error:
-    try:
-      refuse(str(error))
-    finally:
-      _abort_group(BAD_INPUT, str(error))
+    _refuse_all(refuse, str(error))
   except FloatingPointError as error:
     print(f"Stopped: {error}", file=sys.stderr)
     _abort_group(FAULT, f"another process stopped: {error}")
@@ -59,6 +61,8 @@ def exit_on_error(refuse: Callable[[str], object] = refuse) -> Iterator[None]:
       print(f"{stop}; run the same command again to resume", file=sys.stderr)
     sys.exit(STOPPED)
   except Exception as error:
+    if (reason := describe_disk_error(error)) is not None:
+      _refuse_all(refuse, DISK_SENTENCE.format(reason))
     if processes.process_group() is None:
       raise
     traceback.print_exc()
@@ -72,6 +76,13 @@ def exit_on_error(refuse: Callable[[str], object] = refuse) -> Iterator[None]:
       f"process {jax.process_index()} failed: {type(error).__name__}: "
       f"{first_line}",
     )
+
+
+def _refuse_all(refuse: Callable[[str], object], sentence: str) -> None:
+  try:
+    refuse(sentence)
+  finally:
+    _abort_group(BAD_INPUT, sentence)
 
 
 def _abort_group(code: int, reason: str) -> None:
