@@ -42,17 +42,25 @@ REQUIRES = [
   "jaxtyping",
 ]
 
+DOCS = [
+  "furo>=2025.12.19",
+  "myst-nb>=1.4",
+  "sphinx>=9.0",
+  "sphinx-copybutton>=0.5.2",
+]
 EXTRAS = {
   "cuda12": ["jax[cuda12]>=0.10.2,<0.13"],
   "cuda13": ["jax[cuda13]>=0.10.2,<0.13"],
   "tpu": ["jax[tpu]>=0.10.2,<0.13"],
   "demo": ["gradio>=6.31"],
+  "docs": DOCS,
   "prepare": ["tensorflow-cpu"],
   "text": ["transformers>=4.40"],
   "hf": ["datasets>=3.0"],
   "tensorboard": ["tensorboardX"],
   "wandb": ["wandb>=0.31"],
   "test": [
+    *DOCS,
     "pytest",
     "pytest-xdist",
     "hypothesis",

@@ -45,6 +45,4 @@ toc_object_entries = False
 
 html_theme = "furo"
 html_title = f"get_jax {version}"
-html_static_path = ["_static"]
-html_css_files = ["get_jax.css"]
 html_copy_source = False

@@ -34,16 +34,16 @@ PERFORMANCE_KEYS = (
 class PerformanceMetrics:
   """Measures performance between two metric lines.
 
-    images_per_second: throughput over all devices.
-    input_wait_share: fraction of the time in which the host waits for the next
-      batch.
-    model_flops_utilization: FLOPs that the network needs, divided by the FLOPs
-      of all devices at their bfloat16 peak; left out if one of the two is not
-      known.
-    device_peak_gib: peak memory so far of one device of this process, the
-      maximum over its devices. Devices that do not report memory (CPU) have
-      host_peak_gib instead: peak memory of the process.
-    compile_seconds: compilation time of the step; written once.
+  - images_per_second: throughput over all devices.
+  - input_wait_share: fraction of the time in which the host waits for the next
+    batch.
+  - model_flops_utilization: FLOPs that the network needs, divided by the FLOPs
+    of all devices at their bfloat16 peak; left out if one of the two is not
+    known.
+  - device_peak_gib: peak memory so far of one device of this process, the
+    maximum over its devices. Devices that do not report memory (CPU) have
+    host_peak_gib instead: peak memory of the process.
+  - compile_seconds: compilation time of the step; written once.
 
   Args:
     batch_size: images per step.
