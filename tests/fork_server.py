@@ -23,7 +23,15 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).parents[1]
 # What the library imports where it is needed.
-IMPORTED_LATE = ("matplotlib.pyplot", "sklearn.datasets", "scipy.stats")
+IMPORTED_LATE = (
+  "get_jax.cli.main",
+  "jaxlib.mlir.dialects.mhlo",
+  "matplotlib.backends.backend_svg",
+  "matplotlib.pyplot",
+  "scipy.stats",
+  "sklearn.datasets",
+  "tensorboardX",
+)
 # Of all finished processes; the operating system counts them for the server.
 finished_cpu_seconds = 0.0
 

@@ -1,5 +1,6 @@
 """Builds the network of a config."""
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -34,8 +35,12 @@ def image_shape(model: nn.Module) -> tuple[int, int, int]:
   return height, width, model.in_channels
 
 
+@functools.lru_cache
 def build_init(model: nn.Module) -> Callable[[jax.Array], dict]:
-  """Builds the initialisation `init(key) -> params` of a network."""
+  """Builds the initialisation `init(key) -> params` of a network.
+
+  Equal networks share one function, so that JAX traces it once for its shapes.
+  """
 
   def init(key):
     inputs = jax.tree.map(jnp.zeros_like, model.inputs(1))
