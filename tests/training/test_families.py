@@ -26,6 +26,7 @@ from get_jax.training.state import make_init_state
 from tests.fast_compile import fast_compile_jit
 
 STEPS = 20
+REPEATED = 5
 FAMILIES = {
   "DiT": dit_xl2,
   "U-ViT": uvit_h2_imagenet256,
@@ -46,6 +47,10 @@ def small(name, **fields):
   with config.unlocked():
     if "hidden_size" in config.model:
       config.model.hidden_size = 64
+    if name == "ADM":
+      # SongUNet has two levels already.
+      config.model.channel_mult = (1,)
+      config.model.attn_resolutions = (config.model.input_size,)
     config.model.update(fields)
     if config.augmentation:
       # The augmentation's program is larger than the network's.
@@ -120,7 +125,8 @@ def test_losses_agree_with_one_device(name, sizes):
   run = Run(small(name), sizes)
   losses = list(run.losses(start, batches))
   np.testing.assert_allclose(losses, expected, rtol=1e-5)
-  np.testing.assert_array_equal(losses, list(run.losses(start, batches)))
+  again = list(run.losses(start, batches[:REPEATED]))
+  np.testing.assert_array_equal(again, losses[:REPEATED])
   found = collectives(run.step.as_text())
   assert {kind for kind, _ in found} == {"all-gather", "all-reduce"}
   if sizes[2] == 1:
