@@ -70,6 +70,14 @@ def tiny_config(**overrides):
   return config
 
 
+def tiny_denoiser():
+  """Returns a tiny denoiser with guidance whose process has many samplers."""
+  config = tiny_config(model__null_class=True)
+  config.process = {"name": "adm"}
+  config.sampler = {"name": "ddim", "num_steps": 5}
+  return config
+
+
 def arguments(workdir, **overrides) -> list[str]:
   """Returns the command line of `tiny_config`."""
   return arguments_of("configs/dit_digits.py", workdir, TINY, **overrides)

@@ -1,6 +1,7 @@
 """Loads the network of the demo, and its teacher."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 from get_jax import weights
@@ -11,18 +12,31 @@ from get_jax.training.checkpoints import latest_step
 
 
 @dataclasses.dataclass(frozen=True)
+class Teacher:
+  """The network that another one was distilled from.
+
+  Attributes:
+    name: name of the weights, or "teacher".
+    load: loads the network.
+  """
+
+  name: str
+  load: Callable[[], Pipeline]
+
+
+@dataclasses.dataclass(frozen=True)
 class Networks:
-  """A network, and the teacher that it was distilled from.
+  """A network, and its teacher.
 
   Attributes:
     name: name of the weights, or the last part of the workdir.
     pipeline: the network.
-    load_teacher: loads the teacher; None if there is none.
+    teacher: its teacher; None if it has none.
   """
 
   name: str
   pipeline: Pipeline
-  load_teacher: Callable[[], Pipeline] | None
+  teacher: Teacher | None
 
 
 def load_published(name: str) -> Networks:
@@ -31,9 +45,9 @@ def load_published(name: str) -> Networks:
   Raises:
     UsageError: the name is unknown, or see `Pipeline.load`.
   """
-  teacher = weights.find(name, "network").teacher
-  load_teacher = (lambda: Pipeline.load(teacher)) if teacher else None
-  return Networks(name, Pipeline.load(name), load_teacher)
+  source = weights.find(name, "network").teacher
+  teacher = Teacher(source, functools.partial(Pipeline.load, source))
+  return Networks(name, Pipeline.load(name), teacher if source else None)
 
 
 def load_run(workdir: str) -> Networks:
@@ -49,10 +63,10 @@ def load_run(workdir: str) -> Networks:
     UsageError: see `Pipeline.load`.
   """
   folder = as_path(workdir)
-  pipeline = Pipeline.load(folder)
-  load_teacher = None
-  if pipeline.config.get("teacher") and pipeline.config.get("pairs"):
-    teacher = teacher_workdir(pipeline.config, folder)
-    if latest_step(teacher) is not None:
-      load_teacher = lambda: Pipeline.load(teacher)  # noqa: E731
-  return Networks(folder.name, pipeline, load_teacher)
+  pipeline, teacher = Pipeline.load(folder), None
+  if pipeline.config.task == "distillation":
+    source = teacher_workdir(pipeline.config, folder)
+    if latest_step(source) is not None:
+      load = functools.partial(Pipeline.load, source)
+      teacher = Teacher("teacher", load)
+  return Networks(folder.name, pipeline, teacher)

@@ -33,25 +33,26 @@ def build_page(networks: Networks) -> gr.Blocks:
     UsageError: the network makes latents and no autoencoder is named, or it
       takes captions and no text encoder is named.
   """
-  pipeline, load_teacher = networks.pipeline, networks.load_teacher
+  pipeline, source = networks.pipeline, networks.teacher
   settings, small = settings_of(pipeline), is_small(pipeline)
   student = TimedPipeline(pipeline)
 
   @functools.cache
   def teacher() -> TimedPipeline:
-    assert load_teacher is not None
-    return TimedPipeline(load_teacher())
+    assert source is not None
+    return TimedPipeline(source.load())
 
   with gr.Blocks(title=networks.name, analytics_enabled=False) as page:
     gr.HTML(texts.header(networks.name, pipeline), elem_id="header")
     with gr.Row():
       with gr.Column(scale=2, min_width=300):
-        controls = build_controls(settings, load_teacher is not None)
+        controls = build_controls(settings, source is not None)
         button = gr.Button("Generate", variant="primary", elem_id="generate")
       with gr.Column(scale=3, min_width=300):
         with gr.Row():
           picture = _Picture(networks.name, "student", small)
-          comparison = _Picture("its teacher", "teacher", small, False)
+          teacher_name = source.name if source else ""
+          comparison = _Picture(teacher_name, "teacher", small, False)
         curve = gr.HTML(visible=False, elem_id="curve")
 
     def generate(inputs: dict[Any, Any]) -> dict[Any, Any]:
