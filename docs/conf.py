@@ -38,7 +38,8 @@ autodoc_mock_imports = ["gradio"]
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
-napoleon_use_ivar = True
+# Attributes of dataclasses are the arguments of their constructors.
+napoleon_custom_sections = [("Attributes", "params_style")]
 napoleon_use_rtype = False
 python_maximum_signature_line_length = 80
 toc_object_entries = False

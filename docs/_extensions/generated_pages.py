@@ -12,6 +12,7 @@ import types
 from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Any
 
+from docstrings import escape
 from sphinx.application import Sphinx
 from sphinx.ext.autodoc.mock import mock
 
@@ -47,10 +48,13 @@ def api_pages() -> dict[str, str]:
   for package in packages():
     lines = [package, "=" * len(package), ""]
     lines += [f".. automodule:: {package}", "   :no-members:", ""]
+    entries = []
     for name, value in public_names(package):
       full_name = f"{package}.{name}"
       first = described.setdefault(id(value), full_name)
-      lines += _entry(full_name, value, first)
+      lines += [f"* :py:obj:`{name} <{full_name}>`{_summary(value)}"]
+      entries += ["", *_entry(full_name, value, first)]
+    lines += entries
     pages[package] = "\n".join(lines)
   return pages
 
@@ -66,6 +70,14 @@ def _entry(full_name: str, value: Any, first: str) -> list[str]:
   if callable(value):
     return [f".. autofunction:: {full_name}", ""]
   return [f".. py:data:: {full_name}", "", f"   {_contents(value)}", ""]
+
+
+def _summary(value: Any) -> str:
+  """Returns the first sentence of a docstring."""
+  if not (callable(value) or isinstance(value, types.ModuleType)):
+    return ""
+  text = (inspect.getdoc(value) or "").partition("\n\n")[0]
+  return f": {escape(' '.join(text.split()))}"
 
 
 def _contents(value: Any) -> str:

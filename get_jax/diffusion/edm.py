@@ -313,7 +313,7 @@ class EDMIDDPM(SigmaProcess):
   Attributes:
     c_1: lower bound of the ratios of successive alpha_bar.
     c_2: offset of the cosine.
-    num_timesteps: M.
+    num_timesteps: number of levels, M.
     u: the M + 1 levels, the last one 0, if a checkpoint stores its own levels
       (those of the official checkpoints were computed in float32 and differ by
       up to 3e-5); None computes the levels.
@@ -385,7 +385,7 @@ def iddpm_levels(
   differ by 5e-4 from the exact ones.
 
   Args:
-    num_timesteps: M.
+    num_timesteps: number of levels, M.
     c_1: lower bound of the ratios of successive alpha_bar.
     c_2: offset of the cosine.
   """

@@ -10,6 +10,7 @@ docs/tutorial.md also run, see test_tutorial.py.
 """
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
@@ -23,7 +24,12 @@ from tests.helpers import ROOT, run_main
 PYTHON = [page for page in PAGES if blocks(page, "python")]
 SHELL = [block for page in PAGES for block in blocks(page, "bash")]
 # Languages of what is no code of ours.
-OUTPUT = ("text", "{toctree}", "{include} ../CHANGELOG.md")
+OUTPUT = (
+  "text",
+  "{toctree}",
+  "{include} ../CHANGELOG.md",
+  "{include} ../CONTRIBUTING.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -40,9 +46,13 @@ def test_every_block_has_a_language(page):
   assert not re.findall(r"^\n {4,}(?![-*] ).*", outside, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", PYTHON)
-def test_python_blocks(page, tmp_path, monkeypatch):
-  monkeypatch.chdir(tmp_path)
+@functools.cache
+def run_python(page):
+  """Runs the Python blocks of a page in the current folder.
+
+  Returns:
+    The names that they define.
+  """
   names = {"__name__": "page"}
   for block in blocks(page, "python"):
     tree = ast.parse(block.code)
@@ -51,6 +61,21 @@ def test_python_blocks(page, tmp_path, monkeypatch):
       tree.body = [node for node in tree.body if isinstance(node, imports)]
     exec(block.setup, names)
     exec(compile(tree, str(block), "exec"), names)
+  return names
+
+
+@pytest.mark.parametrize("page", PYTHON)
+def test_python_blocks(page, tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  run_python(page)
+
+
+def test_the_worked_example_of_the_equilibrium_page_converges():
+  names = run_python("docs/equilibrium.md")
+  assert names["value"] < 1e-3
+  assert names["solution"].converged.all()
+  # Each sample takes the steps it needs.
+  assert len(set(names["solution"].steps.tolist())) > 1
 
 
 def test_shell_syntax():
@@ -74,6 +99,12 @@ COMMANDS = {
 def test_commands_of_main_are_valid(given):
   done = run_main(sys.executable, "tests/docs/parse_command.py", *given)
   assert done.returncode == 0, done.stderr
+
+
+def test_every_part_of_the_walk_to_the_cloud_has_commands():
+  text = " ".join(name for name in COMMANDS if name.startswith("docs/cloud.md"))
+  for mode in ("latents", "compile", "sample", "evaluate", "convert", "status"):
+    assert f"--mode={mode}" in text
 
 
 @pytest.mark.parametrize("block", SHELL, ids=str)
