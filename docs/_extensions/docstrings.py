@@ -5,6 +5,7 @@ backticks, tables as in Markdown, and no other markup. Sphinx reads them as
 reStructuredText, where other characters are markup too.
 """
 
+import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -63,14 +64,35 @@ def adapt_signature(
   signature: str | None,
   returns: str | None,
 ) -> tuple[str | None, str | None]:
-  """Leaves out the two fields that Flax adds to every module."""
+  """Shortens a signature.
+
+  Leaves out the two fields that Flax adds to every module, the modules of
+  types, and the addresses of functions.
+  """
   if isinstance(value, type) and issubclass(value, nn.Module) and signature:
     signature = re.sub(r", parent: .*\)$", ")", signature)
-  return signature, returns
+  return _short(signature), _short(returns)
+
+
+def _short(text: str | None) -> str | None:
+  if text is None:
+    return None
+  text = re.sub(r"~?\b(?:jax\.)?jaxlib\._jax\.|~(?:\w+\.)*", "", text)
+  return re.sub(r"<function (?:\w+\.)*(\w+)[^>]*>", r"\1", text)
+
+
+def skip_member(
+  app: Sphinx, what: str, name: str, value: Any, skip: bool, options: Any
+) -> bool | None:
+  """Skips functions that are defaults of fields: they have another name."""
+  if what == "class" and inspect.isfunction(value) and value.__name__ != name:
+    return True
+  return None
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
   """Registers the extension, before napoleon."""
   app.connect("autodoc-process-docstring", adapt_docstring, priority=400)
   app.connect("autodoc-process-signature", adapt_signature)
+  app.connect("autodoc-skip-member", skip_member)
   return {"parallel_read_safe": True}
