@@ -1,6 +1,5 @@
 """Parses flags, loads the config and runs the selected mode."""
 
-import logging
 import sys
 
 from absl import app
@@ -69,10 +68,10 @@ def _run_mode(argv: list[str]) -> None:
   # These import JAX, which takes seconds and which --help does not need.
   from get_jax.cli.exit import exit_on_error
   from get_jax.cli.launch import check_platform, join_processes
+  from get_jax.cli.messages import set_up_messages
   from get_jax.storage import cache
 
-  logging.getLogger().setLevel(logging.WARNING)
-  logging.getLogger("get_jax").setLevel(logging.INFO)
+  set_up_messages()
   with exit_on_error():
     mode = flags.MODE.value
     workdir, options = flags.workdir(), flags.mode_options()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 # TensorStore has the number of an error in its message.
-_NUMBER = re.compile(r"\[OS error (\d+): ")
+_NUMBER = re.compile(r"\[os_error_code='(\d+)'")
 _FILE = re.compile(r"\"(/[^\"]+)\"")
 _DISK_ERRORS = frozenset(
   {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE}

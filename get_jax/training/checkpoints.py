@@ -10,10 +10,13 @@ object `commit_success.txt`.
 
 import contextlib
 import functools
+import gc
 import hashlib
 import json
 import logging
 import os
+import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -25,6 +28,7 @@ from jaxtyping import PyTree
 
 from get_jax.errors import UsageError
 from get_jax.storage.bucket_errors import explained
+from get_jax.storage.disk_errors import describe_disk_error
 from get_jax.storage.paths import Path, StrPath, as_path, is_remote, move_folder
 from get_jax.training.processes import allgather, run_on_main
 from get_jax.training.sharding import path_name
@@ -86,16 +90,48 @@ def _split(state: TrainState) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _errors_as_damage(description: str) -> Iterator[None]:
-  """Raises `CheckpointDamagedError` on all processes if one has an error."""
+  """Raises `CheckpointDamagedError` on all processes if one has an error.
+
+  Orbax logs errors itself too. They are left out here, because the caller
+  writes one line about a damaged checkpoint.
+  """
   reason = ""
-  try:
-    yield
-  except UsageError:  # a bucket that is out of reach is no damage
-    raise
-  except Exception as error:
-    reason = f"{description} ({error})"
+  with _without_messages("absl", "asyncio"):
+    try:
+      yield
+    except UsageError:  # a bucket that is out of reach is no damage
+      raise
+    except Exception as error:
+      if describe_disk_error(error) is not None:
+        raise
+      reason = f"{description} ({_first_sentence(error)})"
+    if reason:
+      # Tasks of asyncio are logged when they are collected.
+      gc.collect()
   for first in filter(None, allgather(reason)):
     raise CheckpointDamagedError(first)
+
+
+def _first_sentence(error: Exception) -> str:
+  """Returns the message of an error without the details of TensorStore."""
+  details = re.compile(r"\. See full TensorStore| \[\w+='|\n")
+  return details.split(str(error), maxsplit=1)[0] or type(error).__name__
+
+
+@contextlib.contextmanager
+def _without_messages(*names: str) -> Iterator[None]:
+  """Context in which loggers, and coroutines that are left, write nothing."""
+  loggers = [logging.getLogger(name) for name in names]
+  before, hook = [logger.disabled for logger in loggers], sys.unraisablehook
+  for logger in loggers:
+    logger.disabled = True
+  sys.unraisablehook = lambda _: None
+  try:
+    yield
+  finally:
+    sys.unraisablehook = hook
+    for logger, disabled in zip(loggers, before, strict=True):
+      logger.disabled = disabled
 
 
 class Checkpoints:
@@ -115,7 +151,8 @@ class Checkpoints:
     if not is_remote(self.directory):
       self.directory = self.directory.absolute()
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
-    with self._explained():
+    # Orbax reads the metadata of checkpoints, which may be damaged.
+    with self._explained(), _without_messages("absl"):
       self._manager = ocp.CheckpointManager(self.directory, options=options)
 
   def _explained(self) -> contextlib.AbstractContextManager[None]:
@@ -125,8 +162,27 @@ class Checkpoints:
   def __enter__(self):
     return self
 
+  @contextlib.contextmanager
+  def _saving(self) -> Iterator[None]:
+    """Context that turns faults of the bucket or disk into sentences."""
+    reason = None
+    with _without_messages("asyncio"), self._explained():
+      try:
+        yield
+      except Exception as error:
+        reason = describe_disk_error(error)
+        if reason is None:
+          raise
+      if reason is not None:
+        gc.collect()
+    if reason is not None:
+      raise UsageError(
+        f"a checkpoint cannot be saved ({reason}); the same command continues "
+        f"from the last one that is complete in {self.directory}"
+      )
+
   def __exit__(self, *_):
-    with self._explained():
+    with self._saving():
       self._manager.close()
 
   @property
@@ -153,14 +209,14 @@ class Checkpoints:
   def _save(self, step: int, items: Mapping[str, Any]) -> None:
     saves = {k: ocp.args.StandardSave(v) for k, v in items.items()}
     saves["manifest"] = ocp.args.JsonSave(manifest_of(items))
-    with self._explained():
+    with self._saving():
       saved = self._manager.save(step, args=ocp.args.Composite(**saves))
     if not saved:
       raise RuntimeError(f"{self.directory} could not save checkpoint {step}")
 
   def wait(self) -> None:
     """Waits until all checkpoints are on disk; raises errors of saving."""
-    with self._explained():
+    with self._saving():
       self._manager.wait_until_finished()
 
   def restore(self, like: TrainState) -> TrainState | None:
@@ -207,7 +263,8 @@ class Checkpoints:
       except CheckpointDamagedError as error:
         log.warning("Skipping damaged checkpoint %d: %s", step, error)
         run_on_main(functools.partial(self._move_aside, step))
-        self._manager.reload()
+        with _without_messages("absl"):
+          self._manager.reload()
     if steps:
       raise UsageError(
         f"all checkpoints in {self.directory} are damaged; expected a valid "

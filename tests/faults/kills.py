@@ -10,13 +10,12 @@ calls takes minutes, not hours. `--trials` takes a random sample of them.
 """
 
 import argparse
-import os
 import pathlib
 import random
 import sys
 import tempfile
 
-from tests.helpers import environment
+from tests.faults.start import start
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,7 +55,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-  from tests.faults import shim
-
-  shim.restart_preloaded({**os.environ, **environment()})
+  start()
   sys.exit(main())

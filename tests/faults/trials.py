@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from get_jax.cli.exit import exit_on_error
+from get_jax.cli.messages import set_up_messages
 from tests.faults import replay, shim
 from tests.faults.programs import Program
 
@@ -69,9 +70,14 @@ class Trials:
       with _messages(), shim.record(self._workdir, log) as calls:
         program.run(self._workdir)
     self.count = calls.count
+    recorded = replay.content_of(self._workdir)
+    # Another run counts what is read.
+    self._restart()
+    with _messages(), shim.fail(self._workdir, 0, 0, reads=True) as calls:
+      program.run(self._workdir)
+    self.read_count = calls.count
     self.truth = program.results(self._workdir)
     self._calls = replay.read_log(log)
-    recorded = replay.content_of(self._workdir)
     state = self.state(Kill(self.count))
     if replay.content_of(state) != recorded:
       raise AssertionError("the log does not explain the folder")
@@ -197,4 +203,4 @@ def _messages() -> Iterator[list[str]]:
 def show_warnings() -> None:
   """Prints log messages as main.py does."""
   logging.basicConfig(level=logging.WARNING)
-  logging.getLogger("get_jax").setLevel(logging.INFO)
+  set_up_messages()
