@@ -38,6 +38,7 @@ from get_jax.equilibrium import (
 from get_jax.equilibrium.solvers import Solver
 from get_jax.models import create_model
 from get_jax.models import get as get_module
+from get_jax.models.parameters import abstract_params, init_params
 
 Row = dict[str, Any]
 
@@ -119,8 +120,8 @@ def training_step(model: nn.Module, steps: int, batch: int):
 
   noise = jax.ShapeDtypeStruct((batch, 32, 32, 3), jnp.float32)
   z0 = jax.ShapeDtypeStruct((batch, *model.state_shape), jnp.float32)
-  params = jax.eval_shape(model.init, jax.random.key(0), noise)["params"]
-  return jax.jit(jax.grad(loss)), (params, noise, z0, noise)
+  arguments = (abstract_params(model), noise, z0, noise)
+  return jax.jit(jax.grad(loss)), arguments
 
 
 def memory_table() -> list[Row]:
@@ -201,11 +202,14 @@ def handwritten_fixed_point(
   return HandwrittenSolution(value)
 
 
-def time_table(gradients: Sequence[str] | None = None) -> list[Row]:
+def time_table(
+  gradients: Sequence[str] | None = None, **fields: Any
+) -> list[Row]:
   """Returns seconds of a forward and backward pass, with equal iterations.
 
   Args:
     gradients: names of the rows, by default all.
+    **fields: fields of the network that override those of --model.
   """
   steps, rows = TIMED_STEPS.value, []
   choices: dict[str, dict[str, Any]] = {
@@ -216,7 +220,7 @@ def time_table(gradients: Sequence[str] | None = None) -> list[Row]:
     "Unrolled": dict(gradient=Unrolled()),
   }
   for name in gradients or choices:
-    model = make_model(choices[name])
+    model = make_model(choices[name] | fields)
     step, shapes = training_step(model, steps, TIMED_BATCH.value)
     library = step.lower(*shapes).compile()
     step, _ = training_step(model, steps, TIMED_BATCH.value)
@@ -227,7 +231,7 @@ def time_table(gradients: Sequence[str] | None = None) -> list[Row]:
       jax.random.normal(key, shape.shape)
       for key, shape in zip(keys, shapes[1:], strict=True)
     ]
-    params = model.init(jax.random.key(1), arguments[0])["params"]
+    params = init_params(model, jax.random.key(1))
     programs = {"library": library, "handwritten": handwritten}
     seconds: dict[str, list[float]] = {program: [] for program in programs}
     for _ in range(REPEATS.value + 1):
@@ -324,7 +328,10 @@ def rows(scale: Scale) -> list[Row]:
     ]
   )
   memory = [] if tiny else memory_table()
-  times = time_table(["Unrolled"] if tiny else None)
+  narrow = dict(
+    hidden_size=32, num_heads=2, injection_depth=1, equilibrium_depth=1
+  )
+  times = time_table(["Unrolled"], **narrow) if tiny else time_table()
   return [
     {k: f"{v:.0f} MiB" if isinstance(v, float) else v for k, v in row.items()}
     for row in memory
