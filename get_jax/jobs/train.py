@@ -26,7 +26,7 @@ from get_jax.jobs.samples import GRID_SIZE
 from get_jax.storage.paths import Path
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.loop import MAX_SKIPPED, Preview, Schedule, fit
-from get_jax.training.plots import plot_losses
+from get_jax.training.plots import LOSSES, plot_losses
 from get_jax.training.processes import run_on_main
 from get_jax.training.profiling import Profile
 from get_jax.training.rng import named_key
@@ -55,6 +55,9 @@ def train(
   last_step = run_on_main(lambda: latest_step(workdir))
   if (last_step or 0) >= config.num_steps:
     print(f"{name}: {config.num_steps} steps are already in {workdir}")
+    # A run may have been killed after its last checkpoint.
+    if jax.process_index() == 0 and not (workdir / LOSSES).exists():
+      plot_losses(workdir, name)
     return
   mesh = build_mesh(config, num_slices=num_slices)
   check_batch_size(config.batch_size, mesh, accumulation=config.accumulation)

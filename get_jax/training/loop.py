@@ -1,9 +1,9 @@
 """The training loop: runs steps, writes metric lines and saves checkpoints.
 
 The order of events makes a resumed run equal to an uninterrupted one. After
-update s, first the metric line of s is written (if due), then checkpoint s is
-saved (if due). A run restored from checkpoint s removes the lines after s and
-continues with batch(s).
+update s, first the metric line of s is written (if due), then the preview of s,
+and then checkpoint s is saved (if due). A run restored from checkpoint s
+removes the lines after s and continues with batch(s).
 """
 
 import contextlib
@@ -162,17 +162,17 @@ def fit(
           bar.set_postfix(loss=f"{metrics['loss']:.4f}", refresh=False)
           writer.write_scalars(step, {**metrics, **performance.read()})
         bar.update()
+        if preview and schedule.due(step, schedule.preview_every):
+          # A signal interrupts the preview; the next step is then the last.
+          with contextlib.suppress(Stopped):
+            picture = preview(state, step)
+            writer.write_images(step, {"samples": picture[None]})
         if saving:
           writer.flush()
           checkpoints.save(state)
         if stopping and step < last:
           checkpoints.wait()
           raise Stopped(f"{name} stopped after step {step} of {last}, saved")
-        if preview and schedule.due(step, schedule.preview_every):
-          # A signal interrupts the preview; the next step is then the last.
-          with contextlib.suppress(Stopped):
-            picture = preview(state, step)
-            writer.write_images(step, {"samples": picture[None]})
   return state
 
 

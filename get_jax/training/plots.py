@@ -6,9 +6,11 @@ from get_jax.storage.paths import Path, atomic_writer
 from get_jax.training.metrics import read_metrics
 from get_jax.training.profiling import PERFORMANCE_KEYS
 
+LOSSES = "samples/loss.png"
+
 
 def plot_losses(workdir: Path, title: str) -> None:
-  """Plots metrics.jsonl as samples/loss.png, with one panel per metric.
+  """Plots metrics.jsonl as `LOSSES`, with one panel per metric.
 
   Args:
     workdir: folder of the run; without metrics, no file is written.
@@ -26,5 +28,5 @@ def plot_losses(workdir: Path, title: str) -> None:
     axis.grid(alpha=0.3)
   axes[0][0].set_title(title)
   figure.tight_layout()
-  with atomic_writer(workdir / "samples" / "loss.png") as file:
+  with atomic_writer(workdir / LOSSES) as file:
     figure.savefig(file, format="png", dpi=110)

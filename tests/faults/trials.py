@@ -147,9 +147,9 @@ class Trials:
   def _resume(self) -> str:
     try:
       self.program.run(self._workdir)
+      found = self.program.results(self._workdir)
     except Exception as raised:
       return f"resuming raises {type(raised).__name__}: {raised}"
-    found = self.program.results(self._workdir)
     differing = [
       f"{key}: {found.get(key)} instead of {self.truth.get(key)}"
       for key in sorted(found.keys() | self.truth.keys())
