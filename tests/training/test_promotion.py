@@ -39,12 +39,17 @@ EXPERIMENTS = (
 
 
 @contextlib.contextmanager
-def strict_promotion():
-  with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"):
+def strict_modes():
+  """Numbers of 64 bits are on, and every implicit promotion is an error.
+
+  Each promotion that one of the modes alone finds is found with all of them.
+  """
+  with (
+    jax.numpy_rank_promotion("raise"),
+    jax.numpy_dtype_promotion("strict"),
+    jax.enable_x64(True),
+  ):
     yield
-
-
-MODES = {"strict": strict_promotion, "64 bits": lambda: jax.enable_x64(True)}
 
 
 def trace_training(config):
@@ -80,14 +85,13 @@ def trace_sampling(config):
   )
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_families(name, mode):
+def test_families(name):
   for dtype in ("float32", "bfloat16"):
     config = importlib.import_module(f"configs.{name}").get_config("smoke")
     config.model.dtype = dtype
-    with MODES[mode]():
+    with strict_modes():
       state, images = trace_training(config), trace_sampling(config)
     dtypes = {str(leaf.dtype) for leaf in jax.tree.leaves(state)}
-    assert dtypes == {"float32", "int32"}
-    assert images.dtype == jnp.float32
+    assert dtypes == {"float32", "int32"}, dtype
+    assert images.dtype == jnp.float32, dtype
