@@ -9,16 +9,20 @@ import dataclasses
 from collections.abc import Callable
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.generation.conditioning import Conditioning
 from get_jax.generation.decoder import Decoder
+from get_jax.training.sharding import BATCH_SPEC
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Generator:
   """A function from noise to images, with its settings.
+
+  It keeps its compiled programs, so that it is compiled once for each mesh and
+  batch size.
 
   Attributes:
     generate: pure function (params, noise: SampleNoise, y) -> (B, H, W, C)
@@ -46,6 +50,9 @@ class Generator:
   guidance: str
   settings: dict
   decoder: Decoder | None = None
+  _programs: dict[Mesh, Callable[..., jax.Array]] = dataclasses.field(
+    default_factory=dict, init=False, repr=False
+  )
 
   @property
   def output_shape(self) -> tuple[int, int, int]:
@@ -62,6 +69,20 @@ class Generator:
     if decoder:
       settings["decoder"] = decoder.settings
     return dataclasses.replace(self, decoder=decoder, settings=settings)
+
+  def compiled(self, mesh: Mesh) -> Callable[..., jax.Array]:
+    """Returns `make_sample_fn(self, mesh)`, compiled.
+
+    The batch of images is sharded over the mesh. If the mesh spans processes,
+    every process gets all images.
+    """
+    if mesh not in self._programs:
+      spans_processes = mesh.size > len(mesh.local_devices)
+      spec = PartitionSpec() if spans_processes else BATCH_SPEC
+      self._programs[mesh] = jax.jit(
+        make_sample_fn(self, mesh), out_shardings=NamedSharding(mesh, spec)
+      )
+    return self._programs[mesh]
 
 
 def make_sample_fn(

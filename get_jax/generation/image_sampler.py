@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
 
-from get_jax.generation.generator import Generator, make_sample_fn
+from get_jax.generation.generator import Generator
 from get_jax.progress import ProgressBar
 from get_jax.training.preemption import Stopped, handle_stop_signals
 from get_jax.training.sharding import BATCH_SPEC, check_batch_size
@@ -17,7 +17,7 @@ Samples = tuple[Float[np.ndarray, "n H W C"], Int[np.ndarray, " n"] | None]
 
 
 class ImageSampler:
-  """Generates samples by index, in batches over a mesh; compiles once.
+  """Generates samples by index, in batches over a mesh.
 
   Sample i depends only on (key, i) and on its conditioning, not on the batch
   size or the mesh.
@@ -49,17 +49,10 @@ class ImageSampler:
     self._decoder_params = decoder and jax.device_put(
       decoder.params, self._replicated
     )
-    # On a mesh that spans processes, every process gets all images.
-    spans_processes = mesh.size > len(mesh.local_devices)
-    self._sample_fn = jax.jit(
-      make_sample_fn(generator, mesh),
-      out_shardings=self._replicated
-      if spans_processes
-      else self._batch_sharding,
-    )
+    self._sample_fn = generator.compiled(mesh)
 
   def with_key(self, key: jax.Array) -> "ImageSampler":
-    """Returns a copy for another key of the noise; it shares the program."""
+    """Returns a copy for another key of the noise."""
     other = copy.copy(self)
     other._key = key
     return other
@@ -98,10 +91,10 @@ class ImageSampler:
       (indices, conditioning.model_inputs(ids)), self._batch_sharding
     )
     with jax.set_mesh(self.mesh):
-      images = self._sample_fn(
+      output = self._sample_fn(
         params, self._decoder_params, self._key, *arguments
       )
-    images = np.asarray(images)[:count]
+    images = np.asarray(output)[:count]
     return images, None if ids is None else ids[:count]
 
   def sample_shards(

@@ -49,7 +49,12 @@ def make_report(config: ml_collections.ConfigDict, workdir: Path) -> None:
     print(f"report: already in {path}")
     _print_table(existing)
     return
-  _save_grids(config, workdir, student, teacher)
+  counts = sorted({*config.report.iterations, config.sampling.iterations})
+  by_count = {count: build_generator(config, count) for count in counts}
+  get = by_count[config.sampling.iterations]
+  teacher_generator = build_generator(config.teacher)
+  grids = {"GET": (get, student), "teacher": (teacher_generator, teacher)}
+  _save_grids(config, workdir, grids)
   evaluator = build_evaluator(config)
 
   def measured(
@@ -59,14 +64,11 @@ def make_report(config: ml_collections.ConfigDict, workdir: Path) -> None:
     seconds = seconds_per_1000(config, generator, params)
     return {**result.to_json(), "seconds_per_1000_images": seconds}
 
-  counts = sorted({*config.report.iterations, config.sampling.iterations})
   by_iterations = {
-    count: measured(
-      build_generator(config, count), student, f"GET, {count} iterations"
-    )
-    for count in counts
+    count: measured(generator, student, f"GET, {count} iterations")
+    for count, generator in by_count.items()
   }
-  teacher_result = measured(build_generator(config.teacher), teacher, "teacher")
+  teacher_result = measured(teacher_generator, teacher, "teacher")
   content = {
     "identity": identity,
     "GET": by_iterations[config.sampling.iterations],
@@ -103,21 +105,16 @@ def _identity(
 def _save_grids(
   config: ml_collections.ConfigDict,
   workdir: Path,
-  student: dict,
-  teacher: dict,
+  generators: dict[str, tuple[Generator, dict]],
 ) -> None:
   """Saves grids of student and teacher from the same noise, and of the data."""
-  generators = {
-    "GET": (student, build_generator(config)),
-    "teacher": (teacher, build_generator(config.teacher)),
-  }
-  num_classes = generators["GET"][1].conditioning.num_classes
+  num_classes = generators["GET"][0].conditioning.num_classes
   labels = np.repeat(np.arange(num_classes), IMAGES_PER_CLASS)
   indices = np.arange(len(labels))
   key = named_key(config.pairs.seed, "sample")
   batch_size, mesh = config.sampling.batch_size, build_sampling_mesh(config)
   grids = {}
-  for name, (params, generator) in generators.items():
+  for name, (generator, params) in generators.items():
     image_sampler = ImageSampler(generator, key, batch_size, mesh)
     images, _ = image_sampler.sample(params, indices, labels, name)
     count = "adaptive" if generator.nfe is None else generator.nfe

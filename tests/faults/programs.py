@@ -22,7 +22,6 @@ from matplotlib.figure import Figure
 
 from get_jax.autoencoder import create_autoencoder
 from get_jax.builders.model import build_init, build_model
-from get_jax.generation import image_sampler
 from get_jax.interop.official import export_official
 from get_jax.jobs import latents as latents_job
 from get_jax.jobs import pairs as pairs_job
@@ -241,7 +240,6 @@ def compiled_once() -> Iterator[None]:
     by_config(evaluate, "build_evaluator")
     by_config(latents_job, "build_autoencoder")
     by_identity(latents_job, "_Encoder")
-    by_identity(image_sampler, "make_sample_fn")
     stack.enter_context(mock.patch.object(Figure, "savefig", _draw_nothing))
     stack.enter_context(mock.patch.object(Figure, "tight_layout"))
     yield
