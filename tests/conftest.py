@@ -1,6 +1,7 @@
 """Settings of the whole suite, made before JAX is imported."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ import jaxtyping
 import pytest
 
 from tests import annotations
+from tests.fork_server import collect_rarely
 
 # In tests, and only there, the annotated types and array shapes of these
 # packages are checked in every call.
@@ -30,6 +32,14 @@ jaxtyping.install_import_hook(
   ["get_jax.equilibrium", "get_jax.diffusion"],
   f"{annotations.__name__}.check_annotations",
 )
+
+collect_rarely()
+
+
+def pytest_collection_finish():
+  """The modules that are imported by now stay; the collector skips them."""
+  gc.freeze()
+
 
 pytest_plugins = ("tests.autoencoder_fixture", "tests.cpu_seconds")
 
