@@ -171,6 +171,8 @@ class Checkpoints:
         yield
       except Exception as error:
         reason = describe_disk_error(error)
+        if not is_remote(self.directory) and not self.directory.is_dir():
+          reason = f"{self.directory} does not exist any more"
         if reason is None:
           raise
       if reason is not None:
@@ -181,9 +183,14 @@ class Checkpoints:
         f"from the last one that is complete in {self.directory}"
       )
 
-  def __exit__(self, *_):
-    with self._saving():
-      self._manager.close()
+  def __exit__(self, error_type: type[BaseException] | None, *_: object):
+    try:
+      with self._saving():
+        self._manager.close()
+    except Exception:
+      # What was raised before is the cause.
+      if error_type is None:
+        raise
 
   @property
   def latest_step(self) -> int | None:

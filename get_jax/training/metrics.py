@@ -13,6 +13,8 @@ from typing import IO, Any, Protocol
 import jax
 import numpy as np
 
+from get_jax.errors import UsageError
+from get_jax.storage.json_files import parse_json
 from get_jax.storage.paths import StrPath, as_path, is_remote, write_text
 from get_jax.training.tensorboard import TensorBoardWriter
 
@@ -78,10 +80,19 @@ class JsonWriter:
     """Does nothing: `config.json` has them."""
 
   def flush(self) -> None:
-    """Writes buffered data to disk, with fsync, or to the bucket."""
+    """Writes buffered data to disk, with fsync, or to the bucket.
+
+    Raises:
+      UsageError: the file was removed, so that its lines would be lost.
+    """
     if self._file is None:
       write_text(self.path, "".join(self._lines))
       return
+    if not self.path.exists():
+      raise UsageError(
+        f"{self.path} was removed during the run; the same command continues "
+        "from the last checkpoint"
+      )
     self._file.flush()
     os.fsync(self._file.fileno())
 
@@ -162,13 +173,28 @@ def create_writer(
 
 
 def read_metrics(workdir: StrPath) -> list[dict[str, float]]:
-  """Returns the metric lines of a run, in order, without incomplete lines."""
+  """Returns the metric lines of a run, in order.
+
+  Lines that are incomplete or damaged are left out.
+  """
   path = as_path(workdir) / METRICS
-  lines = path.read_text("utf-8").splitlines() if path.exists() else []
+  lines = path.read_bytes().splitlines() if path.exists() else []
   records = []
   for line in lines:
     try:
-      records.append(json.loads(line))
-    except json.JSONDecodeError:
+      record = parse_json(line)
+    except ValueError:
       continue
+    if _is_record(record):
+      records.append(record)
   return records
+
+
+def _is_record(record: Any) -> bool:
+  """Returns whether a line holds a step and numbers, as it was written."""
+  return (
+    isinstance(record, dict)
+    and type(record.get("step")) is int
+    and 0 <= record["step"] < 2**63
+    and all(type(value) in (int, float) for value in record.values())
+  )
