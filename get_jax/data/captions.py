@@ -1,10 +1,10 @@
 """Reads caption files: MS-COCO's JSON, or one JSON object a line."""
 
-import json
 import os
 from collections.abc import Iterable
 
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, shorten
+from get_jax.storage.json_files import parse_json
 from get_jax.storage.paths import as_path
 
 Captions = dict[str, list[str]]
@@ -40,7 +40,10 @@ def read_captions(path: str | os.PathLike[str]) -> Captions:
   for name, of_image in captions.items():
     for caption in of_image:
       if not isinstance(caption, str) or not caption.strip():
-        raise UsageError(f"{path} has the caption {caption!r} of {name}")
+        raise UsageError(
+          f"{path} has the caption {shorten(caption)} of {shorten(name)[1:-1]}; "
+          "expected a text"
+        )
   if not captions:
     raise UsageError(f"{path} contains no captions")
   return captions
@@ -68,7 +71,7 @@ def captions_of_images(
 
 
 def _parse_coco(text: str) -> Captions:
-  content = json.loads(text)
+  content = parse_json(text)
   names = {image["id"]: image["file_name"] for image in content["images"]}
   captions: Captions = {name: [] for name in names.values()}
   for annotation in sorted(content["annotations"], key=lambda a: a["id"]):
@@ -80,7 +83,7 @@ def _parse_lines(text: str) -> Captions:
   captions: Captions = {}
   for number, line in enumerate(text.splitlines(), 1):
     if line.strip():
-      record = json.loads(line)
+      record = parse_json(line)
       name = record.get("file_name", f"line {number}")
       captions.setdefault(name, []).append(record["caption"])
   return captions

@@ -12,7 +12,11 @@ import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from get_jax.errors import UsageError
+from get_jax.storage.expansion import check_expansion
 
+# Images with more pixels are bounded by the size of their file. Pillow warns
+# above this number, and refuses twice as many.
+MAX_PIXELS = 2**30 // 4 // 3
 ORIENTATIONS = ("exif", "ignore")
 BACKGROUND = (255, 255, 255)
 
@@ -137,6 +141,9 @@ def decode_image(content: bytes, decoding: Decoding) -> Image.Image:
       types.
   """
   file = Image.open(io.BytesIO(content), formats=FORMATS)
+  pixels = file.width * file.height
+  if pixels > MAX_PIXELS:
+    check_expansion(len(content), pixels * len(file.getbands()))
   rawmode = _rawmode(file)
   file.load()
   if file.mode in ("L", "RGB") and not (

@@ -1,16 +1,23 @@
 """Opens finite sets of images to measure: an `.npz`, a zip or a folder."""
 
+import contextlib
 import hashlib
+import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
 
 import numpy as np
 
 from get_jax.data.image_reader import ImageFiles, ImageReader
 from get_jax.errors import UsageError
 from get_jax.storage.files import Files
+from get_jax.storage.npz import (
+  npz_headers,
+  open_npz,
+  read_array_header,
+  read_npz,
+)
 from get_jax.storage.paths import Path, as_path
 from get_jax.storage.random_access import RandomAccessFile, open_file
 
@@ -91,33 +98,31 @@ def open_images(
 
 
 def _open_npz(file: RandomAccessFile) -> ImageSet:
-  with file.open() as opened, zipfile.ZipFile(opened) as archive:
-    keys = [name.removesuffix(".npy") for name in archive.namelist()]
-    if "arr_0" not in keys:
-      raise UsageError(
-        f"{file.path} holds the keys {keys}, expected 'arr_0' with uint8 "
-        "images (N, H, W, C)"
-      )
-    with archive.open("arr_0.npy") as stream:
-      shape, fortran, dtype = _read_header(stream)
-  if dtype != np.uint8 or len(shape) != 4 or fortran:
+  with _damage_explained(file), file.open() as opened:
+    headers = npz_headers(opened)
+    labels = read_npz(opened, ["arr_1"]).get("arr_1")
+  if "arr_0" not in headers:
     raise UsageError(
-      f"'arr_0' of {file.path} is {dtype} of shape {shape}, expected uint8 "
-      "(N, H, W, C)"
+      f"{file.path} holds the keys {list(headers)}, expected 'arr_0' with "
+      "uint8 images (N, H, W, C)"
     )
-  labels = None
-  if "arr_1" in keys:
-    with file.open() as opened, np.load(opened, allow_pickle=False) as arrays:
-      labels = arrays["arr_1"]
+  header = headers["arr_0"]
+  shape = header.shape
+  if header.dtype != np.uint8 or len(shape) != 4 or header.fortran_order:
+    raise UsageError(
+      f"'arr_0' of {file.path} is {header.dtype} of shape {shape}, expected "
+      "uint8 (N, H, W, C)"
+    )
 
   def batches(size: int) -> Iterator[np.ndarray]:
-    image_bytes = int(np.prod(shape[1:]))
+    image_bytes = math.prod(shape[1:])
     with (
+      _damage_explained(file),
       file.open() as opened,
-      zipfile.ZipFile(opened) as archive,
+      open_npz(opened) as archive,
       archive.open("arr_0.npy") as stream,
     ):
-      _read_header(stream)
+      read_array_header(stream)
       for start in range(0, shape[0], size):
         count = min(size, shape[0] - start)
         content = stream.read(count * image_bytes)
@@ -127,13 +132,14 @@ def _open_npz(file: RandomAccessFile) -> ImageSet:
   return ImageSet(name, shape[0], batches, labels)
 
 
-def _read_header(
-  stream: IO[bytes],
-) -> tuple[tuple[int, ...], bool, np.dtype]:
-  version = np.lib.format.read_magic(stream)
-  if version == (1, 0):
-    return np.lib.format.read_array_header_1_0(stream)
-  return np.lib.format.read_array_header_2_0(stream)
+@contextlib.contextmanager
+def _damage_explained(file: RandomAccessFile) -> Iterator[None]:
+  try:
+    yield
+  except UsageError:
+    raise
+  except (OSError, ValueError) as error:
+    raise UsageError(f"{file.path} cannot be read ({error})") from error
 
 
 def _open_files(path: Path, channels: int, within: str) -> ImageSet:

@@ -5,7 +5,6 @@ a `dataset.json`.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +19,7 @@ from get_jax.data.image_reader import (
   summarize,
 )
 from get_jax.data.labels import (
+  MAX_CLASSES,
   Labels,
   label_folders,
   number_classes,
@@ -33,6 +33,7 @@ from get_jax.data.pixels import (
 )
 from get_jax.errors import UsageError
 from get_jax.storage.files import Files
+from get_jax.storage.json_files import parse_json
 
 METADATA = "metadata.jsonl"
 SAMPLE = 32  # files whose bytes identify a data set
@@ -239,7 +240,7 @@ def _edm_labels(images: ImageFiles) -> Labels | None:
     return None
   path = images.files.path("dataset.json")
   try:
-    entries = json.loads(images.files.read("dataset.json")).get("labels")
+    entries = parse_json(images.files.read("dataset.json")).get("labels")
     if not entries:
       return None
     labels = {name.replace("\\", "/"): label for name, label in entries}
@@ -249,12 +250,12 @@ def _edm_labels(images: ImageFiles) -> Labels | None:
   if missing:
     raise UsageError(f"{path} has no label of {missing[0]}")
   numbers = [labels[name] for name in images.names]
-  if not all(isinstance(n, int) and n >= 0 for n in numbers):
+  if not all(type(n) is int and 0 <= n < MAX_CLASSES for n in numbers):
     raise UsageError(
       f"{path} has labels that are no class numbers; expected one integer an "
       "image, or data.labels=False"
     )
-  return number_classes([int(n) for n in numbers], path)
+  return number_classes(numbers, path)
 
 
 def _metadata_labels(images: ImageFiles, key: str) -> Labels | None:
@@ -265,7 +266,7 @@ def _metadata_labels(images: ImageFiles, key: str) -> Labels | None:
   labels: dict[str, Any] = {}
   for number, line in enumerate(images.files.read(METADATA).splitlines(), 1):
     try:
-      row = json.loads(line) if line.strip() else {}
+      row = parse_json(line) if line.strip() else {}
       if key in row:
         labels[row["file_name"]] = row[key]
     except (ValueError, TypeError, KeyError) as error:

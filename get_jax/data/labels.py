@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, shorten
 from get_jax.storage.files import Files
 
+# A larger class number is damage: every class up to it gets a name.
+MAX_CLASSES = 2**20
 # Folders with these names are splits of a data set and not classes.
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 
@@ -30,8 +32,8 @@ def number_classes(
   """Numbers classes that are stored as numbers or as names.
 
   Args:
-    values: class of each image: integers from 0, which are kept, or strings,
-      which are numbered in the order of their names.
+    values: class of each image: integers from 0 and below `MAX_CLASSES`, which
+      are kept, or strings, which are numbered in the order of their names.
     where: what contains them, for messages.
     num_classes: number of classes; None takes those that occur.
 
@@ -41,14 +43,14 @@ def number_classes(
   if all(isinstance(v, str) for v in values):
     names, numbers = np.unique(np.asarray(values, str), return_inverse=True)
     classes = [str(name) for name in names]
-  elif all(type(v) is int and 0 <= v < 2**31 for v in values):
+  elif all(_is_class(v) for v in values):
     numbers = np.asarray(values, np.int32)
     classes = [str(i) for i in range(int(numbers.max()) + 1)]
   else:
-    odd = next(v for v in values if type(v) is not int or v < 0)
+    odd = next(v for v in values if not _is_class(v))
     raise UsageError(
-      f"{where} has the label {odd!r}; expected an integer from 0 or a name "
-      "for every image, or data.labels=False"
+      f"{where} has the label {shorten(odd)}; expected an integer from 0 to "
+      f"{MAX_CLASSES - 1:,} or a name for every image, or data.labels=False"
     )
   if num_classes is not None:
     if len(classes) > num_classes:
@@ -57,6 +59,10 @@ def number_classes(
       )
     classes += [str(i) for i in range(len(classes), num_classes)]
   return Labels(numbers.astype(np.int32), classes)
+
+
+def _is_class(value: object) -> bool:
+  return type(value) is int and 0 <= value < MAX_CLASSES
 
 
 def strip_top_folder(files: Files, images: Sequence[str]) -> Files:

@@ -35,10 +35,12 @@ def read_tfrecord(path: str | os.PathLike[str]) -> Iterator[bytes]:
   Raises:
     UsageError: the file is truncated.
   """
-  with open_file(path).open() as file:
+  opened = open_file(path)
+  with opened.open() as file:
     while header := file.read(_HEADER.size):
       length = _HEADER.unpack(header)[0] if len(header) == _HEADER.size else 0
-      record = file.read(length + _FOOTER_SIZE)
+      # A damaged length does not make the reader ask for more than there is.
+      record = file.read(min(length, opened.size) + _FOOTER_SIZE)
       complete = len(record) == length + _FOOTER_SIZE
       if not complete or len(header) < _HEADER.size:
         raise UsageError(f"{path} ends within a record; expected it whole")

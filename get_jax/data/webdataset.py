@@ -5,7 +5,6 @@ Files of a sample have one name up to the first dot, such as `0001.jpg` and
 index. Only images, `.cls` and `.json` are used, so nothing is unpickled.
 """
 
-import json
 import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,12 +16,14 @@ from get_jax.data.decoding import BACKGROUND, Decoding, is_image
 from get_jax.data.image_source import ImageSource
 from get_jax.data.labels import number_classes
 from get_jax.data.shard_files import find_shards
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, reason, shorten
 from get_jax.progress import ProgressBar
 from get_jax.storage.files import is_hidden
+from get_jax.storage.json_files import parse_json
 from get_jax.storage.random_access import RandomAccessFile
 
 _BLOCK = 512  # bytes of a block of a tar file
+MAX_LABEL = 2**20  # bytes of a .cls or .json
 
 
 class TarImages:
@@ -146,10 +147,20 @@ def _members(
     last = shard.read(max(0, end - _BLOCK), max(0, end - _BLOCK) + 2 * _BLOCK)
     if bytes(_BLOCK) not in (last[:_BLOCK], last[_BLOCK:]):
       raise tarfile.ReadError("it ends before its last block")
-  except (OSError, tarfile.TarError, EOFError) as error:
+  except UsageError:
+    raise
+  except (
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    tarfile.TarError,
+  ) as error:
     raise UsageError(
-      f"{shard.path} cannot be read as a tar file ({error}); expected a whole "
-      "one, not compressed"
+      f"{shard.path} cannot be read as a tar file ({reason(error)}); expected "
+      "a whole one, not compressed"
     ) from error
 
 
@@ -161,16 +172,29 @@ def _read_label(
   label: Any,
 ) -> Any:
   """Returns the label in a `.cls` or `.json` file; the former has priority."""
-  file = archive.extractfile(member)
-  content = b"" if file is None else file.read()
+  if member.size > MAX_LABEL:
+    raise UsageError(
+      f"{shard}/{member.name} has {member.size:,} bytes; expected a label of "
+      f"at most {MAX_LABEL:,}"
+    )
   try:
+    file = archive.extractfile(member)
+    content = b"" if file is None else file.read()
     text = content.decode("utf-8-sig").strip()
     if member.name.lower().endswith(".json"):
-      found = json.loads(text)
+      found = parse_json(text)
       return found.get(key) if label is None else label
     return int(text) if text.isdigit() else text or None
-  except (ValueError, AttributeError) as error:
-    raise UsageError(f"{shard}/{member.name} is damaged: {error}") from error
+  except (
+    ValueError,
+    AttributeError,
+    LookupError,
+    OSError,
+    tarfile.TarError,
+  ) as error:
+    raise UsageError(
+      f"{shard}/{shorten(member.name)[1:-1]} is damaged: {reason(error)}"
+    ) from error
 
 
 def webdataset(

@@ -10,7 +10,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.classifier import ExtractorOutput
 from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.features import FeatureSummary, summarize_features
+from get_jax.storage.npz import read_npz
 from get_jax.storage.paths import (
   Path,
   StrPath,
@@ -117,16 +117,16 @@ class FeatureShards:
     for shard in range(len(self)):
       path = self._path(shard)
       try:
-        content = io.BytesIO(path.read_bytes())
-        with np.load(content, allow_pickle=False) as file:
-          arrays = {key: file[key] for key in file.files}
-      except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        arrays = read_npz(io.BytesIO(path.read_bytes()))
+        labels = arrays.pop("labels", None)
+        output = ExtractorOutput(**arrays)
+        _check_numbers(output, labels, len(self.indices(shard)))
+      except (OSError, ValueError, TypeError) as error:
         raise UsageError(
           f"feature shard {path} cannot be read ({error}); delete it and "
           "evaluate again"
         ) from error
-      labels = arrays.pop("labels", None)
-      yield ExtractorOutput(**arrays), labels
+      yield output, labels
 
   def summarize(
     self, extractor: FeatureExtractor, keep_features: bool = False
@@ -155,3 +155,17 @@ class FeatureShards:
   def _path(self, shard: int) -> Path:
     indices = self.indices(shard)
     return self.folder / f"{indices[0]:08d}-{indices[-1]:08d}.npz"
+
+
+def _check_numbers(
+  output: ExtractorOutput, labels: np.ndarray | None, count: int
+) -> None:
+  """Raises a ValueError unless the arrays of a shard are numbers of samples."""
+  for name, array in {**output._asdict(), "labels": labels}.items():
+    if array is None:
+      continue
+    kinds, ndims = ("iu", (1,)) if name == "labels" else ("f", (2, 3, 4))
+    if array.ndim not in ndims or array.dtype.kind not in kinds:
+      raise ValueError(f"{name} is {array.dtype} with {array.ndim} axes")
+    if len(array) != count:
+      raise ValueError(f"{name} has {len(array)} of {count} samples")

@@ -11,7 +11,6 @@ A single `.npz` serves all published evaluators, since each reads its own keys:
 import dataclasses
 import hashlib
 import json
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +23,8 @@ from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.features import FeatureSummary, summarize_images
 from get_jax.evaluation.statistics import GaussianStatistics
+from get_jax.storage.json_files import parse_json
+from get_jax.storage.npz import npz_headers, read_npz
 from get_jax.storage.paths import Path, StrPath, as_path, atomic_writer
 from get_jax.storage.random_access import open_file
 
@@ -98,19 +99,21 @@ def read_reference(
       "'mu' and 'sigma'"
     )
   try:
-    with (
-      open_file(location).open() as opened,
-      np.load(opened, allow_pickle=False) as file,
-    ):
-      arrays = {k: file[k] for k in file.files if not k.startswith("arr_")}
-      has_images = "arr_0" in file.files
-  except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    with open_file(location).open() as opened:
+      keys = npz_headers(opened).keys()
+      arrays = read_npz(opened, (k for k in keys if not k.startswith("arr_")))
+    has_images = "arr_0" in keys
+    about = parse_json(str(arrays["about"])) if "about" in arrays else {}
+    if not isinstance(about, dict):
+      raise ValueError("'about' is not a JSON object")
+  except (ValueError, OSError) as error:
     raise UsageError(
       f"{location} cannot be read as an .npz of plain arrays ({error})"
     ) from error
-  _check(location, arrays, has_images, extractor)
-  about = json.loads(str(arrays["about"])) if "about" in arrays else {}
-  features = arrays.get("rows")
+  _check(location, arrays, has_images, about, extractor)
+  features, count = arrays.get("rows"), about.get("count")
+  if count is not None and type(count) is not int:
+    raise UsageError(f"{location} has the count {count!r}; expected an integer")
   if has_images and (keep_features or "mu" not in arrays):
     summary = measure_images()
     if "mu" not in arrays:
@@ -122,12 +125,29 @@ def read_reference(
       "precision, recall and KID need"
     )
 
-  def statistics(mean: str, covariance: str) -> GaussianStatistics:
-    return GaussianStatistics(
-      np.asarray(arrays[mean], np.float64),
-      np.asarray(arrays[covariance], np.float64),
-      about.get("count"),
+  if features is not None and (
+    features.dtype.kind != "f" or features.shape[1:] != (extractor.dim,)
+  ):
+    raise UsageError(
+      f"'rows' of {location} are {features.dtype}{features.shape}; expected "
+      f"features (N, {extractor.dim})"
     )
+
+  def statistics(mean: str, covariance: str) -> GaussianStatistics:
+    for key in (mean, covariance):
+      if arrays[key].dtype.kind not in "fiu":
+        raise UsageError(
+          f"{key!r} of {location} is of the type {arrays[key].dtype}; expected "
+          "numbers"
+        )
+    try:
+      return GaussianStatistics(
+        np.asarray(arrays[mean], np.float64),
+        np.asarray(arrays[covariance], np.float64),
+        count,
+      )
+    except UsageError as error:
+      raise UsageError(f"{location}: {error}") from None
 
   summary = FeatureSummary(
     extractor.name,
@@ -137,7 +157,7 @@ def read_reference(
     else None,
     features if keep_features else None,
   )
-  return Reference(summary, about.get("name", location.name))
+  return Reference(summary, str(about.get("name", location.name)))
 
 
 def write_reference(
@@ -224,15 +244,17 @@ def _check(
   path: Path,
   arrays: Mapping[str, np.ndarray],
   has_images: bool,
+  about: Mapping[str, Any],
   extractor: FeatureExtractor,
 ) -> None:
-  if not has_images and not {"mu", "sigma"} <= arrays.keys():
+  has_statistics = {"mu", "sigma"} <= arrays.keys()
+  if not has_statistics and (not has_images or "mu" in arrays):
     raise UsageError(
       f"{path} has the keys {sorted(arrays)}, expected 'mu' and 'sigma' (and "
       "optionally 'mu_s', 'sigma_s'), or images 'arr_0'"
     )
   if "about" in arrays:
-    computed_by = json.loads(str(arrays["about"])).get("extractor")
+    computed_by = about.get("extractor")
     if computed_by != extractor.name:
       raise UsageError(
         f"the statistics in {path} were computed by extractor "

@@ -4,7 +4,6 @@ A published folder, as on the Hugging Face Hub, holds `config.json` and weights.
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -12,10 +11,11 @@ from typing import Any, TypeVar
 import flax.linen as nn
 
 from get_jax.autoencoder import AutoencoderKL, create_autoencoder
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, reason
 from get_jax.interop.formats.read import read_checkpoint
 from get_jax.interop.official import load_official
 from get_jax.interop.state_dict import extract_state_dict
+from get_jax.storage.json_files import parse_json
 from get_jax.storage.paths import Path, as_path
 from get_jax.text.encoder import CLIPTextEncoder
 
@@ -126,9 +126,12 @@ def _read_config(path: Path, model: str) -> dict[str, Any]:
       f"{path} does not exist; expected the config of the {model}"
     )
   try:
-    return json.loads(path.read_text("utf-8"))
+    content = parse_json(path.read_bytes())
   except ValueError as error:
-    raise UsageError(f"{path} is not JSON ({error})") from error
+    raise UsageError(f"{path} is not JSON ({reason(error)})") from error
+  if not isinstance(content, dict):
+    raise UsageError(f"{path} is no JSON object; expected one with fields")
+  return content
 
 
 def _select_fields(

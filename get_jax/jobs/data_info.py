@@ -1,13 +1,12 @@
 """Prints and stores what the data of a run consist of."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from get_jax.data import Source
 from get_jax.data.content import describe_content, differences
-from get_jax.errors import UsageError
-from get_jax.storage.json_files import write_json
+from get_jax.errors import UsageError, reason
+from get_jax.storage.json_files import parse_json, write_json
 from get_jax.storage.paths import Path, StrPath, as_path
 from get_jax.training.processes import run_on_main
 from get_jax.training.workdir import DATA_FILE
@@ -34,12 +33,14 @@ def check_data(source: Source, workdir: StrPath) -> None:
 def _check(source: Source, path: Path) -> None:
   now = describe_content(source)
   try:
-    before = json.loads(path.read_text("utf-8"))
+    before = parse_json(path.read_bytes())
+    if not isinstance(before, dict):
+      raise ValueError("it is no object")
   except FileNotFoundError:  # a new run, or one of an older version
     write_json(path, now)
     return
   except ValueError as error:
-    raise UsageError(f"{path} is not JSON ({error})") from error
+    raise UsageError(f"{path} is not JSON ({reason(error)})") from error
   if changed := differences(before, now):
     shown = ", ".join(
       f"{name} ({_short(old)} there, {_short(new)} now)"
@@ -82,7 +83,7 @@ def _report(
 ) -> None:
   path = workdir / "results" / "data.json"
   if resumed and path.exists():
-    before = json.loads(path.read_text("utf-8"))
+    before = parse_json(path.read_bytes())
     same_location = before.get("location") == info["location"]
     if same_location and before["broken"].keys() != info["broken"].keys():
       raise UsageError(

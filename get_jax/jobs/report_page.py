@@ -9,7 +9,6 @@ import base64
 import dataclasses
 import datetime
 import io
-import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from get_jax.jobs.report_tables import (
   score_names,
   settings_table,
 )
+from get_jax.storage.json_files import parse_json
 from get_jax.storage.paths import Path, as_path, write_text
 from get_jax.training.metrics import read_metrics
 from get_jax.training.profiling import PERFORMANCE_KEYS
@@ -274,7 +274,7 @@ def _settings(
 def _read_json(path: Path) -> dict[str, Any]:
   """Returns the content of a JSON file; nothing if it is missing or damaged."""
   try:
-    content = json.loads(path.read_text("utf-8"))
+    content = parse_json(path.read_bytes())
   except (FileNotFoundError, ValueError):
     return {}
   return content if isinstance(content, dict) else {}

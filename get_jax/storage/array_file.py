@@ -1,16 +1,28 @@
 """Opens `.npy` files whose rows are read when they are needed."""
 
 import io
-from typing import Any, Protocol
+import tokenize
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.lib import format as npy
 
+from get_jax.errors import reason
 from get_jax.storage.random_access import (
   LocalFile,
   RandomAccessFile,
 )
 
+# What NumPy raises for a damaged header, besides `ValueError`.
+_DAMAGED_FILE_ERRORS = (
+  TypeError,
+  LookupError,
+  OverflowError,
+  SyntaxError,
+  RecursionError,
+  MemoryError,
+  tokenize.TokenError,
+)
 _HEADER_SIZE = 2**12  # bytes, more than the header of any array of ours
 
 
@@ -84,7 +96,10 @@ def open_array(file: RandomAccessFile) -> Rows:
     ValueError, EOFError, OSError: the file is damaged.
   """
   if isinstance(file, LocalFile):
-    return np.load(file.path, mmap_mode="r", allow_pickle=False)
+    try:
+      return cast(Rows, npy.open_memmap(file.path, "r"))
+    except _DAMAGED_FILE_ERRORS as error:
+      raise ValueError(reason(error)) from error
   return CachedArray(file)
 
 

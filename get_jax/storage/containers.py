@@ -13,8 +13,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, reason
 from get_jax.storage.cache import get_cache
+from get_jax.storage.expansion import check_expansion
 from get_jax.storage.objects import RemoteObject, list_objects
 from get_jax.storage.paths import as_path, is_remote
 from get_jax.storage.random_access import (
@@ -150,6 +151,7 @@ class _Entry(NamedTuple):
   name: str
   offset: int
   compressed_size: int
+  size: int
   method: int
   crc: int
 
@@ -176,12 +178,20 @@ class Zip:
               info.filename,
               info.header_offset,
               info.compress_size,
+              info.file_size,
               info.compress_type,
               info.CRC,
             )
-    except (zipfile.BadZipFile, OSError) as error:
+    except (
+      zipfile.BadZipFile,
+      OSError,
+      ValueError,
+      IndexError,
+      NotImplementedError,
+      struct.error,
+    ) as error:
       raise UsageError(
-        f"{self.root} is neither a folder nor a readable zip ({error})"
+        f"{self.root} is neither a folder nor a readable zip ({reason(error)})"
       ) from error
 
   def walk(self, folder: str = "") -> Iterator[str]:
@@ -195,6 +205,9 @@ class Zip:
     if name not in self._entries:
       raise _missing(f"{self.root}/{name}")
     entry = self._entries[name]
+    if entry.compressed_size > self._file.size:
+      raise ValueError("it is longer than the zip")
+    check_expansion(entry.compressed_size, entry.size)
     if entry.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
       # Rare: zipfile decompresses, and reads the directory again every time.
       with self._file.open() as opened, zipfile.ZipFile(opened) as archive:
@@ -208,7 +221,11 @@ class Zip:
       position = start + begin + len(content)
       content += self._file.read(position, position + missing)
     if entry.method == zipfile.ZIP_DEFLATED:
-      content = zlib.decompress(content, -zlib.MAX_WBITS)
+      # No more bytes than declared, however many the content stands for.
+      inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+      content = inflate.decompress(content, entry.size + 1)
+    if len(content) != entry.size:
+      raise ValueError(f"it has not the size of {entry.size} bytes")
     if zlib.crc32(content) != entry.crc:
       raise ValueError("its checksum does not match")
     return content

@@ -1,6 +1,7 @@
 """Reads the files of a folder or a zip by name, from threads and processes."""
 
 import copy
+import lzma
 import os
 import posixpath
 import struct
@@ -8,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, reason
 from get_jax.storage.containers import open_container
 from get_jax.storage.random_access import RandomAccessFile
 
@@ -161,11 +162,15 @@ class Files:
       OSError,
       RuntimeError,  # of zipfile: encrypted, or another compression
       ValueError,
+      EOFError,
+      lzma.LZMAError,
       struct.error,
       zipfile.BadZipFile,
       zlib.error,
     ) as error:
-      raise UsageError(f"{self.path(name)} cannot be read: {error}") from error
+      raise UsageError(
+        f"{self.path(name)} cannot be read: {reason(error)}"
+      ) from error
 
   def prefetch(self, names: Iterable[str]) -> None:
     """Announces that files will be read: those of a bucket are downloaded."""

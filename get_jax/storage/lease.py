@@ -25,6 +25,7 @@ from typing import Any, NoReturn, Self
 from get_jax.errors import UsageError
 from get_jax.storage.bucket_errors import BucketError
 from get_jax.storage.conditional import delete_if, replace_if, version_of
+from get_jax.storage.json_files import parse_json
 from get_jax.storage.paths import Path, StrPath, as_path, is_remote
 
 # Seconds without a renewal after which a lease expires, and between renewals.
@@ -217,8 +218,8 @@ def _expired_version(path: Path, duration: float, renewal: float) -> str | None:
 
 def _read(path: Path) -> dict[str, Any]:
   try:
-    content = json.loads(path.read_text("utf-8"))
-  except (FileNotFoundError, json.JSONDecodeError):
+    content = parse_json(path.read_bytes())
+  except (FileNotFoundError, ValueError):
     return {}
   return content if isinstance(content, dict) else {}
 

@@ -13,6 +13,7 @@ from get_jax.errors import UsageError
 from get_jax.progress import ProgressBar
 from get_jax.storage.array_file import Rows, open_array, prefetch_rows
 from get_jax.storage.containers import Container, open_container
+from get_jax.storage.json_files import parse_json
 from get_jax.storage.shards import Layout, StrPath, file_faults, shard_files
 
 
@@ -76,7 +77,7 @@ class ShardReader:
     Raises:
       UsageError: its checksum is wrong.
     """
-    record = json.loads(self._container.read(f"{shard:05d}.json"))
+    record = parse_json(self._container.read(f"{shard:05d}.json"))
     file = shard_files(self.layout, shard)[name]
     content = self._container.read(file)
     if hashlib.sha256(content).hexdigest() != record["sha256"][name]:
@@ -133,7 +134,7 @@ def _faults(
     yield from faults
     if faults:
       continue
-    record = json.loads(container.read(f"{shard:05d}.json"))
+    record = parse_json(container.read(f"{shard:05d}.json"))
     # Two shards may have equal labels, but not all arrays equal.
     digests = json.dumps(record["sha256"], sort_keys=True)
     if digests in owners:

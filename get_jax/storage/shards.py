@@ -16,9 +16,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from get_jax.errors import UsageError
-from get_jax.storage.array_file import file_size
+from get_jax.errors import UsageError, reason, shorten
+from get_jax.storage.array_file import file_size, open_array
 from get_jax.storage.containers import Container, open_container
+from get_jax.storage.json_files import parse_json
 from get_jax.storage.lease import Lease
 from get_jax.storage.paths import Path, StrPath, as_path, write_bytes
 from get_jax.storage.random_access import LocalFile
@@ -78,28 +79,55 @@ class Layout:
     path = as_path(directory) / MANIFEST
     content_name = [*format_prefix.split(), "shards"][1]
     try:
-      manifest = json.loads(path.read_text("utf-8"))
+      manifest = parse_json(path.read_bytes())
     except FileNotFoundError:
       raise UsageError(
         f"{directory} holds no {content_name}; expected {MANIFEST} in it"
       ) from None
     except (OSError, ValueError) as error:
-      raise UsageError(f"{path} cannot be read: {error}") from error
+      raise UsageError(f"{path} cannot be read: {reason(error)}") from error
     fields = {field.name for field in dataclasses.fields(cls)}
     if not isinstance(manifest, dict) or manifest.keys() != fields:
       raise UsageError(
         f"{path} is damaged or is not a manifest of {content_name}"
       )
-    if not manifest["format"].startswith(format_prefix):
+    if not str(manifest["format"]).startswith(format_prefix):
       raise UsageError(
-        f"{path} is of the format {manifest['format']!r}; expected "
+        f"{path} is of the format {shorten(manifest['format'])}; expected "
         f"{format_prefix!r}"
       )
-    manifest["arrays"] = {
-      name: (dtype, tuple(shape))
-      for name, (dtype, shape) in manifest["arrays"].items()
-    }
-    return cls(**manifest)
+    try:
+      manifest["arrays"] = {
+        name: (_checked_dtype(dtype), _checked_shape(shape))
+        for name, (dtype, shape) in manifest["arrays"].items()
+      }
+      layout = cls(**manifest)
+      _check_numbers(layout)
+    except (ValueError, TypeError, AttributeError) as error:
+      raise UsageError(f"{path} is damaged ({reason(error)})") from error
+    return layout
+
+
+def _checked_dtype(dtype: Any) -> str:
+  if np.dtype(str(dtype)).hasobject:
+    raise ValueError("an array holds objects")
+  return dtype
+
+
+def _checked_shape(shape: Any) -> tuple[int, ...]:
+  if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
+    raise ValueError(f"an array has the shape {shorten(shape)}")
+  return tuple(shape)
+
+
+def _check_numbers(layout: Layout) -> None:
+  """Raises a ValueError unless the sizes are those of a possible directory."""
+  for name in ("count", "shard_size"):
+    value = getattr(layout, name)
+    if type(value) is not int or not 0 < value < 2**48:
+      raise ValueError(f"{name} is {shorten(value)}")
+  if not isinstance(layout.facts, dict):
+    raise ValueError("facts is no object")
 
 
 def shard_files(layout: Layout, shard: int) -> dict[str, str]:
@@ -220,16 +248,16 @@ def file_faults(
   """
   path = f"{container.root}/{shard:05d}.json"
   try:
-    record = json.loads(container.read(f"{shard:05d}.json").decode())
-    owner, digests = record["shard"], record["sha256"]
+    record = parse_json(container.read(f"{shard:05d}.json"))
+    owner, digests = record["shard"], dict(record["sha256"])
   except FileNotFoundError:
     yield f"{container.root} lacks shard {shard} of {layout.num_shards}"
     return
   except (OSError, ValueError, LookupError, TypeError) as error:
-    yield f"{path} is damaged ({error})"
+    yield f"{path} is damaged ({reason(error)})"
     return
   if owner != shard:
-    yield f"{path} is a copy of shard {owner}; expected shard {shard}"
+    yield f"{path} is a copy of shard {shorten(owner)}; expected shard {shard}"
     return
   count = len(layout.shard_range(shard))
   for name, file in shard_files(layout, shard).items():
@@ -249,11 +277,11 @@ def _array_fault(
   try:
     file = container.open(name)
     if isinstance(file, LocalFile):
-      array = np.load(file.path, mmap_mode="r", allow_pickle=False)
+      array = open_array(file)
       if array.shape != shape or array.dtype != dtype:
         return f"holds {array.dtype}{array.shape}; {expected}"
   except (OSError, ValueError, EOFError) as error:
-    return f"cannot be read: {error}"
+    return f"cannot be read: {reason(error)}"
   if file.size != (size := file_size(dtype, shape)):
     word = "longer" if file.size > size else "shorter"
     return f"is {word} than its {size} bytes"

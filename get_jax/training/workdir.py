@@ -10,8 +10,8 @@ from typing import Any
 import jax
 import ml_collections
 
-from get_jax.errors import UsageError
-from get_jax.storage.json_files import write_json
+from get_jax.errors import UsageError, reason, shorten
+from get_jax.storage.json_files import parse_json, write_json
 from get_jax.storage.lease import Lease, is_held
 from get_jax.storage.paths import TEMPORARY_SUFFIX, Path, as_path
 from get_jax.training.processes import run_on_main
@@ -90,7 +90,7 @@ def open_workdir(
 def _save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
   path = workdir / "config.json"
   try:
-    found = json.loads(path.read_text("utf-8")) if path.exists() else None
+    found = _read_json(path) if path.exists() else None
     wanted = config_to_dict(config)
     if found is not None and _in_use(workdir):
       old, new = _identity(found), _identity(wanted)
@@ -105,8 +105,6 @@ def _save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
       f"--workdir={workdir} cannot be written ({error.strerror}); "
       "expected a writable folder"
     ) from error
-  except json.JSONDecodeError as error:
-    raise UsageError(f"{path} is not JSON ({error})") from error
 
 
 @contextlib.contextmanager
@@ -162,10 +160,26 @@ def read_config(
     return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
   try:
-    content = json.loads(path.read_text("utf-8"))
-  except json.JSONDecodeError as error:
-    raise UsageError(f"{path} is not JSON ({error})") from error
-  return ml_collections.ConfigDict(with_tuples(content))
+    return ml_collections.ConfigDict(with_tuples(_read_json(path)))
+  except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    if isinstance(error, UsageError):
+      raise
+    raise UsageError(f"{path} is no config ({reason(error)})") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+  """Reads the config of a run as JSON.
+
+  Raises:
+    UsageError: it is not JSON, or no object.
+  """
+  try:
+    content = parse_json(path.read_bytes())
+  except ValueError as error:
+    raise UsageError(f"{path} is not JSON ({reason(error)})") from error
+  if not isinstance(content, dict):
+    raise UsageError(f"{path} is no JSON object; expected a config")
+  return content
 
 
 def config_to_dict(config: ml_collections.ConfigDict) -> dict:
@@ -236,7 +250,8 @@ def _check_same_experiment(workdir: Path, found: dict, wanted: dict) -> None:
   differing = [key for key in keys if found.get(key) != wanted.get(key)]
   if differing:
     shown = ", ".join(
-      f"{key} ({found.get(key)!r} there, {wanted.get(key)!r} now)"
+      f"{shorten(key)[1:-1]} ({shorten(found.get(key))} there, "
+      f"{shorten(wanted.get(key))} now)"
       for key in differing[:8]
     )
     rest = len(differing) - 8

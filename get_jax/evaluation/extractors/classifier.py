@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -21,9 +22,13 @@ from flax import traverse_util
 
 from get_jax.errors import UsageError
 from get_jax.evaluation.quantization import check_uint8
+from get_jax.storage.json_files import parse_json
+from get_jax.storage.npz import read_npz
 from get_jax.storage.paths import as_path
 
 SPATIAL_CHANNELS = 7  # as many as sFID takes from Inception
+# Bounds of what a file may declare.
+_MAX_SIZE, _MAX_STAGES = 2**16, 16
 
 
 class ExtractorOutput(NamedTuple):
@@ -198,13 +203,13 @@ def load_classifier(
       "was changed, and its distances would not be comparable"
     )
   try:
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-      arrays = {key: file[key] for key in file.files}
-    about = json.loads(str(arrays.pop("about")))
+    arrays = read_npz(io.BytesIO(content))
+    about = parse_json(str(arrays.pop("about")))
     fields = dict(about["classifier"])
     classifier = Classifier(**fields | {"widths": tuple(fields["widths"])})
-    name, image_shape = about["name"], tuple(about["image_shape"])
-  except (ValueError, KeyError, OSError, TypeError) as error:
+    name, image_shape = str(about["name"]), tuple(about["image_shape"])
+    _check_params(classifier, arrays, image_shape)
+  except (ValueError, LookupError, OSError, TypeError) as error:
     raise UsageError(
       f"{path} is no classifier file ({error}), expected a .npz written by "
       "get_jax.evaluation.save_classifier"
@@ -214,3 +219,32 @@ def load_classifier(
     sep="/",
   )
   return ClassifierExtractor(name, classifier, params, image_shape, digest)
+
+
+def _check_params(
+  classifier: Classifier,
+  arrays: Mapping[str, np.ndarray],
+  image_shape: tuple[Any, ...],
+) -> None:
+  """Raises a ValueError unless the arrays are the parameters of a network."""
+  widths, features = classifier.widths, classifier.num_features
+  sizes = (*widths, features, classifier.num_classes, *image_shape)
+  if (
+    not all(type(size) is int and 0 < size <= _MAX_SIZE for size in sizes)
+    or len(widths) > _MAX_STAGES
+    or len(image_shape) != 3
+  ):
+    raise ValueError("its sizes are no positive integers, or too large")
+  expected = jax.eval_shape(
+    classifier.init,
+    jax.random.key(0),
+    jax.ShapeDtypeStruct((1, *image_shape), np.uint8),
+  )["params"]
+  shapes = {
+    key: leaf.shape
+    for key, leaf in traverse_util.flatten_dict(expected, sep="/").items()
+  }
+  if shapes != {key: array.shape for key, array in arrays.items()}:
+    raise ValueError("the shapes of its parameters are not those of its sizes")
+  if not all(array.dtype.kind == "f" for array in arrays.values()):
+    raise ValueError("its parameters are not numbers")
