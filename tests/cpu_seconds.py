@@ -84,7 +84,10 @@ class CpuSeconds:
       if seconds >= 1:
         write(f"{seconds:6.1f} CPU-seconds  {name}")
     wall = time.monotonic() - self._start
-    cpu = self._workers + cpu_seconds()
+    # Workers count their own time, and are children of this process.
+    cpu = (
+      self._workers + sum(os.times()[:2]) if self._workers else cpu_seconds()
+    )
     write(f"{wall:.0f} seconds of wall time, {cpu:.0f} CPU-seconds")
 
 
