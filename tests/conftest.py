@@ -1,6 +1,7 @@
 """Settings of the whole suite, made before JAX is imported."""
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
