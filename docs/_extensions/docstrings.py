@@ -66,8 +66,8 @@ def adapt_signature(
 ) -> tuple[str | None, str | None]:
   """Shortens a signature.
 
-  Leaves out the two fields that Flax adds to every module, the modules of
-  types, and the addresses of functions.
+  Leaves out the two fields that Flax adds to every module, the private module
+  of JAX's arrays, and the addresses of objects.
   """
   if isinstance(value, type) and issubclass(value, nn.Module) and signature:
     signature = re.sub(r", parent: .*\)$", ")", signature)
@@ -77,8 +77,8 @@ def adapt_signature(
 def _short(text: str | None) -> str | None:
   if text is None:
     return None
-  text = re.sub(r"~?\b(?:jax\.)?jaxlib\._jax\.|~(?:\w+\.)*", "", text)
-  return re.sub(r"<function (?:\w+\.)*(\w+)[^>]*>", r"\1", text)
+  text = re.sub(r"~?\b(?:jax\.)?jaxlib\._jax\.", "", text)
+  return re.sub(r"<(?:function )?(?:\w+\.)*(\w+)[^<>]*>", r"\1", text)
 
 
 def skip_member(

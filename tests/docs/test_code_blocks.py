@@ -12,6 +12,7 @@ docs/tutorial.md also run, see test_tutorial.py.
 import ast
 import functools
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -95,10 +96,36 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("given", COMMANDS.values(), ids=COMMANDS)
-def test_commands_of_main_are_valid(given):
-  done = run_main(sys.executable, "tests/docs/parse_command.py", *given)
+@pytest.fixture(scope="module")
+def refusals():
+  """What the parser says about each command, and about bad ones."""
+  given = [*COMMANDS.values(), *BAD_COMMANDS]
+  done = run_main(
+    sys.executable, "tests/docs/parse_commands.py", json.dumps(given)
+  )
   assert done.returncode == 0, done.stderr
+  return json.loads(done.stdout)
+
+
+BAD_COMMANDS = {
+  ("--config=dit_digitz", "--workdir=runs/a"): "not an experiment",
+  ("--config=dit_digits", "--workdir=runs/a", "--config.modle.depth=2"): "key",
+  ("--config=dit_digits", "--workdir=runs/a", "--config.batch_size=0"): "is 0",
+  ("--config=dit_digits", "--workdir=runs/a", "--export=a.pt"): "needs",
+  ("--mode=stauts", "--workdir=runs/a"): "mode",
+}
+
+
+def test_commands_of_main_are_valid(refusals):
+  named = dict(zip(COMMANDS, refusals, strict=False))
+  assert len(named) > 30
+  assert {name: message for name, message in named.items() if message} == {}
+
+
+def test_the_parser_refuses_bad_commands(refusals):
+  bad = refusals[len(COMMANDS) :]
+  for message, expected in zip(bad, BAD_COMMANDS.values(), strict=True):
+    assert expected in message
 
 
 def test_every_part_of_the_walk_to_the_cloud_has_commands():

@@ -15,7 +15,7 @@ def test_the_tutorial_runs(tmp_path):
         continue
       given = [re.sub(r"(--config=.*\.py)$", r"\1:smoke", a) for a in given]
       given = [a.replace("runs/", f"{tmp_path}/") for a in given]
-      result = run_main(*given)
+      result = run_main(*given, timeout=1200)
       assert result.returncode == 0, f"{block}: {result.stderr}"
       done.append(given)
   assert len(done) > 7
