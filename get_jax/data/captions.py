@@ -40,9 +40,10 @@ def read_captions(path: str | os.PathLike[str]) -> Captions:
   for name, of_image in captions.items():
     for caption in of_image:
       if not isinstance(caption, str) or not caption.strip():
+        image = shorten(name)[1:-1]
         raise UsageError(
-          f"{path} has the caption {shorten(caption)} of {shorten(name)[1:-1]}; "
-          "expected a text"
+          f"{path} has the caption {shorten(caption)} of {image}; expected a "
+          "text"
         )
   if not captions:
     raise UsageError(f"{path} contains no captions")
