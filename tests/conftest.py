@@ -20,6 +20,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
   os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+from unittest import mock
+
 import jaxtyping
 import pytest
 
@@ -50,3 +52,21 @@ def unchecked_types():
   jaxtyping.config.update("jaxtyping_disable", True)
   yield
   jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="module")
+def one_device():
+  """Builds meshes of one device, whose programs compile in half of the time.
+
+  It is meant for tests of whole modes that do not depend on the mesh.
+  """
+  import jax
+
+  from get_jax.builders import mesh
+
+  def make_mesh(sizes, devices=None, num_slices=None):
+    return original(sizes, (devices or jax.devices())[:1], num_slices)
+
+  original = mesh.make_mesh
+  with mock.patch.object(mesh, "make_mesh", make_mesh):
+    yield

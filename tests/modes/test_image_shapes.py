@@ -1,6 +1,7 @@
 """Images whose height and width differ, through all modes."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ from get_jax.evaluation.extractors.classifier import Classifier, save_classifier
 from get_jax.models import create_model
 from get_jax.modes import evaluate, latents, pairs, sample, summary, train
 from tests.helpers import tiny_config, tiny_job
+
+pytestmark = pytest.mark.usefixtures("one_device")
 
 SIZE = (8, 16)
 BLOCKS = dict(patch_size=4, hidden_size=16, num_heads=2, downsample=1)
@@ -70,7 +73,8 @@ def classifier(tmp_path_factory):
   """An extractor of features for images of 8x16, with random weights."""
   path = tmp_path_factory.mktemp("extractor") / "classifier.npz"
   module = Classifier((4,), 8, 3)
-  params = module.init(jax.random.key(0), np.zeros((1, *SIZE, 3)))["params"]
+  init = jax.jit(module.init)
+  params = init(jax.random.key(0), np.zeros((1, *SIZE, 3)))["params"]
   save_classifier(path, "wide", module, params, (*SIZE, 3))
   return str(path)
 
@@ -115,8 +119,7 @@ def test_evaluation(classifier, tmp_path):
   assert np.isfinite(scores["fid[wide]"])
 
 
-@pytest.mark.parametrize("student", STUDENTS)
-def test_pairs_and_students(student, tmp_path):
+def job_of(student):
   config = tiny_job(
     teacher__num_steps=2,
     num_steps=2,
@@ -130,11 +133,29 @@ def test_pairs_and_students(student, tmp_path):
   config.model = {**STUDENTS[student], "in_channels": 1, "num_classes": 10}
   if student == "ViT":
     config.equilibrium = {}
-  train.run(config, tmp_path)
-  assert read(tmp_path / "results/pairs.json")["image_shape"] == [*SIZE, 1]
-  pairs.run(config, tmp_path)
-  sample.run(config, tmp_path)
-  assert arrays(tmp_path / "samples/samples.npz").shape == (8, *SIZE, 1)
+  return config
+
+
+@pytest.fixture(scope="module")
+def get_job(one_device, tmp_path_factory):
+  """The workdir of GET's job, with a teacher and pairs that ViT shares."""
+  workdir = tmp_path_factory.mktemp("get") / "run"
+  train.run(job_of("GET"), workdir)
+  return workdir
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_pairs_and_students(student, get_job, tmp_path):
+  config, workdir = job_of(student), get_job
+  if student == "ViT":
+    workdir = tmp_path / "run"
+    for folder in ("teacher", "pairs"):
+      shutil.copytree(get_job / folder, workdir / folder)
+    train.run(config, workdir)
+  assert read(workdir / "results/pairs.json")["image_shape"] == [*SIZE, 1]
+  pairs.run(config, workdir)
+  sample.run(config, workdir)
+  assert arrays(workdir / "samples/samples.npz").shape == (8, *SIZE, 1)
 
 
 def test_latents(tiny_autoencoder, tmp_path):
