@@ -21,11 +21,13 @@ from get_jax.training.checkpoints import latest_step, load_params
 from get_jax.training.workdir import read_config
 from tests.helpers import run_main, tiny_config
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 CLASSES = (3, 1, 4, 9)
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory):
+def source(one_device, tmp_path_factory):
   """A denoiser of digits, trained long enough to be better than a fresh one."""
   workdir = tmp_path_factory.mktemp("source")
   config = tiny_config(
