@@ -28,6 +28,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -64,12 +65,17 @@ class _Trap:
   """Audit hook; it cannot be removed, so that it is armed when needed."""
 
   def __init__(self):
-    self.armed = False
+    self.armed = 0  # identifier of the thread that reads
     self._added = False
 
   def __call__(self, event, arguments):
-    if self.armed and (event in _FORBIDDEN or _is_foreign(event, arguments)):
-      self.armed = False  # for what the report does
+    if not self.armed:
+      return
+    # Writers of TensorBoard's events pickle in threads of their own.
+    if event == "pickle.find_class" and threading.get_ident() != self.armed:
+      return
+    if event in _FORBIDDEN or _is_foreign(event, arguments):
+      self.armed = 0  # for what the report does
       raise _Executed(f"{event}{arguments}"[:300])
 
   @contextlib.contextmanager
@@ -77,11 +83,11 @@ class _Trap:
     if not self._added:
       sys.addaudithook(self)
       self._added = True
-    self.armed = True
+    self.armed = threading.get_ident()
     try:
       yield
     finally:
-      self.armed = False
+      self.armed = 0
 
 
 def _is_foreign(event: str, arguments: tuple) -> bool:
