@@ -14,11 +14,13 @@ from get_jax.training.metrics import read_metrics
 from get_jax.training.profiling import PERFORMANCE_KEYS
 from tests.helpers import arguments, free_port, start_main, tiny_config
 
+STEPS = 20
+
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("whole")
-  process = start_main(*arguments(workdir))
+  process = start_main(*arguments(workdir, num_steps=STEPS))
   _, stderr = process.communicate(300)
   assert process.returncode == 0, stderr
   return as_path(workdir)
@@ -26,12 +28,12 @@ def uninterrupted(tmp_path_factory):
 
 def result(workdir):
   """Parameters, their average and the metric lines of a run."""
-  assert latest_step(workdir) == 40
+  assert latest_step(workdir) == STEPS
   lines = [
     {k: v for k, v in record.items() if k not in PERFORMANCE_KEYS}
     for record in read_metrics(workdir)
   ]
-  assert [line["step"] for line in lines] == list(range(4, 41, 4))
+  assert [line["step"] for line in lines] == list(range(4, STEPS + 1, 4))
   arrays = [load_params(workdir, which) for which in ("ema", "params")]
   return jax.tree.leaves(arrays), lines
 
@@ -48,7 +50,9 @@ def test_kill_and_resume_is_bitwise(uninterrupted, bucket_server, bucket):
     "name=.*checkpoints/14/commit_success",
     "DELETE .*checkpoints/7/",
   ):
-    process = start_main(*arguments(bucket, checkpoint_every=7))
+    process = start_main(
+      *arguments(bucket, num_steps=STEPS, checkpoint_every=7)
+    )
     with bucket_server.fault("drop", pattern=pattern) as fault:
       while not fault.hits:
         assert process.poll() is None
@@ -56,7 +60,7 @@ def test_kill_and_resume_is_bitwise(uninterrupted, bucket_server, bucket):
     process.send_signal(signal.SIGKILL)
     process.wait(60)
     assert process.returncode == -signal.SIGKILL
-  process = start_main(*arguments(bucket))
+  process = start_main(*arguments(bucket, num_steps=STEPS))
   _, stderr = process.communicate(300)
   assert process.returncode == 0, stderr
   arrays, lines = result(as_path(bucket))
@@ -68,9 +72,9 @@ def test_kill_and_resume_is_bitwise(uninterrupted, bucket_server, bucket):
 
 def test_two_processes_share_a_workdir(uninterrupted, bucket):
   flags = f"--coordinator=127.0.0.1:{free_port()}", "--num_processes=2"
+  command = [*arguments(bucket, num_steps=STEPS), *flags]
   processes = [
-    start_main(*arguments(bucket), *flags, f"--process_id={index}")
-    for index in range(2)
+    start_main(*command, f"--process_id={index}") for index in range(2)
   ]
   for process in processes:
     _, stderr = process.communicate(300)
