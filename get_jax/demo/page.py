@@ -120,8 +120,7 @@ class _Picture:
 
 def _plot(residuals: np.ndarray) -> str:
   """Plots the median residual of every iteration, as HTML."""
-  median = np.median(residuals, axis=1)
-  svg = line_chart(
-    range(1, len(median) + 1), median.tolist(), "iteration", "relative residual"
-  )
-  return svg + texts.residuals(float(median[-1]), len(median))
+  median = tuple(np.median(residuals, axis=1).tolist())
+  steps = tuple(range(1, len(median) + 1))
+  svg = line_chart(steps, median, "iteration", "relative residual")
+  return svg + texts.residuals(median[-1], len(median))

@@ -1,9 +1,9 @@
 """Line charts of metrics as SVG text, for the report page."""
 
+import functools
 import html
 import io
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -34,10 +34,11 @@ _STYLE: dict[Any, Any] = {
 _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
+@functools.lru_cache(maxsize=64)
 def line_chart(
-  x: Sequence[int], y: Sequence[float], x_name: str, y_name: str
+  x: tuple[int, ...], y: tuple[float, ...], x_name: str, y_name: str
 ) -> str:
-  """Plots one line.
+  """Plots one line; the charts of a page that is written again are kept.
 
   The y axis is logarithmic where the values are positive and span more than a
   factor of 5. Values that are not finite are left out.
