@@ -25,7 +25,7 @@ def assign_shards(missing: Callable[[], list[int]]) -> Iterator[list[int]]:
 
   Raises:
     Stopped: SIGTERM or SIGINT stopped one of the processes.
-    UsageError: a process does not see the shards of the others.
+    UsageError: a process does not see the shards of the others, or its own.
   """
   assigned = run_on_main(missing)[jax.process_index() :: jax.process_count()]
   with independent_progress():
@@ -35,6 +35,11 @@ def assign_shards(missing: Callable[[], list[int]]) -> Iterator[list[int]]:
   complete = allgather(
     "yes" if wait_until_visible(lambda: not missing()) else ""
   )
+  if complete == [""]:
+    raise UsageError(
+      "shards that were written cannot be read again; expected a disk without "
+      "faults"
+    )
   if "" in complete:
     raise UsageError(
       f"process {complete.index('')} does not see all shards that other "

@@ -14,7 +14,7 @@ from tests.faults import shim
 from tests.faults.programs import NAMES
 from tests.helpers import ROOT, environment
 
-TRIALS = 50
+TRIALS = 30
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,8 @@ class Trials:
           self.program.run(self._workdir)
       except _Refused as sentence:
         print(f"exit code 2: {sentence}", file=sys.stderr)
-        if os.strerror(error) not in str(sentence):
+        # What cannot be read may be taken for damaged.
+        if not reads and os.strerror(error) not in str(sentence):
           fault = f"the sentence has not the reason: {sentence}"
       except Exception as raised:
         fault = f"it raises {type(raised).__name__}: {raised}"
