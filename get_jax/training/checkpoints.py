@@ -47,30 +47,27 @@ class CheckpointDamagedError(Exception):
 
 
 @jax.jit
-def _digests(tree):
-  """Returns, for each leaf, the sum of its words times odd weights, mod 2^32.
+def _digest(leaf: jax.Array) -> jax.Array:
+  """Returns the sum of the words of an array times odd weights, mod 2^32.
 
   Integer sums do not depend on how an array is sharded, so a digest is the same
   on every mesh. With odd weights, any single flipped bit changes the digest.
   """
-
-  def digest(leaf):
-    width = leaf.dtype.itemsize
-    unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[width]
-    bits = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
-    weight = jnp.zeros(leaf.shape, jnp.uint32)
-    for axis, size in enumerate(leaf.shape):
-      index = jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
-      weight = weight * jnp.uint32(size) + index
-    return jnp.sum(bits * (2 * weight + 1), dtype=jnp.uint32)
-
-  return jax.tree.map(digest, tree)
+  width = leaf.dtype.itemsize
+  unsigned = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}[width]
+  bits = jax.lax.bitcast_convert_type(leaf, unsigned).astype(jnp.uint32)
+  weight = jnp.zeros(leaf.shape, jnp.uint32)
+  for axis, size in enumerate(leaf.shape):
+    index = jax.lax.broadcasted_iota(jnp.uint32, leaf.shape, axis)
+    weight = weight * jnp.uint32(size) + index
+  return jnp.sum(bits * (2 * weight + 1), dtype=jnp.uint32)
 
 
 def manifest_of(items: Mapping[str, Any]) -> dict[str, list]:
   """Returns a dict from path to [shape, dtype, digest] of every array."""
   leaves = jax.tree_util.tree_leaves_with_path(items)
-  digests = jax.tree.leaves(_digests(items))
+  # Compiled once for each shape, which layers, average and moments share.
+  digests = jax.device_get([_digest(leaf) for _, leaf in leaves])
   return {
     path_name(path): [list(leaf.shape), str(leaf.dtype), int(digest)]
     for (path, leaf), digest in zip(leaves, digests, strict=True)
