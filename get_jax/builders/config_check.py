@@ -1,6 +1,7 @@
 """Checks a config against the table of its keys, before any work starts."""
 
 import dataclasses
+import functools
 import inspect
 import re
 import typing
@@ -60,6 +61,7 @@ def check_config(config: ml_collections.ConfigDict) -> None:
   _check_experiment(config.to_dict(), "")
 
 
+@functools.cache
 def setting_keys(owner: Callable[..., Any]) -> Keys:
   """Returns the settings of a class or function as keys.
 
@@ -170,6 +172,7 @@ def _check_model(section: Mapping[str, Any], where: str) -> None:
   check_keys(fields, model_keys(name), f"{where}.")
 
 
+@functools.cache
 def model_keys(name: str) -> Keys:
   """Returns the keys of `config.model` for a network by name.
 

@@ -1,6 +1,7 @@
 """The table of config keys: every config passes, wrong values are sentences."""
 
 import ast
+import contextlib
 import importlib.util
 import math
 import pathlib
@@ -50,15 +51,20 @@ def flat(config, prefix=""):
       yield prefix + key, value
 
 
+@contextlib.contextmanager
 def changed(config, key, value):
-  """A copy with one key set, whatever type it had."""
-  values = config.to_dict()
+  """The config with one key set, whatever type it had, until the exit."""
   *sections, last = key.split(".")
-  section = values
+  section = config
   for name in sections:
     section = section[name]
-  section[last] = value
-  return ml_collections.ConfigDict(values)
+  old = section[last]
+  with section.ignore_type():
+    section[last] = value
+  yield config
+  with section.unlocked():
+    del section[last]  # with its type
+    section[last] = old
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,13 +79,14 @@ def test_wrong_numbers_are_refused_in_one_sentence_that_names_the_key(name):
   for key in numeric:
     refused = 0
     for value in WRONG:
-      try:
-        check_config(changed(config, key, value))
-      except UsageError as error:
-        refused += 1
-        message = str(error)
-        assert "\n" not in message and "expected" in message
-        assert key.rpartition(".")[2] in message
+      with changed(config, key, value):
+        try:
+          check_config(config)
+        except UsageError as error:
+          refused += 1
+          message = str(error)
+          assert "\n" not in message and "expected" in message
+          assert key.rpartition(".")[2] in message
     # A string and NaN are wrong everywhere.
     assert refused >= 2, key
 
@@ -113,8 +120,9 @@ def digits():
   ],
 )
 def test_values_out_of_range(key, value, sentence):
-  with pytest.raises(UsageError, match=sentence):
-    check_config(changed(digits(), key, value))
+  with changed(digits(), key, value) as config:
+    with pytest.raises(UsageError, match=sentence):
+      check_config(config)
 
 
 def collected_settings():
@@ -133,13 +141,14 @@ def collected_settings():
 def test_the_collected_settings():
   found = list(collected_settings())
   assert found
+  config = digits()
   for key, value, right in found:
-    config = changed(digits(), key, value)
-    if "documented meaning" in right and TOP[key].accepts(value):
-      check_config(config)
-    else:
-      with pytest.raises(UsageError, match=re.escape(f"{key} is {value}")):
+    with changed(config, key, value):
+      if "documented meaning" in right and TOP[key].accepts(value):
         check_config(config)
+      else:
+        with pytest.raises(UsageError, match=re.escape(f"{key} is {value}")):
+          check_config(config)
 
 
 def without(config, *path):
@@ -243,31 +252,34 @@ SHAPING = (
 
 
 def accepted_changes(config):
-  """Yields (key, value) for each wrong-looking value that the table accepts."""
-  for key, old in flat(config):
+  """Yields (key, value) for each wrong-looking value that the table accepts.
+
+  Meanwhile the config has that value.
+  """
+  for key, old in list(flat(config)):
     if isinstance(old, int | float) and not isinstance(old, bool):
       for value in WRONG:
-        try:
-          check_config(changed(config, key, value))
-        except UsageError:
-          continue
-        yield key, value
+        with changed(config, key, value):
+          try:
+            check_config(config)
+          except UsageError:
+            continue
+          yield key, value
 
 
 def test_accepted_values_make_a_training_step_and_a_generator_or_a_sentence():
   """What the table lets pass is a legitimate run, or refused by a builder."""
   config = load_config_file("configs/dit_digits.py:smoke")
   built = 0
-  for key, value in accepted_changes(config):
+  for key, _ in accepted_changes(config):
     if key.split(".")[0] not in SHAPING:
       continue
-    here = changed(config, key, value)
     try:
-      model = build_model(here)
-      step = build_training_step(here, model, batch_shapes(here, model))
+      model = build_model(config)
+      step = build_training_step(config, model, batch_shapes(config, model))
       state = jax.eval_shape(step.init_state, step.init_key)
-      jax.eval_shape(step.step, state, batch_shapes(here, model))
-      build_generator(here)
+      jax.eval_shape(step.step, state, batch_shapes(config, model))
+      build_generator(config)
     except UsageError as error:
       assert "\n" not in str(error)
     built += 1
