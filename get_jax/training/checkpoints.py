@@ -38,6 +38,12 @@ TEMPORARY = ".orbax-checkpoint-tmp"  # in names of unfinished checkpoints
 COMMITTED = "commit_success.txt"  # in complete checkpoints of a bucket
 log = logging.getLogger(__name__)
 
+# Orbax cuts replicated arrays into a slice for each device, by programs that
+# are compiled for each shape and device; small arrays one replica writes alone.
+# The option has no public name; without it, the first checkpoint takes longer.
+_array_handler: Any = ocp.type_handlers.get_type_handler(jax.Array)
+_array_handler._min_slice_bytes_for_replica_parallel = 1 << 20
+
 # From the manifest of a checkpoint to the abstract items to restore.
 AbstractItems = Callable[[dict[str, list]], dict[str, Any]]
 
@@ -167,9 +173,10 @@ class Checkpoints:
       try:
         yield
       except Exception as error:
-        reason = describe_disk_error(error)
-        if not is_remote(self.directory) and not self.directory.is_dir():
-          reason = f"{self.directory} does not exist any more"
+        if not is_remote(self.directory):
+          reason = describe_disk_error(error)
+          if not self.directory.is_dir():
+            reason = f"{self.directory} does not exist any more"
         if reason is None:
           raise
       if reason is not None:
