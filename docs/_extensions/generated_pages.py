@@ -60,16 +60,17 @@ def api_pages() -> dict[str, str]:
 
 
 def _entry(full_name: str, value: Any, first: str) -> list[str]:
+  package, _, short = full_name.rpartition(".")
+  data = [f".. py:data:: {short}", f"   :module: {package}", ""]
   if isinstance(value, types.ModuleType):
-    short = full_name.rpartition(".")[2]
     return [short, "-" * len(short), "", f".. automodule:: {full_name}", ""]
   if first != full_name:
-    return [f".. py:data:: {full_name}", "", f"   The same as `{first}`.", ""]
+    return [*data, f"   The same as `{first}`.", ""]
   if inspect.isclass(value):
     return [f".. autoclass:: {full_name}", ""]
   if callable(value):
     return [f".. autofunction:: {full_name}", ""]
-  return [f".. py:data:: {full_name}", "", f"   {_contents(value)}", ""]
+  return [*data, f"   {_contents(value)}", ""]
 
 
 def _summary(value: Any) -> str:

@@ -54,7 +54,7 @@ PACKAGES = {
 
 def test_pages_need_no_network(site):
   index = (site / "index.html").read_text("utf-8")
-  assert "Pipeline.load" in index
+  assert "save_grid" in index
   assert 'src="http' not in index
   assert 'rel="stylesheet" type="text/css" href="http' not in index
 
