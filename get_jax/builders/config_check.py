@@ -180,10 +180,11 @@ def model_keys(name: str) -> Keys:
     UsageError: no network has that name.
   """
   family, _ = find_family(name)
+  module: Callable[..., Any] = family.module
   size = Key(int | tuple[int, int], "Image size in pixels.", None, COUNT)
   downsample = Key(int, "Pixels per latent along a side.", None, COUNT)
   keys = {
-    **setting_keys(family.module),
+    **setting_keys(module),
     "image_size": size,
     "downsample": downsample,
   }
