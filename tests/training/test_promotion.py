@@ -15,7 +15,6 @@ from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model
 from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.generation.generator import make_sample_fn
-from get_jax.models.parameters import abstract_params
 from get_jax.training.sharding import make_mesh
 
 EXPERIMENTS = (
@@ -67,7 +66,7 @@ def trace_training(config):
   return following
 
 
-def trace_sampling(config):
+def trace_sampling(config, params):
   """Returns the abstract samples."""
   model = build_model(config)
   conditioning = abstract_conditioning(config, model)
@@ -79,7 +78,7 @@ def trace_sampling(config):
     lambda params, indices, y: sample(
       params, None, jax.random.key(0), indices, y
     ),
-    abstract_params(model),
+    params,
     indices,
     model.inputs(size)[-1],
   )
@@ -91,7 +90,8 @@ def test_families(name):
     config = importlib.import_module(f"configs.{name}").get_config("smoke")
     config.model.dtype = dtype
     with strict_modes():
-      state, images = trace_training(config), trace_sampling(config)
+      state = trace_training(config)
+      images = trace_sampling(config, state.params)
     dtypes = {str(leaf.dtype) for leaf in jax.tree.leaves(state)}
     assert dtypes == {"float32", "int32"}, dtype
     assert images.dtype == jnp.float32, dtype
