@@ -35,7 +35,8 @@ def describe_disk_error(error: BaseException) -> str | None:
     where = f" ({os.fsdecode(name)})" if isinstance(name, str | bytes) else ""
     if number in _DISK_ERRORS:
       return f"{os.strerror(number)}{where}"
-    if number == errno.ENOENT and name is not None:
+    # As the cause of another error, an absent file is usually no fault.
+    if number == errno.ENOENT and name is not None and cause is error:
       folder = pathlib.Path(os.fsdecode(name)).parent
       if not folder.exists():
         return f"{folder} does not exist any more"
@@ -52,6 +53,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
       continue
     seen.append(cause)
     yield cause
-    pending += [cause.__cause__, cause.__context__]
+    pending.append(cause.__cause__)
+    if not cause.__suppress_context__:
+      pending.append(cause.__context__)
     if isinstance(cause, BaseExceptionGroup):
       pending += cause.exceptions

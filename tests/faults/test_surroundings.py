@@ -1,5 +1,6 @@
 """A workdir that disappears, and a clock that goes backwards."""
 
+import errno
 import itertools
 import shutil
 import time
@@ -11,6 +12,7 @@ import optax
 import pytest
 
 from get_jax.cli.exit import exit_on_error
+from get_jax.storage.disk_errors import describe_disk_error
 from get_jax.training.loop import Schedule, fit
 from get_jax.training.metrics import read_metrics
 from get_jax.training.sharding import make_mesh
@@ -70,6 +72,23 @@ def test_a_workdir_that_disappears_is_a_sentence(tmp_path):
   (tmp_path / "moved").rename(workdir)
   assert int(train(workdir, Batches()).step) == 6
   assert [line["step"] for line in read_metrics(workdir)] == [*range(1, 7)]
+
+
+def test_errors_of_a_disk_are_told_from_others(tmp_path):
+  full = OSError(errno.ENOSPC, "No space left on device", "run/file")
+  assert describe_disk_error(full) == "No space left on device (run/file)"
+  try:
+    raise ValueError("saving failed") from full
+  except ValueError as error:
+    assert describe_disk_error(error).startswith("No space left on device")
+  gone = FileNotFoundError(errno.ENOENT, "", f"{tmp_path}/gone/file")
+  assert describe_disk_error(gone) == f"{tmp_path}/gone does not exist any more"
+  absent = FileNotFoundError(errno.ENOENT, "", f"{tmp_path}/file")
+  assert describe_disk_error(absent) is None
+  try:
+    raise KeyError("a bug") from gone
+  except KeyError as error:
+    assert describe_disk_error(error) is None
 
 
 def test_a_clock_that_goes_backwards_changes_nothing(tmp_path, monkeypatch):
