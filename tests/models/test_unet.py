@@ -1,5 +1,6 @@
 """EDM's networks without reference numbers."""
 
+import functools
 import math
 
 import jax
@@ -21,36 +22,48 @@ TINY = dict(
   num_classes=3,
 )
 SONG, ADM = ("SongUNet", TINY), ("DhariwalUNet", {**TINY, "augment_dim": 9})
-X = jax.random.normal(jax.random.key(0), (2, 8, 16, 3))
-T = jnp.array([-0.4, 0.2])
+X = np.random.default_rng(0).standard_normal((2, 8, 16, 3), np.float32)
+T = np.array([-0.4, 0.2], np.float32)
+AUGMENTED = np.eye(9, dtype=np.float32)[:2]
+PLAIN = 0 * AUGMENTED
 
 
-def calls(model, params, fast_compile_jit, **fixed):
-  """A jitted forward pass; arguments are labels and augmentation labels."""
+@pytest.fixture(scope="module")
+def calls(fast_compile_jit):
+  """`calls(model, params)`: a jitted forward pass, compiled once.
 
-  def call(y, augment_labels):
-    return model.apply(
-      {"params": params}, X, T, y, augment_labels=augment_labels, **fixed
+  Its arguments are labels and augmentation labels.
+  """
+
+  @functools.cache
+  def compiled(model):
+    return fast_compile_jit(
+      lambda params, y, augment_labels: model.apply(
+        {"params": params}, X, T, y, augment_labels=augment_labels
+      )
     )
 
-  return fast_compile_jit(call)
+  return lambda model, params: functools.partial(compiled(model), params)
+
+
+def labels(*y):
+  return np.array(y, np.int32)
 
 
 @pytest.mark.parametrize("name, fields", [SONG, ADM])
-def test_conditioning(name, fields, random_params, fast_compile_jit):
+def test_conditioning(name, fields, random_params, calls):
   model = create_model(name, null_class=True, **fields)
-  params = random_params(model, scale=0.3)
-  call = calls(model, params, fast_compile_jit)
-  plain = call(jnp.array([0, 1]), jnp.zeros((2, 9)))
+  call = calls(model, random_params(model, scale=0.3))
+  plain = call(labels(0, 1), PLAIN)
   assert plain.shape == X.shape and plain.dtype == jnp.float32
-  other = call(jnp.array([0, 2]), jnp.zeros((2, 9)))
+  other = call(labels(0, 2), PLAIN)
   np.testing.assert_allclose(other[0], plain[0], rtol=1e-4, atol=1e-5)
   assert np.abs(other[1] - plain[1]).max() > 1e-3
-  augment_labels = call(jnp.array([0, 1]), jnp.eye(9)[:2])
-  assert np.abs(augment_labels - plain).max() > 1e-3
+  augmented = call(labels(0, 1), AUGMENTED)
+  assert np.abs(augmented - plain).max() > 1e-3
   # The null class has no parameters: its one-hot vector is zero.
-  null = call(jnp.array([3, 3]), jnp.zeros((2, 9)))
-  none = calls(model, params, fast_compile_jit)(None, None)
+  null = call(labels(3, 3), PLAIN)
+  none = call(None, None)
   np.testing.assert_allclose(null, none, rtol=1e-5, atol=1e-6)
 
 
@@ -64,7 +77,7 @@ def test_remat_changes_nothing(random_params, fast_compile_jit):
     assert same == jax.tree.structure(params)
 
     def loss(params, other=other):
-      out = other.apply({"params": params}, X, T, jnp.array([0, 1]))
+      out = other.apply({"params": params}, X, T, labels(0, 1))
       return (out**2).sum()
 
     results.append(fast_compile_jit(jax.value_and_grad(loss))(params))
@@ -78,8 +91,7 @@ def test_dropout_in_training(random_params, fast_compile_jit):
 
   @fast_compile_jit
   def drop(key):
-    rngs = {"dropout": key}
-    y = jnp.array([0, 1])
+    rngs, y = {"dropout": key}, labels(0, 1)
     return model.apply({"params": params}, X, T, y, train=True, rngs=rngs)
 
   first, second = (drop(jax.random.key(i)) for i in (1, 2))
@@ -87,13 +99,13 @@ def test_dropout_in_training(random_params, fast_compile_jit):
   np.testing.assert_array_equal(first, drop(jax.random.key(1)))
 
 
-def test_time_dependent_attention(random_params, fast_compile_jit):
+def test_time_dependent_attention(random_params, calls):
   model = create_model("SongUNet", tmsa=True, **TINY)
   params = random_params(model)
   block = params["dec_4x8_in0"]
   assert block["time_qkv"]["kernel"].shape == (32, 48)
   assert block["position_bias"].shape == (7 * 15, 1)
-  out = calls(model, params, fast_compile_jit)(jnp.array([0, 1]), None)
+  out = calls(model, params)(labels(0, 1), None)
   assert np.isfinite(out).all()
   # DiffiT's Table 5 replaces the attention of DDPM++ only.
   plain = abstract_params(create_model("DDPM++-32"))
@@ -106,12 +118,12 @@ def test_time_dependent_attention(random_params, fast_compile_jit):
   assert new - old == (len(with_attention) - low) * added[0] + low * added[1]
 
 
-def test_half_precision_is_close(random_params, fast_compile_jit):
-  model = create_model("SongUNet", **TINY)
-  params, y = random_params(model), jnp.array([0, 1])
-  exact = calls(model, params, fast_compile_jit)(y, None)
+def test_half_precision_is_close(random_params, calls):
+  model = create_model("SongUNet", null_class=True, **TINY)
+  params, y = random_params(model), labels(0, 1)
+  exact = calls(model, params)(y, PLAIN)
   half = model.clone(dtype=jnp.bfloat16)
-  rough = calls(half, params, fast_compile_jit)(y, None)
+  rough = calls(half, params)(y, PLAIN)
   assert rough.dtype == jnp.float32
   gap = np.linalg.norm(rough - exact) / np.linalg.norm(exact)
   assert 0 < gap < 0.05

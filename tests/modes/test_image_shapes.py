@@ -27,9 +27,9 @@ NETWORKS = {
   "SongUNet": dict(
     name="SongUNet",
     model_channels=8,
-    channel_mult=(1, 1),
+    channel_mult=(1,),
     num_blocks=1,
-    attn_resolutions=(4,),
+    attn_resolutions=(8,),
   ),
 }
 STUDENTS = {
@@ -98,7 +98,7 @@ def test_training_sampling_and_summary(network, tmp_path):
   wide = read(tmp_path / "results/summary.json")
   turned = dict(image_size=SIZE[::-1])
   if network == "SongUNet":
-    turned["attn_resolutions"] = (8,)  # heights
+    turned["attn_resolutions"] = (16,)  # heights
   summary.run(config_of(network, **turned), tmp_path / "high")
   high = read(tmp_path / "high/results/summary.json")
   figures = "params", "params_position_table", "macs"
