@@ -30,8 +30,8 @@ def chw_to_hwc(shape):
 
 def relative(got, expected):
   """Relative L2 error over a whole array; absolute if all of it is zero."""
-  expected = np.asarray(expected, np.float64)
-  assert np.shape(got) == expected.shape
+  got, expected = np.asarray(got), np.asarray(expected, np.float64)
+  assert got.shape == expected.shape
   return np.linalg.norm(got - expected) / (np.linalg.norm(expected) or 1.0)
 
 

@@ -140,7 +140,7 @@ def test_training_steps(case):
     image = model.apply({"params": ema}, x, y, z0[1], evaluation)
     return params, ema, state, value, terms, jnp.abs(image - target).mean()
 
-  ema, state = params, optimizer.init(params)
+  ema, state = params, jax.jit(optimizer.init)(params)
   y = arrays.get("in/y")
   limit = tolerance(case, "get/train", "loss")
   for i in range(meta["steps"]):

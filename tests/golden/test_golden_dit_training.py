@@ -40,7 +40,7 @@ def test_training_steps(case):
     return params, ema, state, value, metrics
 
   params = ema = start
-  state = optimizer.init(start)
+  state = fast_compile_jit(optimizer.init)(start)
   given, expected = case.under("in"), case.under("out")
   limit = tolerance(case, "dit/train", "loss")
   for i in range(len(expected["loss"])):

@@ -176,7 +176,7 @@ def test_training_steps(case):
     times = arrays["in/n"] - 1
   y = arrays.get("in/y", arrays.get("in/context"))
   params = ema = start
-  state = optimizer.init(start)
+  state = fast_compile_jit(optimizer.init)(start)
   for i in range(meta["n_steps"]):
     params, ema, state, losses = step(
       params,
