@@ -72,11 +72,12 @@ def _digest(leaf: jax.Array) -> jax.Array:
 def manifest_of(items: Mapping[str, Any]) -> dict[str, list]:
   """Returns a dict from path to [shape, dtype, digest] of every array."""
   leaves = jax.tree_util.tree_leaves_with_path(items)
-  # Compiled once for each shape, which layers, average and moments share.
-  digests = jax.device_get([_digest(leaf) for _, leaf in leaves])
+  # Compiled once for each shape, which layers, average and moments share. Each
+  # program is waited for, because the sums of many programs at once, over the
+  # devices of a CPU, wait for each other for ever.
   return {
-    path_name(path): [list(leaf.shape), str(leaf.dtype), int(digest)]
-    for (path, leaf), digest in zip(leaves, digests, strict=True)
+    path_name(path): [list(leaf.shape), str(leaf.dtype), int(_digest(leaf))]
+    for path, leaf in leaves
   }
 
 
