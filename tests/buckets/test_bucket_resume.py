@@ -14,7 +14,7 @@ from get_jax.training.metrics import read_metrics
 from get_jax.training.profiling import PERFORMANCE_KEYS
 from tests.helpers import arguments, free_port, start_main, tiny_config
 
-STEPS = 20
+STEPS = 24  # kills are at steps 7, 14 and 21
 
 
 @pytest.fixture(scope="module")

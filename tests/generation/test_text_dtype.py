@@ -42,10 +42,12 @@ def config():
 @pytest.fixture(scope="module")
 def params(config):
   params = init_params(build_model(config), jax.random.key(0))
+
   # A network that ignores nothing.
-  return jax.tree.map(
-    lambda p: p + 0.02 * jnp.cos(jnp.arange(p.size)).reshape(p.shape), params
-  )
+  def change(p):
+    return p + np.float32(0.02 * np.cos(np.arange(p.size))).reshape(p.shape)
+
+  return jax.tree.map(change, jax.device_get(params))
 
 
 class Given(SyntheticTexts):
