@@ -64,8 +64,8 @@ class TarImages:
           continue
         if labels and sample.label is None:
           raise UsageError(
-            f"{shard.path} has no label of {sample.image.name}; expected a "
-            f".cls, or a .json with {label_key!r}, in every sample, or "
+            f"{shard.path} has no label of {_printable(sample.image.name)}; "
+            f"expected a .cls, or a .json with {label_key!r}, in every sample, or "
             "data.labels=False"
           )
         self.names.append(sample.image.name)
@@ -90,12 +90,18 @@ class TarImages:
 
   def path(self, index: int) -> str:
     """See `EncodedImages.path`."""
-    return f"{self.shards[self._places[index, 0]].path}/{self.names[index]}"
+    name = _printable(self.names[index])
+    return f"{self.shards[self._places[index, 0]].path}/{name}"
 
 
 class _Sample(NamedTuple):
   image: tarfile.TarInfo | None
   label: Any
+
+
+def _printable(name: str) -> str:
+  """Returns the name of a file for use in a message; it may hold any bytes."""
+  return shorten(name)[1:-1]
 
 
 def _samples(
@@ -113,8 +119,8 @@ def _samples(
     if "." not in ending and is_image(f".{ending}"):
       if image is not None:
         raise UsageError(
-          f"{shard.path} has two images of one sample, {image.name} and "
-          f"{member.name}; expected one"
+          f"{shard.path} has two images of one sample, "
+          f"{_printable(image.name)} and {_printable(member.name)}; expected one"
         )
       image = member
     elif ending.lower() in ("cls", "json"):
@@ -174,7 +180,7 @@ def _read_label(
   """Returns the label in a `.cls` or `.json` file; the former has priority."""
   if member.size > MAX_LABEL:
     raise UsageError(
-      f"{shard}/{member.name} has {member.size:,} bytes; expected a label of "
+      f"{shard}/{_printable(member.name)} has {member.size:,} bytes; expected a label of "
       f"at most {MAX_LABEL:,}"
     )
   try:
@@ -193,7 +199,7 @@ def _read_label(
     tarfile.TarError,
   ) as error:
     raise UsageError(
-      f"{shard}/{shorten(member.name)[1:-1]} is damaged: {reason(error)}"
+      f"{shard}/{_printable(member.name)} is damaged: {reason(error)}"
     ) from error
 
 

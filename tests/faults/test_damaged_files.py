@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from get_jax.data import create_source
 from get_jax.data.decoding import DEFAULT
 from get_jax.data.image_reader import decode_named
 from get_jax.data.labels import MAX_CLASSES, number_classes
@@ -20,6 +21,7 @@ from get_jax.storage.files import Files
 from get_jax.storage.json_files import parse_json
 from get_jax.storage.npz import read_npz
 from get_jax.training.metrics import read_metrics
+from tests import data_sets
 from tests.faults import mutate
 from tests.faults.readers import READERS, Reader
 
@@ -195,6 +197,12 @@ def test_images_that_declare_too_many_pixels():
     pytest.raises(UsageError, match="would be decompressed to 484,000,000"),
   ):
     decode_named(content, "a.png", DEFAULT)
+
+
+def test_names_of_several_lines(tmp_path):
+  data_sets.tar(tmp_path / "f.tar", {"a\nb.png": b"", "a\nb.txt": b""})
+  with pytest.raises(UsageError, match=r"no label of a\\nb.png; expected"):
+    create_source("webdataset", path=tmp_path / "f.tar", image_size=8)
 
 
 def test_records_that_declare_too_many_bytes(tmp_path):
