@@ -86,16 +86,17 @@ class Layout:
       ) from None
     except (OSError, ValueError) as error:
       raise UsageError(f"{path} cannot be read: {reason(error)}") from error
-    fields = {field.name for field in dataclasses.fields(cls)}
-    if not isinstance(manifest, dict) or manifest.keys() != fields:
-      raise UsageError(
-        f"{path} is damaged or is not a manifest of {content_name}"
-      )
+    damaged = f"{path} is damaged or is not a manifest of {content_name}"
+    if not isinstance(manifest, dict) or "format" not in manifest:
+      raise UsageError(damaged)
+    # Other formats have other fields.
     if not str(manifest["format"]).startswith(format_prefix):
       raise UsageError(
         f"{path} is of the format {shorten(manifest['format'])}; expected "
         f"{format_prefix!r}"
       )
+    if manifest.keys() != {field.name for field in dataclasses.fields(cls)}:
+      raise UsageError(damaged)
     try:
       manifest["arrays"] = {
         name: (_checked_dtype(dtype), _checked_shape(shape))

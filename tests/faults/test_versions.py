@@ -58,7 +58,8 @@ def test_a_config_with_keys_of_a_newer_version_is_refused(workdir):
 
 def test_pairs_of_a_newer_format_are_refused(workdir):
   path = workdir / "pairs" / "manifest.json"
-  newer = json.loads(path.read_text()) | {"format": "get_jax pairs 999"}
+  changes = {"format": "get_jax pairs 999", "new_field": 1}
+  newer = json.loads(path.read_text()) | changes
   path.write_text(json.dumps(newer))
   with pytest.raises(
     UsageError, match="'get_jax pairs 999'; expected 'get_jax"
