@@ -65,8 +65,8 @@ class TarImages:
         if labels and sample.label is None:
           raise UsageError(
             f"{shard.path} has no label of {_printable(sample.image.name)}; "
-            f"expected a .cls, or a .json with {label_key!r}, in every sample, or "
-            "data.labels=False"
+            f"expected a .cls, or a .json with {label_key!r}, in every sample, "
+            "or data.labels=False"
           )
         self.names.append(sample.image.name)
         self.values.append(sample.label)
@@ -120,7 +120,8 @@ def _samples(
       if image is not None:
         raise UsageError(
           f"{shard.path} has two images of one sample, "
-          f"{_printable(image.name)} and {_printable(member.name)}; expected one"
+          f"{_printable(image.name)} and {_printable(member.name)}; "
+          "expected one"
         )
       image = member
     elif ending.lower() in ("cls", "json"):
@@ -180,8 +181,8 @@ def _read_label(
   """Returns the label in a `.cls` or `.json` file; the former has priority."""
   if member.size > MAX_LABEL:
     raise UsageError(
-      f"{shard}/{_printable(member.name)} has {member.size:,} bytes; expected a label of "
-      f"at most {MAX_LABEL:,}"
+      f"{shard}/{_printable(member.name)} has {member.size:,} bytes; expected "
+      f"a label of at most {MAX_LABEL:,}"
     )
   try:
     file = archive.extractfile(member)
