@@ -66,9 +66,10 @@ def exit_on_error(refuse: Callable[[str], object] = refuse) -> Iterator[None]:
     if processes.process_group() is None:
       raise
     traceback.print_exc()
-    if isinstance(error, jax.errors.JaxRuntimeError):
+    if isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error):
       # It may be a consequence of another process's exit. In that case the
-      # watchdog exits with the real reason during this time.
+      # watchdog exits with the real reason during this time. Errors of Gloo,
+      # which connects CPUs, also arrive as ValueError.
       time.sleep(heartbeats.TIMEOUT + 3 * heartbeats.INTERVAL)
     first_line = next(iter(str(error).splitlines()), "")
     _abort_group(

@@ -177,7 +177,7 @@ def _formats() -> dict[str, bytes]:
     "rgb.ppm": _encoded("PPM", rgb),
     "rgb.tga": _encoded("TGA", rgb),
     "rgb.jp2": _encoded("JPEG2000", rgb),
-    "rgb.ico": _encoded("ICO", alpha),
+    "rgb.ico": _encoded("ICO", alpha, sizes=[alpha.size]),
   }
 
 
