@@ -20,7 +20,7 @@
 # 4. Teacher and student are **scored**.
 #
 # Without a folder the notebook uses 1,797 handwritten digits, which need no
-# download, and takes a few minutes on two CPU cores.
+# download, and takes about ten minutes on two CPU cores.
 #
 # On Colab, upload a wheel of `get_jax` (`pip wheel --no-deps .` in a clone) or
 # clone the repository into the current folder first. The next cell installs it
