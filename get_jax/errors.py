@@ -35,6 +35,12 @@ def reason(error: BaseException) -> str:
   return text if len(text) <= 200 else f"{text[:200]}..."
 
 
+def printable(name: object) -> str:
+  """Returns a name from a file for use in a message: one line, limited."""
+  text = repr(str(name))[1:-1]
+  return text if len(text) <= 80 else f"{text[:80]}..."
+
+
 def shorten(value: object, length: int = 80) -> str:
   """Returns a value from a file for use in a message: one line, limited.
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from get_jax.errors import UsageError, shorten
+from get_jax.errors import UsageError, printable, shorten
 from get_jax.storage.json_files import parse_json
 from get_jax.storage.paths import as_path
 
@@ -40,10 +40,9 @@ def read_captions(path: str | os.PathLike[str]) -> Captions:
   for name, of_image in captions.items():
     for caption in of_image:
       if not isinstance(caption, str) or not caption.strip():
-        image = shorten(name)[1:-1]
         raise UsageError(
-          f"{path} has the caption {shorten(caption)} of {image}; expected a "
-          "text"
+          f"{path} has the caption {shorten(caption)} of {printable(name)}; "
+          "expected a text"
         )
   if not captions:
     raise UsageError(f"{path} contains no captions")

@@ -16,7 +16,7 @@ from get_jax.data.decoding import BACKGROUND, Decoding, is_image
 from get_jax.data.image_source import ImageSource
 from get_jax.data.labels import number_classes
 from get_jax.data.shard_files import find_shards
-from get_jax.errors import UsageError, reason, shorten
+from get_jax.errors import UsageError, printable, reason
 from get_jax.progress import ProgressBar
 from get_jax.storage.files import is_hidden
 from get_jax.storage.json_files import parse_json
@@ -64,7 +64,7 @@ class TarImages:
           continue
         if labels and sample.label is None:
           raise UsageError(
-            f"{shard.path} has no label of {_printable(sample.image.name)}; "
+            f"{shard.path} has no label of {printable(sample.image.name)}; "
             f"expected a .cls, or a .json with {label_key!r}, in every sample, "
             "or data.labels=False"
           )
@@ -90,18 +90,13 @@ class TarImages:
 
   def path(self, index: int) -> str:
     """See `EncodedImages.path`."""
-    name = _printable(self.names[index])
+    name = printable(self.names[index])
     return f"{self.shards[self._places[index, 0]].path}/{name}"
 
 
 class _Sample(NamedTuple):
   image: tarfile.TarInfo | None
   label: Any
-
-
-def _printable(name: str) -> str:
-  """Returns the name of a file for use in a message; it may hold any bytes."""
-  return shorten(name)[1:-1]
 
 
 def _samples(
@@ -120,7 +115,7 @@ def _samples(
       if image is not None:
         raise UsageError(
           f"{shard.path} has two images of one sample, "
-          f"{_printable(image.name)} and {_printable(member.name)}; "
+          f"{printable(image.name)} and {printable(member.name)}; "
           "expected one"
         )
       image = member
@@ -181,7 +176,7 @@ def _read_label(
   """Returns the label in a `.cls` or `.json` file; the former has priority."""
   if member.size > MAX_LABEL:
     raise UsageError(
-      f"{shard}/{_printable(member.name)} has {member.size:,} bytes; expected "
+      f"{shard}/{printable(member.name)} has {member.size:,} bytes; expected "
       f"a label of at most {MAX_LABEL:,}"
     )
   try:
@@ -200,7 +195,7 @@ def _read_label(
     tarfile.TarError,
   ) as error:
     raise UsageError(
-      f"{shard}/{_printable(member.name)} is damaged: {reason(error)}"
+      f"{shard}/{printable(member.name)} is damaged: {reason(error)}"
     ) from error
 
 

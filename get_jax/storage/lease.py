@@ -233,7 +233,7 @@ def _process(pid: int | None = None) -> dict[str, Any]:
     process["system"] = f"{boot.strip()} {os.readlink('/proc/self/ns/pid')}"
     stat = pathlib.Path(f"/proc/{pid}/stat").read_text("utf-8")
     state, *fields = stat.rpartition(")")[2].split()
-    if state not in "ZX":  # it has ended, and its parent was not told yet
+    if state not in "ZX":  # it has ended, and its parent has not waited for it
       process["started"] = fields[18]
   return process
 

@@ -29,7 +29,7 @@ def plot_losses(workdir: Path, title: str) -> None:
     axis.grid(alpha=0.3)
   axes[0][0].set_title(title)
   # Margins in inches, wide enough for "1.05 x 10^0". A layout that measures its
-  # labels draws them twice.
+  # labels renders them twice.
   figure.subplots_adjust(
     left=1.1 / width,
     right=1 - 0.1 / width,

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import ml_collections
 
-from get_jax.errors import UsageError, reason, shorten
+from get_jax.errors import UsageError, printable, reason, shorten
 from get_jax.storage.json_files import parse_json, write_json
 from get_jax.storage.lease import Lease, is_held
 from get_jax.storage.paths import TEMPORARY_SUFFIX, Path, as_path
@@ -250,7 +250,7 @@ def _check_same_experiment(workdir: Path, found: dict, wanted: dict) -> None:
   differing = [key for key in keys if found.get(key) != wanted.get(key)]
   if differing:
     shown = ", ".join(
-      f"{shorten(key)[1:-1]} ({shorten(found.get(key))} there, "
+      f"{printable(key)} ({shorten(found.get(key))} there, "
       f"{shorten(wanted.get(key))} now)"
       for key in differing[:8]
     )

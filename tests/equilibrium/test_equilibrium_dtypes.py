@@ -24,6 +24,7 @@ from get_jax.equilibrium.regularizers import (
   jacobian_penalty,
   spectral_radius,
 )
+from tests.strict_modes import strict_modes
 
 SOLVERS = (
   Simple(30, 1e-6, damping=0.9),
@@ -74,20 +75,6 @@ def regularization(params, x, z):
   start = gaussian_like(keys[1], z)
   radius = spectral_radius(tanh_map, params, x, z, start, 5)
   return jacobian_penalty(tanh_map, params, x, z, probes), radius
-
-
-@contextlib.contextmanager
-def strict_modes():
-  """Numbers of 64 bits are on, and every implicit promotion is an error.
-
-  Each promotion that one of the modes alone finds is found with all of them.
-  """
-  with (
-    jax.numpy_rank_promotion("raise"),
-    jax.numpy_dtype_promotion("strict"),
-    jax.enable_x64(True),
-  ):
-    yield
 
 
 def gradient_dtypes(function, dtype):

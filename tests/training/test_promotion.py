@@ -3,7 +3,6 @@
 Shapes and dtypes suffice: an accidental promotion is an error while tracing.
 """
 
-import contextlib
 import importlib
 
 import jax
@@ -16,6 +15,7 @@ from get_jax.builders.model import build_model
 from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.generation.generator import make_sample_fn
 from get_jax.training.sharding import make_mesh
+from tests.strict_modes import strict_modes
 
 EXPERIMENTS = (
   "dit_digits",
@@ -35,20 +35,6 @@ EXPERIMENTS = (
   "vit_base_cifar10",
   "vit_base_cifar10_cond_adaln",
 )
-
-
-@contextlib.contextmanager
-def strict_modes():
-  """Numbers of 64 bits are on, and every implicit promotion is an error.
-
-  Each promotion that one of the modes alone finds is found with all of them.
-  """
-  with (
-    jax.numpy_rank_promotion("raise"),
-    jax.numpy_dtype_promotion("strict"),
-    jax.enable_x64(True),
-  ):
-    yield
 
 
 def trace_training(config):
