@@ -24,6 +24,7 @@ from get_jax.jobs.metric_writer import make_open_writer
 from get_jax.jobs.run_info import build_performance_metrics, log_run_info
 from get_jax.jobs.samples import GRID_SIZE
 from get_jax.storage.paths import Path
+from get_jax.training.checkpoint_folders import remove_leftovers
 from get_jax.training.checkpoints import latest_step
 from get_jax.training.loop import MAX_SKIPPED, Preview, Schedule, fit
 from get_jax.training.plots import LOSSES, plot_losses
@@ -56,6 +57,7 @@ def train(
   if (last_step or 0) >= config.num_steps:
     print(f"{name}: {config.num_steps} steps are already in {workdir}")
     # A run may have been killed after its last checkpoint.
+    run_on_main(lambda: remove_leftovers(workdir / "checkpoints"))
     if jax.process_index() == 0 and not (workdir / LOSSES).exists():
       plot_losses(workdir, name)
     return
@@ -118,7 +120,7 @@ def _build_training_source(
   config: ml_collections.ConfigDict, workdir: Path
 ) -> tuple[Source, int | None]:
   """Returns the training data and the seed of the pairs' noise, if any."""
-  if config.task == "denoising":
+  if config.task != "distillation":
     return build_source(config), None
   source = PairsSource(config.pairs.directory or workdir / "pairs")
   seed = source.info.seed
@@ -129,7 +131,7 @@ def _build_training_source(
 
 def _label_dtype(model: nn.Module) -> dict[str, np.dtype]:
   """Returns the dtype in which the network takes labels or texts, by name."""
-  y = model.inputs(1)[-1]
+  y = model.abstract_conditioning(1)
   return {} if y is None else {"label": y.dtype}
 
 

@@ -1,6 +1,7 @@
 """State, optimizer, training step, loop, checkpoints, sharding and metrics."""
 
 __all__ = [
+  "checkpoint_folders",
   "checkpoints",
   "ema",
   "heartbeats",

@@ -3,9 +3,7 @@
 Orbax writes and commits the checkpoints. This module adds a manifest with the
 shape, dtype and digest of each array to every checkpoint. An incomplete
 checkpoint is removed and a damaged one is renamed to `<step>.damaged`, both
-with a warning; the last valid checkpoint is restored instead. A checkpoint is
-complete when Orbax has renamed its folder or, in a bucket, has written the
-object `commit_success.txt`.
+with a warning; the last valid checkpoint is restored instead.
 """
 
 import contextlib
@@ -29,13 +27,12 @@ from jaxtyping import PyTree
 from get_jax.errors import UsageError
 from get_jax.storage.bucket_errors import explained
 from get_jax.storage.disk_errors import describe_disk_error
-from get_jax.storage.paths import Path, StrPath, as_path, is_remote, move_folder
+from get_jax.storage.paths import Path, StrPath, as_path, is_remote
+from get_jax.training import checkpoint_folders as folders
 from get_jax.training.processes import allgather, run_on_main
 from get_jax.training.sharding import path_name
 from get_jax.training.state import TrainState, abstract_like
 
-TEMPORARY = ".orbax-checkpoint-tmp"  # in names of unfinished checkpoints
-COMMITTED = "commit_success.txt"  # in complete checkpoints of a bucket
 log = logging.getLogger(__name__)
 
 # Orbax cuts replicated arrays into a slice for each device, by programs that
@@ -89,7 +86,10 @@ def _split(state: TrainState) -> dict[str, Any]:
     "window": state.window,
     "bad_step": state.bad_step,
   }
-  return {"params": state.params, "ema": state.ema, "training": training}
+  items = {"params": state.params, "ema": state.ema, "training": training}
+  if state.targets:
+    items["targets"] = state.targets
+  return items
 
 
 @contextlib.contextmanager
@@ -154,7 +154,12 @@ class Checkpoints:
     self.directory = as_path(directory)
     if not is_remote(self.directory):
       self.directory = self.directory.absolute()
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep,
+      create=True,
+      todelete_subdir=None if is_remote(self.directory) else folders.OUTDATED,
+    )
+    self._has_saved = False
     # Orbax reads the metadata of checkpoints, which may be damaged.
     with self._explained(), _without_messages("absl"):
       self._manager = ocp.CheckpointManager(self.directory, options=options)
@@ -192,6 +197,7 @@ class Checkpoints:
     try:
       with self._saving():
         self._manager.close()
+        self._remove_outdated()
     except Exception:
       # What was raised before is the cause.
       if error_type is None:
@@ -222,6 +228,9 @@ class Checkpoints:
     saves = {k: ocp.args.StandardSave(v) for k, v in items.items()}
     saves["manifest"] = ocp.args.JsonSave(manifest_of(items))
     with self._saving():
+      self._manager.wait_until_finished()
+      self._remove_outdated()
+      self._has_saved = True
       saved = self._manager.save(step, args=ocp.args.Composite(**saves))
     if not saved:
       raise RuntimeError(f"{self.directory} could not save checkpoint {step}")
@@ -230,13 +239,22 @@ class Checkpoints:
     """Waits until all checkpoints are on disk; raises errors of saving."""
     with self._saving():
       self._manager.wait_until_finished()
+      self._remove_outdated()
+
+  def _remove_outdated(self) -> None:
+    """Deletes what Orbax has moved out of the way, when no save is going on.
+
+    Another process may write the run of which this one only reads.
+    """
+    if self._has_saved and jax.process_index() == 0:
+      folders.remove_outdated(self.directory)
 
   def restore(self, like: TrainState) -> TrainState | None:
     """Restores the last valid checkpoint.
 
     Args:
       like: a state with the wanted shapes, dtypes and shardings. It also
-        provides the fields that the checkpoint lacks, see `save_params`.
+        provides the fields that a checkpoint of `save_params` lacks.
 
     Returns:
       The restored state, or None if there is no checkpoint.
@@ -245,18 +263,22 @@ class Checkpoints:
       UsageError: the arrays belong to another model, or every checkpoint is
         damaged.
     """
-    run_on_main(self._remove_unfinished)
+    run_on_main(lambda: folders.remove_leftovers(self.directory))
 
     def abstract_items(manifest):
       items = _split(abstract_like(like))
       if not any(path.startswith("training/") for path in manifest):
-        del items["training"]
+        return {name: items[name] for name in ("params", "ema")}
       return items
 
     items = self._restore_last_valid(abstract_items)
     if items is None:
       return None
-    return like.replace(**items.pop("training", {}), **items)
+    if "training" not in items:
+      # A run that starts from imported parameters.
+      targets = dict.fromkeys(like.targets, items["params"])
+      return like.replace(**items, targets=jax.tree.map(jnp.copy, targets))
+    return like.replace(**items.pop("training"), **items)
 
   def _restore_last_valid(
     self, abstract_items: AbstractItems, only: int | None = None
@@ -274,7 +296,7 @@ class Checkpoints:
         return self._read(step, abstract_items)
       except CheckpointDamagedError as error:
         log.warning("Skipping damaged checkpoint %d: %s", step, error)
-        run_on_main(functools.partial(self._move_aside, step))
+        run_on_main(functools.partial(folders.move_aside, self.directory, step))
         with _without_messages("absl"):
           self._manager.reload()
     if steps:
@@ -300,30 +322,6 @@ class Checkpoints:
       if entry != manifest[path]:
         raise CheckpointDamagedError(f"{path} differs from what was saved")
     return items
-
-  def _move_aside(self, step: int) -> None:
-    aside = self.directory / f"{step}.damaged"
-    aside.rmtree(missing_ok=True)
-    # Without its marker it is no checkpoint, even if this is interrupted.
-    if is_remote(self.directory):
-      (self.directory / str(step) / COMMITTED).unlink(missing_ok=True)
-    move_folder(self.directory / str(step), aside)
-
-  def _remove_unfinished(self) -> None:
-    if not self.directory.is_dir():  # a bucket has no empty folders
-      return
-    for entry in sorted(self.directory.iterdir()):
-      if TEMPORARY in entry.name or (
-        is_remote(entry) and entry.name.isdigit() and not _is_complete(entry)
-      ):
-        log.warning("Removing incomplete checkpoint %s", entry.name)
-        entry.rmtree(missing_ok=True)
-
-
-def _is_complete(checkpoint: Path) -> bool:
-  """Returns whether Orbax has committed a checkpoint."""
-  marker = COMMITTED if is_remote(checkpoint) else "_CHECKPOINT_METADATA"
-  return (checkpoint / marker).exists()
 
 
 def _read_index(directory: Path) -> None:
@@ -416,7 +414,9 @@ def saved_steps(workdir: StrPath) -> list[int]:
   if not directory.is_dir():
     return []
   numbered = [path for path in directory.iterdir() if path.name.isdigit()]
-  return sorted(int(path.name) for path in numbered if _is_complete(path))
+  return sorted(
+    int(path.name) for path in numbered if folders.is_complete(path)
+  )
 
 
 def latest_step(workdir: StrPath) -> int | None:

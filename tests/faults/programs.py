@@ -35,7 +35,6 @@ from get_jax.training.rng import named_key
 from tests.helpers import tiny_config, tiny_job
 
 NAMES = ("train", "pairs", "latents", "sample", "evaluate")
-KEPT = 2  # checkpoints
 Result = dict[str, Any]
 
 
@@ -79,7 +78,7 @@ def _training(workdir: pathlib.Path) -> Result:
     f"checkpoint {step}": json.loads(
       (workdir / f"checkpoints/{step}/manifest/metadata").read_text()
     )
-    for step in saved_steps(workdir)[-KEPT:]
+    for step in saved_steps(workdir)
   }
   load_params(workdir)  # compares the arrays with the manifest
   found["metrics"] = [
@@ -194,10 +193,7 @@ def _names(workdir: pathlib.Path) -> Result:
     for path in workdir.rglob("*")
     if path.is_file() and not {"tensorboard", "checkpoints"} & {*path.parts}
   }
-  # A kill may leave a part of an older checkpoint that was being deleted.
-  folders = sorted(p.name for p in workdir.glob("checkpoints/*"))
-  steps = sorted(int(name) for name in folders if name.isdigit())[:-KEPT]
-  names |= {f"checkpoints/{n}" for n in folders if n not in map(str, steps)}
+  names |= {f"checkpoints/{p.name}" for p in workdir.glob("checkpoints/*")}
   return {"names": sorted(names)}
 
 

@@ -1,0 +1,55 @@
+"""The folders of checkpoints, and what an interruption leaves of them.
+
+A checkpoint is complete when Orbax has renamed its folder or, in a bucket, has
+written the object `commit_success.txt`. On disk, an outdated checkpoint is
+renamed into the folder `outdated` before its files are deleted, so that an
+interruption never leaves a part of one.
+"""
+
+import logging
+
+from get_jax.storage.paths import Path, is_remote, move_folder
+
+TEMPORARY = ".orbax-checkpoint-tmp"  # in names of unfinished checkpoints
+COMMITTED = "commit_success.txt"  # in complete checkpoints of a bucket
+OUTDATED = "outdated"  # folder of checkpoints that are being deleted
+log = logging.getLogger(__name__)
+
+
+def is_complete(checkpoint: Path) -> bool:
+  """Returns whether Orbax has committed a checkpoint."""
+  marker = COMMITTED if is_remote(checkpoint) else "_CHECKPOINT_METADATA"
+  return (checkpoint / marker).exists()
+
+
+def move_aside(directory: Path, step: int) -> None:
+  """Renames a damaged checkpoint to `<step>.damaged`."""
+  aside = directory / f"{step}.damaged"
+  aside.rmtree(missing_ok=True)
+  # Without its marker it is no checkpoint, even if this is interrupted.
+  if is_remote(directory):
+    (directory / str(step) / COMMITTED).unlink(missing_ok=True)
+  move_folder(directory / str(step), aside)
+
+
+def remove_outdated(directory: Path) -> None:
+  """Deletes the files of outdated checkpoints; a bucket has none."""
+  if not is_remote(directory):
+    (directory / OUTDATED).rmtree(missing_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+  """Removes what an interrupted run has left between its checkpoints.
+
+  A warning names each unfinished checkpoint. Only the writer of a run may call
+  it, while it saves nothing.
+  """
+  if not directory.is_dir():  # a bucket has no empty folders
+    return
+  remove_outdated(directory)
+  for entry in sorted(directory.iterdir()):
+    if TEMPORARY in entry.name or (
+      is_remote(entry) and entry.name.isdigit() and not is_complete(entry)
+    ):
+      log.warning("Removing incomplete checkpoint %s", entry.name)
+      entry.rmtree(missing_ok=True)
