@@ -1,5 +1,6 @@
 """Training step of each model family: forward, backward, AdamW and EMA."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import optax
 from timing import Scale, medians, time_alternately, utilization
 
+from get_jax.diffusion.objective import Objective
 from get_jax.models import create_model
 from get_jax.models.counting import model_size
 from get_jax.models.parameters import init_params
@@ -69,6 +71,20 @@ def create_at_scale(family: str, scale: Scale) -> tuple[nn.Module, str, int]:
   return create_model(name, dtype=scale.dtype, **fields), label, batch
 
 
+@dataclasses.dataclass(frozen=True)
+class _MeanSquare(Objective):
+  """The mean square of a network's outputs, for random inputs."""
+
+  model: nn.Module
+
+  def prepare(self, batch, key, step=0):
+    return batch
+
+  def loss(self, params, samples, key, targets):
+    out = self.model.apply({"params": params}, *samples["inputs"])
+    return jnp.mean(jnp.asarray(out) ** 2), {}
+
+
 def training_step(model: nn.Module, batch: int):
   """Builds a training step with AdamW and EMA.
 
@@ -80,17 +96,11 @@ def training_step(model: nn.Module, batch: int):
     The jitted step, its initial state, and a batch of random inputs.
   """
 
-  def forward(params, *inputs):
-    return model.apply({"params": params}, *inputs)
-
-  def loss(params, batch, key):
-    del key
-    out = forward(params, *batch["inputs"])
-    return jnp.mean(out**2), {}
-
   optimizer = optax.adamw(1e-4)
   key = jax.random.key(0)
-  step = make_train_step(loss, optimizer, ema.constant(0.9999), key, 100)
+  step = make_train_step(
+    _MeanSquare(model), optimizer, ema.constant(0.9999), key, 100
+  )
   state = jax.jit(
     make_init_state(lambda key: init_params(model, key), (), optimizer)
   )(key)

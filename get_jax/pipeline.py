@@ -258,7 +258,10 @@ class Pipeline:
 
   @functools.cached_property
   def _conditioning(self) -> Conditioning:
-    shape, y = text_shape(self.config, self.model), self.model.inputs(1)[-1]
+    shape, y = (
+      text_shape(self.config, self.model),
+      self.model.abstract_conditioning(1),
+    )
     if shape is None or y is None:
       return build_conditioning(self.config, self.model)
     if not self._text_encoder:

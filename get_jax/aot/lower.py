@@ -186,7 +186,7 @@ def _abstract_sampling(
   decoder = generator.decoder
   decoder_params = decoder and jax.eval_shape(lambda x: x, decoder.params)
   params = abstract_params(model), decoder_params
-  return sample, params, (indices, model.inputs(size)[-1])
+  return sample, params, (indices, model.abstract_conditioning(size))
 
 
 def _num_bytes(tree: Any) -> int:

@@ -34,7 +34,7 @@ def build_conditioning(
       have another shape.
   """
   expected = text_shape(config, model)
-  y = model.inputs(1)[-1]
+  y = model.abstract_conditioning(1)
   if expected is None or y is None:
     if not model.num_classes:
       return Unconditional()
@@ -63,7 +63,7 @@ def abstract_conditioning(
 
   Text embeddings are synthetic, with the shape that the network takes.
   """
-  shape, y = text_shape(config, model), model.inputs(1)[-1]
+  shape, y = text_shape(config, model), model.abstract_conditioning(1)
   if shape is None or y is None:
     return build_conditioning(config, model)
   return Captions(SyntheticTexts(1, shape), y.dtype)
@@ -76,7 +76,7 @@ def text_shape(
 
   None if the network takes no text.
   """
-  y = model.inputs(1)[-1]
-  if config.task != "denoising" or y is None or y.ndim == 1:
+  y = model.abstract_conditioning(1)
+  if config.task == "distillation" or y is None or y.ndim == 1:
     return None
   return y.shape[1:]

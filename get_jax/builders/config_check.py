@@ -19,6 +19,7 @@ from get_jax.builders.config_keys import (
   TOP,
 )
 from get_jax.builders.schema import COUNT, Key, Keys, check_keys
+from get_jax.builders.tasks import OBJECTIVES
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
 from get_jax.diffusion.augmentation import Augmentation
@@ -36,7 +37,10 @@ OPEN_SECTIONS = (
   "equilibrium",
 )
 # Fields that the builders set.
-_NOT_SETTINGS = ("name", "parent", "process", "solver", "gradient")
+_NOT_SETTINGS = (
+  "name", "parent", "process", "solver", "gradient",
+  "apply", "null", "label_dropout", "augment",
+)  # fmt: skip
 # Lower and upper bounds.
 _ORDERED = (
   ("process.beta_min", "process.beta_max"),
@@ -123,7 +127,7 @@ def _mentions_int(hint: Any) -> bool:
 
 def _check_experiment(values: Mapping[str, Any], prefix: str) -> None:
   sections = {*SECTIONS, *OPEN_SECTIONS, *OPTIONAL_SECTIONS}
-  sections |= {"latents", "teacher"}
+  sections |= {"latents", "teacher", *OBJECTIVES}
   for name, value in values.items():
     if name not in TOP and name not in sections:
       hint = suggest(name, sorted([*TOP, *sections]))
@@ -149,10 +153,17 @@ def _check_experiment(values: Mapping[str, Any], prefix: str) -> None:
 
 def _check_open_sections(values: Mapping[str, Any], prefix: str) -> None:
   _check_model(values["model"], f"{prefix}model")
-  if values["task"] == "denoising":
+  if values["task"] != "distillation":
     _check_named(values["process"], PROCESSES, f"{prefix}process")
     _check_named(values["sampler"], SAMPLERS, f"{prefix}sampler")
     _check_named(values["data"], SOURCES, f"{prefix}data")
+  for task in OBJECTIVES.keys() & values.keys():
+    if task != values["task"]:
+      raise UsageError(
+        f"the section {prefix}{task} is for task={task!r}; task is "
+        f"{values['task']!r}"
+      )
+    check_keys(values[task], setting_keys(OBJECTIVES[task]), f"{prefix}{task}.")
   if values["augmentation"]:
     keys = setting_keys(Augmentation)
     check_keys(values["augmentation"], keys, f"{prefix}augmentation.")

@@ -19,6 +19,7 @@ from get_jax.builders.schema import (
   Keys,
   Range,
 )
+from get_jax.builders.tasks import TASKS
 
 SEED = Range(0, 2**32)
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -32,8 +33,8 @@ TOP: Keys = {
     int, "Seed of initialisation, data order and training noise.", 0, SEED
   ),
   "task": Key(
-    Literal["denoising", "distillation"],
-    "Whether the network learns to denoise, or to reproduce noise/image pairs.",
+    Literal[TASKS],  # type: ignore[valid-type]
+    "What the network learns: to denoise, or to reproduce noise/image pairs.",
     "denoising",
   ),
   "label_dropout": Key(

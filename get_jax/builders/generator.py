@@ -85,8 +85,8 @@ def _build_sampler(
   guidance.check(not isinstance(conditioning, Unconditional), null is not None)
 
   def generate(params, noise, y):
-    def net(x, t, y):
-      return model.apply({"params": params}, x, t, y)
+    def net(x, t, y, **scalars):
+      return model.apply({"params": params}, x, t, y, **scalars)
 
     guided = guidance(net, y, null, process.sigma_of)
     return sampler(guided, noise, shape)

@@ -7,8 +7,10 @@ import ml_collections
 from get_jax.builders.conditioning import build_conditioning
 from get_jax.builders.model import build_student
 from get_jax.builders.process import build_augmentation, build_process
-from get_jax.diffusion.denoising import Denoising
+from get_jax.builders.tasks import OBJECTIVES
 from get_jax.diffusion.noise import SampleNoise
+from get_jax.diffusion.objective import DataObjective, Objective
+from get_jax.diffusion.registry import build
 from get_jax.distillation.objective import Distillation
 from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Conditioning
@@ -20,8 +22,8 @@ def build_objective(
   model: nn.Module,
   pairs_seed: int | None = None,
   conditioning: Conditioning | None = None,
-) -> Denoising | Distillation:
-  """Builds `objective(params, batch, key) -> (loss, metrics)` of `config.task`.
+) -> Objective:
+  """Builds the objective of `config.task`.
 
   Args:
     config: the experiment.
@@ -34,16 +36,16 @@ def build_objective(
   Raises:
     UsageError: the settings contradict each other.
   """
-  if config.task == "denoising":
-    return _build_denoising(config, model, conditioning)
-  return _build_distillation(config, model, pairs_seed)
+  if config.task == "distillation":
+    return _build_distillation(config, model, pairs_seed)
+  return _build_on_data(config, model, conditioning)
 
 
-def _build_denoising(
+def _build_on_data(
   config: ml_collections.ConfigDict,
   model: nn.Module,
   conditioning: Conditioning | None,
-) -> Denoising:
+) -> DataObjective:
   if conditioning is None:
     conditioning = build_conditioning(config, model)
   null = conditioning.null
@@ -52,7 +54,7 @@ def _build_denoising(
       f"label_dropout is {config.label_dropout} but {config.model.name} has "
       "no null class; expected model.null_class=True or label_dropout=0"
     )
-  is_conditional = model.inputs(1)[2] is not None
+  is_conditional = model.abstract_conditioning(1) is not None
 
   def apply(params, x, t, y, key, **kwargs):
     y = y if is_conditional else None
@@ -60,8 +62,17 @@ def _build_denoising(
     variables = {"params": params}
     return model.apply(variables, x, t, y, train=True, rngs=rngs, **kwargs)
 
-  process, augment = build_process(config), build_augmentation(config, model)
-  return Denoising(apply, process, null, config.label_dropout, augment)
+  return build(
+    "objective",
+    OBJECTIVES,
+    config.task,
+    apply,
+    build_process(config),
+    null,
+    config.label_dropout,
+    build_augmentation(config, model),
+    **config.get(config.task, {}),
+  )
 
 
 def _build_distillation(

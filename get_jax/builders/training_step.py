@@ -66,7 +66,9 @@ def build_training_step(
     config.optimizer.get("nonfinite", "stop"),
     config.accumulation,
   )
-  init_state = make_init_state(init, metric_names, optimizer)
+  init_state = make_init_state(
+    init, metric_names, optimizer, objective.target_names
+  )
   return TrainingStep(init_state, init_key, step)
 
 
@@ -87,7 +89,7 @@ def batch_shapes(
   shapes = {
     "image": jax.ShapeDtypeStruct((size, *image_shape(model)), jnp.float32)
   }
-  y = model.inputs(size)[-1]
+  y = model.abstract_conditioning(size)
   if y is not None:
     shapes["label"] = y
   if config.task == "distillation":

@@ -125,17 +125,17 @@ class Guidance:
     """Returns the guided network with bound conditioning.
 
     Args:
-      net: conditional network (x, t, y) -> output.
+      net: conditional network (x, t, y, **scalars) -> output.
       y: labels (B,) or text (B, L, D); None for an unconditional network.
       null: null conditioning, broadcastable to y: the index of the null class,
         or the embedding of the empty text.
       sigma_of: `process.sigma_of`; required with an `interval`.
 
     Returns:
-      (x, t) -> output, in float32. It evaluates the network once on 2B samples,
-      with the two inputs of a sample adjacent, so that a sharded batch needs no
-      communication. If the scale is 1, it evaluates the network on B samples
-      and returns its output unchanged.
+      (x, t, **scalars) -> output, in float32. It evaluates the network once on
+      2B samples, with the two inputs of a sample adjacent, so that a sharded
+      batch needs no communication. If the scale is 1, it evaluates the network
+      on B samples and returns its output unchanged.
 
     Raises:
       UsageError: guidance is enabled and the network has no conditioning or no
@@ -143,14 +143,16 @@ class Guidance:
     """
     self.check(y is not None, null is not None)
     if self.full_scale == 1 or y is None:
-      return lambda x, t: net(x, t, y)
+      return lambda x, t, **scalars: net(x, t, y, **scalars)
     if self.interval is not None and sigma_of is None:
       raise UsageError("a guidance interval needs the process' sigma_of")
     y = jnp.asarray(y)
     both = _interleave(y, jnp.broadcast_to(jnp.asarray(null, y.dtype), y.shape))
 
-    def guided(x, t):
-      out = as_float32(net(_interleave(x, x), _interleave(t, t), both))
+    def guided(x, t, **scalars):
+      scalars = {name: _interleave(s, s) for name, s in scalars.items()}
+      out = net(_interleave(x, x), _interleave(t, t), both, **scalars)
+      out = as_float32(out)
       pairs = out.reshape(-1, 2, *out.shape[1:])
       cond, uncond = pairs[:, 0], pairs[:, 1]
       w = expand(self.weight(t, sigma_of), cond)

@@ -1,20 +1,17 @@
 """Distillation loss on noise/image pairs (GET, section 3)."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from get_jax.diffusion.noise import SampleNoise
-
-Params = Any
-Batch = Mapping[str, jax.Array]
+from get_jax.diffusion.objective import Batch, Objective, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class Distillation:
+class Distillation(Objective):
   """Weighted distance between the student's outputs and the teacher's image.
 
   Output k = 1..K (one per recorded iterate of an equilibrium layer, or a
@@ -33,31 +30,24 @@ class Distillation:
   distance: str = "l1"
   decay: float = 0.8
 
-  def __call__(
-    self, params: Params, batch: Batch, key: jax.Array
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns the loss of a batch; see `get_jax.training.step.make_train_step`.
+  def prepare(self, batch, key, step=0):
+    """See `Objective.prepare`.
 
     Args:
-      params: parameters of the student.
       batch: "index" (B,), "image" (B, H, W, C), "label" (B,) if the pairs have
         labels, and "noise" (B, H, W, C) if it is not a function of the index.
       key: PRNG key of the step.
+      step: not used.
 
     Returns:
-      The scalar loss, and as a metric the distance of the last output.
+      The batch with "start", a PRNG key (B,) for each pair.
     """
-    return self.loss(params, self.prepare(batch, key), key)
-
-  def prepare(self, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
-    """Returns the batch with "start", a PRNG key (B,) for each pair."""
+    del step
     return {**batch, "start": SampleNoise.create(key, batch["index"]).keys}
 
-  def loss(
-    self, params: Params, samples: Batch, key: jax.Array
-  ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Returns the loss of samples from `prepare`; `key` is not used."""
-    del key
+  def loss(self, params, samples, key, targets):
+    """See `Objective.loss`; the metric is the distance of the last output."""
+    del key, targets
     outputs = self.generate(params, samples)
     error = outputs.astype(jnp.float32) - samples["image"][None]
     error = jnp.abs(error) if self.distance == "l1" else jnp.square(error)

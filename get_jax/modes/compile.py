@@ -12,7 +12,7 @@ from get_jax.aot.fit_search import (
 )
 from get_jax.aot.report import CompileReport, compile_report
 from get_jax.aot.tables import format_bytes, report_table, search_table
-from get_jax.builders.sections import check_task
+from get_jax.builders.tasks import check_task
 from get_jax.errors import UsageError
 from get_jax.hardware.topology import Topology, find_topology
 from get_jax.training.workdir import open_workdir, write_results

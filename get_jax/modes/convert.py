@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from get_jax.builders.model import build_model
-from get_jax.builders.sections import check_task
+from get_jax.builders.tasks import check_task
 from get_jax.errors import UsageError
 from get_jax.interop import export_checkpoint, import_checkpoint
 from get_jax.training.checkpoints import (

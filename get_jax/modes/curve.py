@@ -8,7 +8,7 @@ import ml_collections
 
 from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
-from get_jax.builders.sections import check_task
+from get_jax.builders.tasks import check_task
 from get_jax.errors import UsageError
 from get_jax.evaluation import plot_curve
 from get_jax.jobs.measure import measure

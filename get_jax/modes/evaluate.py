@@ -5,7 +5,7 @@ import ml_collections
 
 from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
-from get_jax.builders.sections import check_task
+from get_jax.builders.tasks import check_task
 from get_jax.jobs.initial_params import load_params_or_init
 from get_jax.jobs.measure import measure, measure_files
 from get_jax.jobs.report_page import PAGE, write_page

@@ -2,7 +2,7 @@
 
 import ml_collections
 
-from get_jax.builders.sections import check_task
+from get_jax.builders.tasks import check_task
 from get_jax.errors import UsageError
 from get_jax.jobs.pairs import check_teacher, make_pairs
 from get_jax.training.workdir import locked, open_workdir

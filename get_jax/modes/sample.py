@@ -5,7 +5,7 @@ import ml_collections
 
 from get_jax.builders.decoder import is_latent
 from get_jax.builders.generator import build_generator
-from get_jax.builders.sections import check_task
+from get_jax.builders.tasks import check_task
 from get_jax.jobs.initial_params import load_params_or_init
 from get_jax.jobs.report_page import write_page
 from get_jax.jobs.samples import generate_parts, merge_parts

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from get_jax.builders.model import build_model, build_student
-from get_jax.builders.sections import check_task
+from get_jax.builders.tasks import check_task
 from get_jax.models.counting import model_size
 from get_jax.models.parameters import abstract_params
 from get_jax.training.workdir import open_workdir, write_results

@@ -7,7 +7,7 @@ from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_mesh
 from get_jax.builders.model import build_init, build_model
-from get_jax.builders.sections import check_task
+from get_jax.builders.tasks import check_task
 from get_jax.jobs.initial_params import check_init_from
 from get_jax.jobs.pairs import check_teacher, make_pairs
 from get_jax.jobs.report import make_report

@@ -33,6 +33,7 @@ BATCH_SPEC = PartitionSpec(BATCH_AXES)
 OPTIMIZER_AXES = ("fsdp", "data")
 STATE_AXES = {
   "params": ("fsdp",),
+  "targets": ("fsdp",),
   "ema": OPTIMIZER_AXES,
   "opt_state": OPTIMIZER_AXES,
 }

@@ -1,6 +1,7 @@
 """TrainState: everything that a training step reads and writes."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,8 @@ class TrainState(struct.PyTreeNode):
     window: sums of the metrics since the last metric line. They are part of the
       state so that a resumed run writes the same lines.
     bad_step: first step whose loss or gradient was not finite; -1: none.
+    targets: parameters of the networks that the objective compares with, by
+      name, float32; see `get_jax.diffusion.objective.Objective`.
   """
 
   step: jax.Array
@@ -32,6 +35,7 @@ class TrainState(struct.PyTreeNode):
   opt_state: optax.OptState
   window: dict
   bad_step: jax.Array
+  targets: Mapping[str, dict] = struct.field(default_factory=dict)
 
   def window_means(self, log_every: int) -> dict[str, float]:
     """Returns the mean metrics since the last multiple of `log_every`."""
@@ -43,6 +47,7 @@ def make_init_state(
   init: Callable[[jax.Array], dict],
   metric_names: Sequence[str],
   optimizer: optax.GradientTransformation,
+  target_names: Sequence[str] = (),
 ) -> Callable[[jax.Array], TrainState]:
   """Returns a pure function from a PRNG key to an initial state.
 
@@ -51,6 +56,7 @@ def make_init_state(
     metric_names: metrics that the objective returns, in addition to "loss" and
       "grad_norm".
     optimizer: the optimizer.
+    target_names: names of the objective's targets.
   """
 
   def init_state(key: jax.Array) -> TrainState:
@@ -63,6 +69,7 @@ def make_init_state(
       opt_state=optimizer.init(params),
       window={name: jnp.float32(0) for name in names},
       bad_step=jnp.int32(-1),
+      targets={n: jax.tree.map(jnp.copy, params) for n in target_names},
     )
 
   return init_state
@@ -83,7 +90,7 @@ def create_state(
 
 
 def with_params(state: TrainState, params: dict) -> TrainState:
-  """Returns a state with other parameters, which are also their average.
+  """Returns a state with other parameters, their average and targets.
 
   Args:
     state: an initial state; gives the shardings.
@@ -97,10 +104,12 @@ def with_params(state: TrainState, params: dict) -> TrainState:
       old.shape, old.sharding, lambda index: new[index]
     )
 
-  placed = jax.tree.map(put, state.params, params)
-  # Copies, because the buffers of a state are donated.
+  # Every field gets arrays of its own, because a state is donated.
+  place = functools.partial(jax.tree.map, lambda *a: jnp.copy(put(*a)))
   return state.replace(
-    params=jax.tree.map(jnp.copy, placed), ema=jax.tree.map(jnp.copy, placed)
+    params=place(state.params, params),
+    ema=place(state.ema, params),
+    targets={k: place(old, params) for k, old in state.targets.items()},
   )
 
 

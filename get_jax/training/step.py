@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
+from get_jax.diffusion.objective import Objective
 from get_jax.nn.sharding import gather_outside_blocks, shard_batch
 from get_jax.training.ema import DecaySchedule
 from get_jax.training.sharding import shard_gradients
@@ -15,58 +16,53 @@ from get_jax.training.state import TrainState
 Batch = dict[str, jax.Array]
 
 
-def sharded_value_and_grad(loss: Callable) -> Callable:
+def sharded_value_and_grad(objective: Objective) -> Callable:
   """`jax.value_and_grad` of a loss for parameters sharded over "fsdp".
 
   Args:
-    loss: `loss(params, *args) -> (scalar, metrics)`.
+    objective: its loss is differentiated with respect to the parameters.
 
   Returns:
-    A function (params, *args) -> ((scalar, metrics), gradient).
+    A function (params, samples, key, targets) -> ((loss, metrics), gradient).
   """
 
-  def gathered_loss(params, *args):
-    return loss(gather_outside_blocks(params), *args)
+  def gathered_loss(params, samples, key, targets):
+    targets = {k: gather_outside_blocks(v) for k, v in targets.items()}
+    return objective.loss(gather_outside_blocks(params), samples, key, targets)
 
   return jax.value_and_grad(gathered_loss, has_aux=True)
 
 
-def accumulate(objective, num_microbatches: int) -> Callable:
-  """Like `sharded_value_and_grad`, with gradient accumulation.
+def accumulate(value_and_grad: Callable, num_microbatches: int) -> Callable:
+  """Returns `value_and_grad` of samples in parts, one after the other.
 
-  `objective.prepare` samples all random values for the whole batch, so the
-  microbatches together use the same values as the whole batch. Only dropout
-  inside the network is sampled anew for each microbatch. Microbatch i contains
-  the samples whose position is i modulo `num_microbatches`, so that no sample
-  moves to another device. The sums are float32, like the parameters.
+  All random values were sampled for the whole batch, so the microbatches
+  together use the same values as the whole batch. Only dropout inside the
+  network is sampled anew for each microbatch. Microbatch i contains the samples
+  whose position is i modulo `num_microbatches`, so that no sample moves to
+  another device. The sums are float32, like the parameters.
 
   Args:
-    objective: has `prepare(batch, key) -> samples` and `loss(params, samples,
-      key) -> (scalar, metrics)`, a mean over samples.
+    value_and_grad: from `sharded_value_and_grad`.
     num_microbatches: a divisor of the batch size.
-
-  Returns:
-    A function (params, batch, key) -> ((scalar, metrics), gradient).
   """
-  value_and_grad = sharded_value_and_grad(objective.loss)
 
   def split(x: jax.Array) -> jax.Array:
     x = x.reshape(-1, num_microbatches, *x.shape[1:]).swapaxes(0, 1)
     return jax.vmap(shard_batch)(x)
 
-  def accumulated(params: PyTree, batch: Batch, key: jax.Array) -> PyTree:
-    microbatches = jax.tree.map(split, objective.prepare(batch, key))
+  def accumulated(params, samples, key, targets) -> PyTree:
+    microbatches = jax.tree.map(split, samples)
 
     def add(total, microbatch):
-      index, samples = microbatch
-      value, grads = value_and_grad(
-        params, samples, jax.random.fold_in(key, index)
-      )
+      index, part = microbatch
+      part_key = jax.random.fold_in(key, index)
+      value, grads = value_and_grad(params, part, part_key, targets)
       value = value, shard_gradients(grads)
       return jax.tree.map(jnp.add, total, value), None
 
     first = jax.tree.map(lambda x: x[0], microbatches)
-    shapes = jax.eval_shape(value_and_grad, params, first, key)
+    shapes = jax.eval_shape(value_and_grad, params, first, key, targets)
     value, grads = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     total = value, shard_gradients(grads)
     total, _ = jax.lax.scan(
@@ -78,7 +74,7 @@ def accumulate(objective, num_microbatches: int) -> Callable:
 
 
 def make_train_step(
-  objective: Callable[[dict, Batch, jax.Array], tuple[jax.Array, dict]],
+  objective: Objective,
   optimizer: optax.GradientTransformation,
   ema_decay: DecaySchedule,
   key: jax.Array,
@@ -93,8 +89,8 @@ def make_train_step(
   that the loop can read it while the next step runs.
 
   Args:
-    objective: `objective(params, batch, key) -> (scalar, metrics)`; its random
-      values depend only on the key, which is a function of the step.
+    objective: the loss; its random values depend only on the key, which is a
+      function of the step.
     optimizer: the optimizer.
     ema_decay: decay of the EMA as a function of the step.
     key: the key of the run's steps.
@@ -102,24 +98,26 @@ def make_train_step(
       them.
     nonfinite: what a loss or gradient that is not finite does. "stop": the
       state keeps the number of the first such step. "skip": the step changes
-      neither parameters, nor EMA, nor optimizer. "replace": the optimizer
-      handles it, and there are no bad steps.
-    accumulation: number of microbatches per batch, processed sequentially. If
-      it is larger than 1, the objective must have `prepare` and `loss`; see
-      `accumulate`.
+      neither parameters, nor EMA, nor optimizer, nor targets. "replace": the
+      optimizer handles it, and there are no bad steps.
+    accumulation: number of microbatches per batch, see `accumulate`.
   """
   value_and_grad = sharded_value_and_grad(objective)
   if accumulation > 1:
-    value_and_grad = accumulate(objective, accumulation)
+    value_and_grad = accumulate(value_and_grad, accumulation)
 
   def train_step(state: TrainState, batch: Batch):
     step_key = jax.random.fold_in(key, state.step)
-    (value, metrics), grads = value_and_grad(state.params, batch, step_key)
+    samples = objective.prepare(batch, step_key, state.step)
+    (value, metrics), grads = value_and_grad(
+      state.params, samples, step_key, state.targets
+    )
     grads = shard_gradients(grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     decay = ema_decay(state.step)
     ema = optax.incremental_update(params, state.ema, 1.0 - decay)
+    targets = objective.update_targets(state.targets, params, state.step)
 
     norm = optax.tree.norm(grads)
     metrics = {**metrics, "loss": value, "grad_norm": norm}
@@ -130,10 +128,10 @@ def make_train_step(
     bad_step = first_bad_step = jnp.where(first_bad, state.step, state.bad_step)
     if nonfinite == "skip":
       bad_step = jnp.where(finite, -1, state.step)
-      params, ema, opt_state = jax.tree.map(
+      params, ema, opt_state, targets = jax.tree.map(
         lambda new, old: jnp.where(finite, new, old),
-        (params, ema, opt_state),
-        (state.params, state.ema, state.opt_state),
+        (params, ema, opt_state, targets),
+        (state.params, state.ema, state.opt_state, state.targets),
       )
     state = TrainState(
       step=state.step + 1,
@@ -145,6 +143,7 @@ def make_train_step(
         for k in state.window
       },
       bad_step=first_bad_step,
+      targets=targets,
     )
     return state, bad_step
 

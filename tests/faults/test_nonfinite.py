@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from plain_objective import PlainObjective
 
 from get_jax.equilibrium import Simple, fixed_point
 from get_jax.training.checkpoints import latest_step, load_params
@@ -70,7 +71,7 @@ def train(workdir, where, nonfinite="stop", max_skipped=0, last_bad=BAD):
   optimizer = optax.sgd(1.0)
   make = make_init_state(lambda key: {"w": jnp.zeros(())}, (), optimizer)
   step = make_train_step(
-    loss_with(where, last_bad),
+    PlainObjective(loss_with(where, last_bad)),
     optimizer,
     lambda step: jnp.float32(0.5),
     jax.random.key(0),

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from plain_objective import PlainObjective
 
 from get_jax.cli.exit import exit_on_error
 from get_jax.storage.disk_errors import describe_disk_error
@@ -47,7 +48,9 @@ def train(workdir, batches, num_steps=6):
   optimizer = optax.sgd(1.0)
   make = make_init_state(lambda key: {"w": jnp.zeros(())}, (), optimizer)
   step = make_train_step(
-    lambda params, batch, key: (-params["w"] * batch["image"].mean(), {}),
+    PlainObjective(
+      lambda params, batch, key: (-params["w"] * batch["image"].mean(), {})
+    ),
     optimizer,
     lambda step: jnp.float32(0.5),
     jax.random.key(0),

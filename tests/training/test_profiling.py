@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from plain_objective import PlainObjective
 
 from get_jax.data import Pipeline
 from get_jax.data.sources import ArraySource
@@ -113,7 +114,7 @@ def test_a_run_writes_metrics_and_a_trace(tmp_path, stop):
   optimizer = optax.sgd(0.1)
   make = make_init_state(lambda key: {"w": jnp.zeros(())}, (), optimizer)
   step = make_train_step(
-    loss,
+    PlainObjective(loss),
     optimizer,
     lambda step: jnp.float32(0.5),
     jax.random.key(0),

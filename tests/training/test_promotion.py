@@ -66,7 +66,7 @@ def trace_sampling(config, params):
     ),
     params,
     indices,
-    model.inputs(size)[-1],
+    model.abstract_conditioning(size),
   )
 
 

@@ -1,0 +1,171 @@
+"""Interface of the training objectives, and what those on data share."""
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from get_jax.diffusion.process import Process, as_float32, expand
+from get_jax.diffusion.typing import Array, Network
+
+Params = Any
+Batch = Mapping[str, Any]
+Targets = Mapping[str, Params]
+LossAndMetrics = tuple[jax.Array, dict[str, jax.Array]]
+
+
+class Objective(abc.ABC):
+  """What a training step minimises.
+
+  The random inputs of a loss are sampled by `prepare` for the whole batch, so
+  that gradient accumulation can split it: `loss` is a mean over samples.
+
+  Attributes:
+    target_names: names of the networks that the loss compares with, such as a
+      teacher. Their parameters are part of the training state, start as copies
+      of the trained ones and get no gradient.
+  """
+
+  target_names: ClassVar[tuple[str, ...]] = ()
+
+  @abc.abstractmethod
+  def prepare(
+    self, batch: Batch, key: jax.Array, step: Array | int = 0
+  ) -> dict[str, Array | None]:
+    """Samples all random inputs of the loss, except dropout.
+
+    Args:
+      batch: arrays by name, the samples along their first axis.
+      key: PRNG key of the step.
+      step: number of updates done, () int32.
+
+    Returns:
+      Arrays by name, the samples along their first axis.
+    """
+
+  @abc.abstractmethod
+  def loss(
+    self,
+    params: Params,
+    samples: Mapping[str, Any],
+    key: jax.Array,
+    targets: Targets,
+  ) -> LossAndMetrics:
+    """Returns the mean loss of prepared samples, and metrics.
+
+    Args:
+      params: parameters of the trained network.
+      samples: arrays by name, as returned by `prepare`.
+      key: PRNG key of the step, used for dropout only.
+      targets: parameters of each of `target_names`.
+
+    Returns:
+      The scalar loss and further metrics, float32.
+    """
+
+  def update_targets(
+    self, targets: Targets, params: Params, step: Array
+  ) -> Targets:
+    """Returns the targets after an update.
+
+    Args:
+      targets: parameters of each of `target_names`.
+      params: parameters of the trained network after the update.
+      step: number of updates done before, () int32.
+    """
+    del params, step
+    return targets
+
+  def init_targets(self, params: Params) -> dict[str, Params]:
+    """Returns the targets of a run that starts from `params`."""
+    return {name: jax.tree.map(jnp.copy, params) for name in self.target_names}
+
+  def __call__(
+    self, params: Params, batch: Batch, key: jax.Array
+  ) -> LossAndMetrics:
+    """Returns the loss of a batch in the first step of a run."""
+    targets = self.init_targets(params)
+    return self.loss(params, self.prepare(batch, key), key, targets)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataObjective(Objective):
+  """Base class of the objectives on noised data, with label dropout.
+
+  A batch has "image" (B, H, W, C) in [-1, 1]; for a conditional network also
+  "label", (B,) class labels or (B, L, D) text.
+
+  Attributes:
+    apply: (params, x, t, y, key, **scalars) -> output of the network; the key
+      is for dropout inside the network. With `augment` it also takes
+      `augment_labels`.
+    process: the process; it noises the data and weights the error.
+    null: null conditioning: the index of the null class, or the embedding of
+      the empty text; required with `label_dropout`.
+    label_dropout: probability with which a label is replaced by `null`.
+    augment: (key, images) -> (images, labels). The labels (B, L) describe the
+      augmentation to the network. None applies no augmentation.
+  """
+
+  apply: Callable
+  process: Process
+  null: int | Array | None = None
+  label_dropout: float = 0.0
+  augment: Callable | None = None
+
+  def sample_levels_and_noise(
+    self, key: jax.Array, shape: tuple[int, ...], step: Array | int
+  ) -> tuple[Any, jax.Array]:
+    """Samples levels (B,), or a tree of them, and noise (B, H, W, C).
+
+    Args:
+      key: PRNG key.
+      shape: shape of the data.
+      step: number of updates done.
+    """
+    del step
+    return self.process.sample_levels_and_noise(key, shape)
+
+  def prepare(self, batch, key, step=0):
+    """See `Objective.prepare`.
+
+    Returns:
+      "x0", "levels", "noise", "y" (None without labels) and, with `augment`,
+      "augment_labels".
+    """
+    label_key, process_key, _, augment_key = jax.random.split(key, 4)
+    x0, y = as_float32(batch["image"]), batch.get("label")
+    if y is not None and self.label_dropout:
+      assert self.null is not None, "label_dropout needs null"
+      rate = as_float32(self.label_dropout)
+      dropped = jax.random.bernoulli(label_key, rate, y.shape[:1])
+      y = jnp.asarray(y)
+      null = jnp.broadcast_to(jnp.asarray(self.null, y.dtype), y.shape)
+      y = jnp.where(expand(dropped, y), null, y)
+    extra = {}
+    if self.augment is not None:
+      x0, extra["augment_labels"] = self.augment(augment_key, x0)
+    levels, noise = self.sample_levels_and_noise(process_key, x0.shape, step)
+    return {"x0": x0, "y": y, "levels": levels, "noise": noise, **extra}
+
+  def network(
+    self, params: Params, samples: Mapping[str, Any], key: jax.Array
+  ) -> Network:
+    """Returns the network (x, t, **scalars) -> output for prepared samples.
+
+    Args:
+      params: parameters of the network.
+      samples: arrays by name, as returned by `prepare`.
+      key: PRNG key of the step; networks with the same key drop the same units.
+    """
+    dropout_key = jax.random.split(key, 4)[2]
+    extra = {k: v for k, v in samples.items() if k == "augment_labels"}
+
+    def net(x, t, **scalars):
+      inputs = params, x, t, samples["y"], dropout_key
+      return self.apply(*inputs, **extra, **scalars)
+
+    return net
