@@ -33,7 +33,7 @@ TOP: Keys = {
     int, "Seed of initialisation, data order and training noise.", 0, SEED
   ),
   "task": Key(
-    Literal[TASKS],  # type: ignore[valid-type]
+    Literal[TASKS],
     "What the network learns: to denoise, or to reproduce noise/image pairs.",
     "denoising",
   ),

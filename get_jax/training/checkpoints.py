@@ -86,7 +86,11 @@ def _split(state: TrainState) -> dict[str, Any]:
     "window": state.window,
     "bad_step": state.bad_step,
   }
-  items = {"params": state.params, "ema": state.ema, "training": training}
+  items: dict[str, Any] = {
+    "params": state.params,
+    "ema": state.ema,
+    "training": training,
+  }
   if state.targets:
     items["targets"] = state.targets
   return items
