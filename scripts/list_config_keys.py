@@ -16,6 +16,7 @@ from get_jax.builders.config_keys import (
   TOP,
 )
 from get_jax.builders.schema import Keys
+from get_jax.builders.tasks import OBJECTIVES
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
 from get_jax.diffusion.augmentation import Augmentation
@@ -51,6 +52,9 @@ def page() -> str:
   for name, keys in OPTIONAL_SECTIONS.items():
     title = f"## `{name}` (where an experiment has it)\n\n"
     parts.append(title + table(keys))
+  for task, objective in OBJECTIVES.items():
+    if keys := setting_keys(objective):
+      parts.append(f"## `{task}` (for `task={task!r}`)\n\n" + table(keys))
   parts.append(
     "## `latents` (where an experiment has it)\n\n"
     "`latents.data` is a section like `data`.\n\n" + table(LATENTS)
