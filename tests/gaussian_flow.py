@@ -2,9 +2,9 @@
 
 x = alpha x0 + sigma n is normal with mean alpha mean and variance
 alpha^2 std^2 + sigma^2. The probability flow keeps (x - alpha mean) / deviation
-constant, so every method has an exact solution. All functions are JAX functions of x, t
-and r, and can be differentiated. Scales, such as alpha, are numbers or arrays
-that broadcast against x.
+constant, so every method has an exact solution. All functions are JAX functions
+of x, t and r, and can be differentiated. Scales, such as alpha, are numbers or
+arrays that broadcast against x.
 
 The linear path of MeanFlow has its data at t = 0: z = (1 - t) x0 + t n.
 """
