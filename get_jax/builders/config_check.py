@@ -18,8 +18,8 @@ from get_jax.builders.config_keys import (
   SECTIONS,
   TOP,
 )
+from get_jax.builders.objective_classes import OBJECTIVES
 from get_jax.builders.schema import COUNT, Key, Keys, check_keys
-from get_jax.builders.tasks import OBJECTIVES
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
 from get_jax.diffusion.augmentation import Augmentation

@@ -6,8 +6,8 @@ import ml_collections
 
 from get_jax.builders.conditioning import build_conditioning
 from get_jax.builders.model import build_student
+from get_jax.builders.objective_classes import OBJECTIVES
 from get_jax.builders.process import build_augmentation, build_process
-from get_jax.builders.tasks import OBJECTIVES
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.diffusion.objective import DataObjective, Objective
 from get_jax.diffusion.registry import build

@@ -1,16 +1,12 @@
-"""The tasks of a config, and the training objective of each."""
+"""The names of the tasks of a config; needs no JAX."""
 
 import ml_collections
 
-from get_jax.diffusion.denoising import Denoising
-from get_jax.diffusion.objective import DataObjective
 from get_jax.errors import UsageError
 
-# Objectives on data. The section of a config with the name of the task has the
-# settings of its objective.
-OBJECTIVES: dict[str, type[DataObjective]] = {"denoising": Denoising}
-# "distillation" learns from stored pairs.
-TASKS = (*OBJECTIVES, "distillation")
+# "distillation" learns from stored pairs, the others from data, with the
+# objectives of `get_jax.builders.objective_classes`.
+TASKS = ("denoising", "distillation")
 
 
 def check_task(config: ml_collections.ConfigDict) -> None:

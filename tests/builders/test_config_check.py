@@ -25,6 +25,8 @@ from get_jax.builders.config_keys import (
 )
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model
+from get_jax.builders.objective_classes import OBJECTIVES
+from get_jax.builders.tasks import TASKS
 from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
@@ -284,3 +286,7 @@ def test_accepted_values_make_a_training_step_and_a_generator_or_a_sentence():
       assert "\n" not in str(error)
     built += 1
   assert built > 15
+
+
+def test_every_task_has_an_objective():
+  assert {*TASKS} == {*OBJECTIVES, "distillation"}
