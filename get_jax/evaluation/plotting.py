@@ -1,13 +1,14 @@
 """Plots of scores against a setting, with their data as JSON."""
 
 from collections.abc import Mapping, Sequence
-
-import matplotlib.axes
-import matplotlib.figure
+from typing import TYPE_CHECKING
 
 from get_jax.errors import UsageError
 from get_jax.storage import write_json
 from get_jax.storage.paths import Path, StrPath, as_path, atomic_writer
+
+if TYPE_CHECKING:
+  from matplotlib.axes import Axes
 
 
 def plot_curve(
@@ -50,9 +51,9 @@ def plot_curve(
   }
   write_json(picture.with_suffix(".json"), content)
   # Not pyplot, which keeps global state and needs a display.
-  figure = matplotlib.figure.Figure(
-    figsize=(4 * len(names), 3.2), layout="constrained"
-  )
+  from matplotlib.figure import Figure
+
+  figure = Figure(figsize=(4 * len(names), 3.2), layout="constrained")
   for axes, name in zip(
     figure.subplots(1, len(names), squeeze=False)[0], names, strict=True
   ):
@@ -74,7 +75,7 @@ def _x(point: tuple[float, Mapping[str, float]]) -> float:
 
 
 def _plot_score(
-  axes: matplotlib.axes.Axes,
+  axes: "Axes",
   name: str,
   points: Sequence[tuple[float, Mapping[str, float]]],
   baselines: Mapping[str, Mapping[str, float]],

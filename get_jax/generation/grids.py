@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Num, UInt8
-from matplotlib.figure import Figure
 from PIL import Image
 
 from get_jax.evaluation import to_uint8
@@ -85,6 +84,8 @@ def save_class_grids(
       ordered by class.
     columns: images per class.
   """
+  from matplotlib.figure import Figure
+
   figure = Figure(figsize=(4.2 * len(grids), 4.4))
   axes = figure.subplots(1, len(grids), squeeze=False)
   for axis, (title, images) in zip(axes[0], grids.items(), strict=True):

@@ -6,15 +6,6 @@ import io
 import math
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-from matplotlib.ticker import (
-  LogLocator,
-  MaxNLocator,
-  NullFormatter,
-  StrMethodFormatter,
-)
-
 # Colour of text and axes in the file that matplotlib writes. It is replaced by
 # the colour of the page, which differs between light and dark mode.
 _INK = "#0a0b0c"
@@ -53,6 +44,10 @@ def line_chart(
     An `<svg>` element, whose text and axes have the colour of the text around
     it.
   """
+  import matplotlib
+  from matplotlib import ticker
+  from matplotlib.figure import Figure
+
   points = [p for p in zip(x, y, strict=True) if math.isfinite(p[1])]
   xs, ys = [p[0] for p in points], [p[1] for p in points]
   with matplotlib.rc_context(_STYLE):
@@ -63,13 +58,13 @@ def line_chart(
     axes.set_title(y_name, loc="left", parse_math=False)
     axes.grid(alpha=0.2, color=_INK, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
     if ys and min(ys) > 0 and max(ys) > 5 * min(ys):
       axes.set_yscale("log")
-      axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-      axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-      axes.yaxis.set_minor_formatter(NullFormatter())
+      axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+      axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+      axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
   svg = file.getvalue()

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jinja2
 from markupsafe import Markup
 from PIL import Image
 
@@ -84,6 +83,8 @@ def write_page(workdir: Path) -> None:
   """
   if jax.process_index():
     return
+  import jinja2
+
   environment = jinja2.Environment(
     loader=jinja2.PackageLoader("get_jax.jobs", "."),
     autoescape=True,

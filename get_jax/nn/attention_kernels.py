@@ -12,7 +12,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.tpu import splash_attention as splash
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float
 
@@ -143,6 +142,8 @@ def splash_attention(
     interpret: Whether to run the kernel in Pallas's interpreter, which works on
       any device.
   """
+
+  from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
   def local(q, k, v):
     tokens, keys = q.shape[1], k.shape[1]

@@ -5,8 +5,6 @@ import importlib.util
 import logging
 from typing import Any
 
-import fsspec
-
 from get_jax.errors import UsageError
 
 # The package that fsspec needs for buckets of each scheme.
@@ -29,6 +27,8 @@ def filesystem(url: str) -> Any:
       f"{url} needs the package {package}; expected it to be installed: pip "
       f"install {package}"
     )
+  import fsspec
+
   _configure()
   return fsspec.filesystem(scheme)
 
@@ -36,6 +36,8 @@ def filesystem(url: str) -> Any:
 @functools.cache
 def _configure() -> None:
   """Sets how fsspec opens buckets."""
+  import fsspec
+
   for scheme in ("gs", "gcs"):
     fsspec.register_implementation(
       scheme, "get_jax.storage.google.GoogleBuckets", clobber=True

@@ -9,8 +9,6 @@ import functools
 import hashlib
 from typing import Any
 
-import fsspec
-
 from get_jax.errors import UsageError
 from get_jax.storage.buckets import filesystem
 
@@ -117,6 +115,6 @@ def _from_info(url: str, info: dict[str, Any]) -> RemoteObject:
   return RemoteObject(url, int(info["size"]), version)
 
 
-def _open(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+def _open(url: str) -> tuple[Any, str]:
   found = filesystem(url)
   return found, found._strip_protocol(url)

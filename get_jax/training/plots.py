@@ -1,7 +1,5 @@
 """Plots the metrics of a training run."""
 
-from matplotlib.figure import Figure
-
 from get_jax.storage.paths import Path, atomic_writer
 from get_jax.training.metrics import read_metrics
 from get_jax.training.profiling import PERFORMANCE_KEYS
@@ -16,6 +14,8 @@ def plot_losses(workdir: Path, title: str) -> None:
     workdir: folder of the run; without metrics, no file is written.
     title: title of the first panel.
   """
+  from matplotlib.figure import Figure
+
   records = read_metrics(workdir)
   if not records:
     return

@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Mapping
 
 import numpy as np
-import scipy.special
 from jaxtyping import Float, Int
 
 from get_jax.errors import UsageError
@@ -52,6 +51,8 @@ def inception_score(
       "logits contain NaN or infinite values, expected finite ones"
     )
   count = len(logits)
+  from scipy import special
+
   if shuffle_seed is not None:
     logits = logits[np.random.RandomState(shuffle_seed).permutation(count)]
   if split_size is not None:
@@ -65,8 +66,8 @@ def inception_score(
     )
   scores = []
   for start, end in itertools.pairwise(bounds):
-    log_p = scipy.special.log_softmax(logits[start:end], axis=1)
-    log_marginal = scipy.special.logsumexp(log_p, axis=0) - np.log(end - start)
+    log_p = special.log_softmax(logits[start:end], axis=1)
+    log_marginal = special.logsumexp(log_p, axis=0) - np.log(end - start)
     divergence = np.sum(np.exp(log_p) * (log_p - log_marginal), axis=1)
     scores.append(np.exp(divergence.mean()))
   return float(np.mean(scores)), float(np.std(scores))

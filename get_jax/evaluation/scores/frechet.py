@@ -11,7 +11,6 @@ of a rounding error is taken.
 """
 
 import numpy as np
-import scipy.linalg
 
 from get_jax.errors import UsageError
 from get_jax.evaluation.statistics import GaussianStatistics
@@ -46,9 +45,11 @@ def frechet_distance(a: GaussianStatistics, b: GaussianStatistics) -> float:
 
 
 def _nuclear_norm(matrix: np.ndarray) -> float:
+  from scipy import linalg
+
   if 0 in matrix.shape:
     return 0.0
-  return float(scipy.linalg.svdvals(matrix).sum())
+  return float(linalg.svdvals(matrix).sum())
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
@@ -58,8 +59,10 @@ def _factor(covariance: np.ndarray) -> np.ndarray:
   remainder is rounding error, so a singular covariance yields a thin factor
   instead of square roots of noise.
   """
+  from scipy.linalg import lapack
+
   noise = len(covariance) * np.finfo(np.float64).eps
-  factor, pivot, rank, _ = scipy.linalg.lapack.dpstrf(
+  factor, pivot, rank, _ = lapack.dpstrf(
     covariance, tol=noise * max(covariance.diagonal().max(), 0.0), lower=1
   )
   unpivoted = np.zeros((len(covariance), rank))
