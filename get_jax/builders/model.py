@@ -13,6 +13,7 @@ from get_jax.distillation.student import Student
 from get_jax.equilibrium.settings import Settings
 from get_jax.models import create_model
 from get_jax.models.base import ImageModel
+from get_jax.models.parameters import abstract_inputs
 
 
 def build_model(config: ml_collections.ConfigDict) -> ImageModel:
@@ -43,8 +44,8 @@ def build_init(model: nn.Module) -> Callable[[jax.Array], dict]:
   """
 
   def init(key):
-    inputs = jax.tree.map(jnp.zeros_like, model.inputs(1))
-    return model.init(key, *inputs)["params"]
+    inputs, scalars = jax.tree.map(jnp.zeros_like, abstract_inputs(model))
+    return model.init(key, *inputs, **scalars)["params"]
 
   return init
 

@@ -15,6 +15,9 @@ With another patch size, the layers that read and write patches can be resized:
 the first as in FlexiViT (Beyer et al., 2023, section 3.4), so that its output
 for an enlarged patch is that for the patch; the last by resizing its output.
 
+The embedding of a scalar that the source lacks, such as the guidance scale,
+starts with the output zero: the network computes the same as before.
+
 Without a change of the input size and the classes, every array is the original
 one, bit for bit.
 """
@@ -33,7 +36,7 @@ from flax import traverse_util
 from get_jax.errors import UsageError, suggest
 from get_jax.models.base import ImageModel, PatchTransformer
 from get_jax.models.diffit_image import ImageDiffiT
-from get_jax.models.parameters import abstract_params
+from get_jax.models.parameters import abstract_inputs, abstract_params
 from get_jax.models.unet import DhariwalUNet, SongUNet
 from get_jax.models.uvit import UViT
 from get_jax.nn.patches import as_pair, patch_grid
@@ -239,7 +242,7 @@ class _Plan:
       # The source has no classes.
       return None if self.source.num_classes else _fresh_rule("starts fresh")
     if source not in self.have:
-      return None
+      return self._scalar_rule(path)
     if path[0] in LABEL_MODULES and path[-1] in ("kernel", "embedding"):
       return self._label_rule(path, source)
     if path[-1] == "pos_table":
@@ -252,6 +255,24 @@ class _Plan:
     if self.resize_patches and is_patch_layer:
       return self._patch_rule(path, source)
     return _kept(source) if self.have[source] == shape else None
+
+  def _scalar_rule(self, path: Path) -> _Rule | None:
+    """Returns the rule of the embedding of a scalar that the source lacks.
+
+    The output of its last layer starts at zero, so that the network computes
+    the same as before.
+    """
+    new = _scalar_modules(self.target) - _scalar_modules(self.source)
+    if path[0] not in new:
+      return None
+    if path[1] == "fc1":
+      return _fresh_rule("starts fresh")
+    return _Rule(
+      lambda array, fresh: np.zeros_like(fresh),
+      source=None,
+      change="starts at zero",
+      needs_fresh=True,
+    )
 
   def _label_rule(self, path: Path, source: Path) -> _Rule | None:
     (rows, width), (new_rows, new_width) = self.have[source], self.want[path]
@@ -417,6 +438,12 @@ def _shapes(model: nn.Module) -> dict[Path, tuple[int, ...]]:
   return {path: tuple(leaf.shape) for path, leaf in flat.items()}
 
 
+def _scalar_modules(model: ImageModel) -> set[str]:
+  """Returns the names of the modules that embed scalars."""
+  names = getattr(model, "scalars", ())
+  return {module for n in names for module in (f"{n}_embed", f"map_{n}")}
+
+
 def _grid(model: ImageModel) -> tuple[int, int]:
   assert isinstance(model, PatchTransformer)
   return patch_grid(model.input_size, model.patch_size)
@@ -448,8 +475,11 @@ def _fresh_params(
   """Initialises the parameters `paths` only."""
 
   def init(key):
-    inputs = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), model.inputs(1))
-    flat = traverse_util.flatten_dict(model.init(key, *inputs)["params"])
+    inputs, scalars = jax.tree.map(
+      lambda x: np.zeros(x.shape, x.dtype), abstract_inputs(model)
+    )
+    variables = model.init(key, *inputs, **scalars)
+    flat = traverse_util.flatten_dict(variables["params"])
     return {"/".join(path): flat[path] for path in paths}
 
   if not paths:

@@ -5,12 +5,14 @@ patches are also a `PatchTransformer`. A subclass redeclares a field to change
 its default; the docstrings below describe the field.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from get_jax.errors import UsageError
 from get_jax.nn.patches import as_pair
 
 
@@ -40,6 +42,11 @@ class ImageModel(nn.Module):
     """Returns shapes and dtypes of the call's positional arguments."""
     raise NotImplementedError
 
+  def scalar_inputs(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns shapes and dtypes of the call's keyword arguments."""
+    del batch_size
+    return {}
+
   def abstract_images(self, batch_size: int) -> jax.ShapeDtypeStruct:
     """Returns shape and dtype of the input, (B, H, W, C) float32."""
     shape = (batch_size, *as_pair(self.input_size), self.in_channels)
@@ -54,14 +61,18 @@ class ImageModel(nn.Module):
 
 
 class Denoiser(ImageModel):
-  """Base class of networks that are called as model(x, t, y).
+  """Base class of networks that are called as model(x, t, y, **scalars).
 
   Attributes:
     null_class: Whether label `num_classes` means "no class", which
       classifier-free guidance needs.
+    scalars: Names of further inputs (B,), one number per sample, which are
+      embedded like the time: "h", the length of a time interval; "w", a
+      guidance scale; or others that the objective and the sampler pass.
   """
 
   null_class: bool = False
+  scalars: tuple[str, ...] = ()
 
   def inputs(self, batch_size: int) -> tuple[jax.ShapeDtypeStruct | None, ...]:
     """Returns shapes and dtypes of x, t and y."""
@@ -71,6 +82,27 @@ class Denoiser(ImageModel):
       t,
       self.abstract_conditioning(batch_size),
     )
+
+  def scalar_inputs(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns shapes and dtypes of the scalars by name, (B,) float32."""
+    scalar = jax.ShapeDtypeStruct((batch_size,), jnp.float32)
+    return dict.fromkeys(self.scalars, scalar)
+
+  def check_scalars(
+    self, given: Mapping[str, jax.Array]
+  ) -> dict[str, jax.Array]:
+    """Returns the scalars of a call in the order of the field.
+
+    Raises:
+      UsageError: They are not those of the field.
+    """
+    if set(given) != set(self.scalars):
+      names = ", ".join(sorted(given)) or "no scalars"
+      raise UsageError(
+        f"the network is called with {names}; model.scalars is "
+        f"{tuple(self.scalars)}"
+      )
+    return {name: given[name] for name in self.scalars}
 
 
 class OneStepGenerator(ImageModel):

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
-from get_jax.models.parameters import abstract_params
+from get_jax.models.parameters import abstract_inputs, abstract_params
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,10 +43,10 @@ def model_size(model: nn.Module, **call: Any) -> ModelSize:
   fields = {f.name for f in dataclasses.fields(model)}
   plain = model.clone(**{k: v for k, v in options.items() if k in fields})
 
-  def forward(params, *inputs):
-    return plain.apply({"params": params}, *inputs, **call)
+  def forward(params, inputs, scalars):
+    return plain.apply({"params": params}, *inputs, **scalars, **call)
 
-  macs = multiply_adds(forward, params, *model.inputs(1))
+  macs = multiply_adds(forward, params, *abstract_inputs(model))
   return ModelSize(*count_parameters(params), macs)
 
 

@@ -48,6 +48,7 @@ from get_jax.nn.block_stack import apply_blocks
 from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import XAVIER, ZEROS, Linear
 from get_jax.nn.noise_embedding import FourierEmbed, noise_sinusoid
+from get_jax.nn.timestep_embedding import add_scalars
 from get_jax.nn.tmsa import TIMES, DiffiTBlock
 from get_jax.nn.unet_block import group_norm
 from get_jax.nn.windows import (
@@ -247,6 +248,7 @@ class ImageDiffiT(Denoiser):
     y: Int[Array, " B"] | None = None,
     train: bool = False,
     augment_labels: Float[Array, "B A"] | None = None,
+    **scalars: Float[Array, " B"],
   ) -> Float[Array, "B H W C"]:
     """Computes the raw output F.
 
@@ -257,6 +259,8 @@ class ImageDiffiT(Denoiser):
       train: Whether to apply dropout, which needs the "dropout" key.
       augment_labels: Augmentation labels, A = `augment_dim`; None for images
         that are not augmented.
+      **scalars: Further inputs, those of the field `scalars`; their embeddings
+        are added to the time token.
 
     Returns:
       F in float32.
@@ -267,6 +271,7 @@ class ImageDiffiT(Denoiser):
     """
     self._check(x)
     time = self._time_token(t, y, augment_labels)
+    time = add_scalars(time, self.check_scalars(scalars))
     stages = len(self.widths)
 
     def stage(name, i, x, stage_time, skip=None):

@@ -23,7 +23,7 @@ from get_jax.nn.linear import XAVIER, ZEROS, Linear
 from get_jax.nn.mlp import Mlp, gelu_tanh
 from get_jax.nn.patches import patch_grid, patchify, unpatchify
 from get_jax.nn.position_embedding import PositionTable
-from get_jax.nn.timestep_embedding import TimestepEmbed
+from get_jax.nn.timestep_embedding import TimestepEmbed, add_scalars
 from get_jax.nn.tmsa import DiffiTBlock
 from get_jax.nn.transformer_block import Block, add_branch, layer_norm
 
@@ -138,6 +138,7 @@ class DiT(PatchTransformer, Denoiser):
     t: Real[Array, " B"],
     y: Int[Array, " B"] | None = None,
     train: bool = False,
+    **scalars: Real[Array, " B"],
   ) -> Float[Array, "B H W C2"]:
     """Predicts noise, and variances with `learn_sigma`.
 
@@ -146,6 +147,7 @@ class DiT(PatchTransformer, Denoiser):
       t: Times of the diffusion process, 0 to 999 for the published models.
       y: Labels, `num_classes` for the null class; None if unconditional.
       train: Unused; every denoiser accepts it.
+      **scalars: Further inputs, those of the field `scalars`.
 
     Returns:
       The predicted noise in float32. With `learn_sigma` there are 2C channels:
@@ -153,7 +155,7 @@ class DiT(PatchTransformer, Denoiser):
 
     Raises:
       UsageError: A field has an invalid value, fields do not fit together, or
-        labels are missing.
+        labels or scalars are missing.
     """
     del train
     grid = patch_grid(self.input_size, self.patch_size)
@@ -161,7 +163,8 @@ class DiT(PatchTransformer, Denoiser):
       patchify(x, self.patch_size)
     )
     tokens = PositionTable(grid, name="positions")(tokens)
-    embeddings = [TimestepEmbed(self.hidden_size, name="time_embed")(t)]
+    time = TimestepEmbed(self.hidden_size, name="time_embed")(t)
+    embeddings = [add_scalars(time, self.check_scalars(scalars))]
     if self.num_classes:
       label_embed = LabelEmbed(
         self.num_classes, self.hidden_size, self.null_class, name="label_embed"

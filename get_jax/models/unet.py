@@ -50,7 +50,9 @@ class _UNet(Denoiser):
   """Base class of the two networks.
 
   `remat` applies to each block. The null class is a conditioning vector of
-  zeros and has no parameters. For the other fields see `get_jax.models.base`.
+  zeros and has no parameters. A scalar enters as a linear map of its sinusoid,
+  added to the embedding of the noise level. For the other fields see
+  `get_jax.models.base`.
 
   Attributes:
     model_channels: Channels of the first level divided by its `channel_mult`.
@@ -81,6 +83,7 @@ class _UNet(Denoiser):
     y: Int[Array, " B"] | Float[Array, "B classes"] | None = None,
     train: bool = False,
     augment_labels: Float[Array, "B A"] | None = None,
+    **scalars: Float[Array, " B"],
   ) -> Float[Array, "B H W C2"]:
     """Computes the raw output F.
 
@@ -91,6 +94,7 @@ class _UNet(Denoiser):
       train: Whether to apply dropout, which needs the "dropout" key.
       augment_labels: Augmentation labels, A = `augment_dim`; None for images
         that are not augmented.
+      **scalars: Further inputs, those of the field `scalars`.
 
     Returns:
       F in float32, with 2C channels if `learn_sigma`, else C.
@@ -101,7 +105,8 @@ class _UNet(Denoiser):
     """
     self._check()
     levels = self._levels(x)
-    embedding = self._embed(t, y, augment_labels, len(x))
+    scalars = self.check_scalars(scalars)
+    embedding = self._embed(t, y, augment_labels, scalars, len(x))
     return self._network(x, levels, embedding, train).astype(jnp.float32)
 
   def _check(self) -> None:
@@ -112,9 +117,10 @@ class _UNet(Denoiser):
     t: jax.Array,
     y: jax.Array | None,
     augment_labels: jax.Array | None,
+    scalars: dict[str, jax.Array],
     batch: int,
   ) -> jax.Array:
-    """Returns the embedding of noise level, label and augmentation (B, E)."""
+    """Returns the embedding (B, E) of all inputs but x."""
     raise NotImplementedError
 
   def _network(
@@ -272,13 +278,16 @@ class SongUNet(_UNet):
           f"{', '.join(choices)}"
         )
 
-  def _embed(self, t, y, augment_labels, batch):
+  def _embed(self, t, y, augment_labels, scalars, batch):
     width = self.model_channels * self.channel_mult_noise
     if self.embedding_type == "positional":
       h = noise_sinusoid(t, width, endpoint=True)
     else:
       h = FourierEmbed(width, name="map_noise")(t)
     h = jnp.roll(h, width // 2, axis=-1)  # sine first
+    for name, value in scalars.items():
+      sinusoid = noise_sinusoid(value, width, endpoint=True)
+      h = h + Linear(width, use_bias=False, name=f"map_{name}")(sinusoid)
     if self.num_classes:
       one_hot = self._one_hot(y, batch) * math.sqrt(self.num_classes)
       h = h + Linear(width, name="map_label")(one_hot)
@@ -346,8 +355,12 @@ class DhariwalUNet(_UNet):
     x = nn.silu(group_norm("out_norm", x, 1e-5, self.dtype))
     return conv("out_conv", x, self._out_channels, zero)
 
-  def _embed(self, t, y, augment_labels, batch):
+  def _embed(self, t, y, augment_labels, scalars, batch):
     h = noise_sinusoid(t, self.model_channels, endpoint=False)
+    for name, value in scalars.items():
+      sinusoid = noise_sinusoid(value, self.model_channels, endpoint=False)
+      map_scalar = Linear(h.shape[-1], use_bias=False, name=f"map_{name}")
+      h = h + map_scalar(sinusoid)
     if self.augment_dim:
       zero = Init("kaiming_uniform", weight=0.0)
       map_augment = Linear(

@@ -18,7 +18,11 @@ from get_jax.nn.block_stack import apply_blocks, apply_blocks_with_states
 from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import Linear
 from get_jax.nn.patches import patch_grid, patchify, unpatchify
-from get_jax.nn.timestep_embedding import TimestepEmbed, timestep_sinusoid
+from get_jax.nn.timestep_embedding import (
+  TimestepEmbed,
+  add_scalars,
+  timestep_sinusoid,
+)
 from get_jax.nn.transformer_block import Block, BlockBase, layer_norm
 
 # The papers' "layers" (13, 17, 17, 21, 29) include the middle block.
@@ -145,6 +149,7 @@ class UViT(PatchTransformer, Denoiser):
     t: Real[Array, " B"],
     y: Int[Array, " B"] | Float[Array, "B L E"] | None = None,
     train: bool = False,
+    **scalars: Real[Array, " B"],
   ) -> Float[Array, "B H W C"]:
     """Predicts noise.
 
@@ -155,32 +160,35 @@ class UViT(PatchTransformer, Denoiser):
       y: Conditioning: labels, `num_classes` for the null class; or text with
         L = `context_tokens` and E = `context_features`; None if unconditional.
       train: Unused; every denoiser accepts it.
+      **scalars: Further inputs, those of the field `scalars`; their embeddings
+        are added to the token of the time.
 
     Returns:
       The predicted noise in float32.
 
     Raises:
       UsageError: A field has an invalid value, fields do not fit together, or
-        the conditioning is missing.
+        conditioning or scalars are missing.
     """
     del train
-    return self._run(x, t, y)[0]
+    return self._run(x, t, y, scalars)[0]
 
   def hidden_states(
     self,
     x: Float[Array, "B H W C"],
     t: Real[Array, " B"],
     y: Int[Array, " B"] | Float[Array, "B L E"] | None = None,
+    **scalars: Real[Array, " B"],
   ) -> Float[Array, "blocks B N D"]:
     """Returns the tokens after each of the depth + 1 blocks.
 
     N includes the tokens of time and conditioning. For the arguments see
     `__call__`.
     """
-    return jnp.stack(self._run(x, t, y)[1])
+    return jnp.stack(self._run(x, t, y, scalars)[1])
 
   @nn.compact
-  def _run(self, x, t, y):
+  def _run(self, x, t, y, scalars):
     self._check()
     grid = patch_grid(self.input_size, self.patch_size)
     fan_in = self.patch_size**2 * self.in_channels
@@ -191,7 +199,7 @@ class UViT(PatchTransformer, Denoiser):
       dtype=self.dtype,
       name="patch_embed",
     )(patchify(x, self.patch_size))
-    extras = self._time_and_conditioning(t, y)
+    extras = self._time_and_conditioning(t, y, scalars)
     tokens = jnp.concatenate(
       [part.astype(jnp.float32) for part in (*extras, patches)], axis=1
     )
@@ -264,7 +272,7 @@ class UViT(PatchTransformer, Denoiser):
       )
 
   def _time_and_conditioning(
-    self, t: jax.Array, y: jax.Array | None
+    self, t: jax.Array, y: jax.Array | None, scalars: dict[str, jax.Array]
   ) -> list[jax.Array]:
     """Returns the first tokens: label and time, or time and text, or time."""
     if self.mlp_time_embed:
@@ -274,9 +282,10 @@ class UViT(PatchTransformer, Denoiser):
         hidden_size=4 * self.hidden_size,
         name="time_embed",
       )
-      time = embed(t)[:, None]
+      time = embed(t)
     else:
-      time = timestep_sinusoid(t, self.hidden_size)[:, None]
+      time = timestep_sinusoid(t, self.hidden_size)
+    time = add_scalars(time, self.check_scalars(scalars))[:, None]
     if self.num_classes:
       label_embed = LabelEmbed(
         self.num_classes,

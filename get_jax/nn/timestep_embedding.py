@@ -1,5 +1,7 @@
 """Embeddings of the diffusion time."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
@@ -51,3 +53,20 @@ class TimestepEmbed(nn.Module):
     hidden_size = self.hidden_size or self.features
     x = nn.Dense(hidden_size, kernel_init=NORMAL, name="fc1")(x)
     return nn.Dense(self.features, kernel_init=NORMAL, name="fc2")(nn.silu(x))
+
+
+def add_scalars(
+  embedding: Float[Array, "B E"], scalars: Mapping[str, Real[Array, " B"]]
+) -> Float[Array, "B E"]:
+  """Adds the embeddings of further scalars to the embedding of the time.
+
+  Call it inside a compact method: the scalar "h" has the module "h_embed".
+
+  Args:
+    embedding: Embedding of the time.
+    scalars: Numbers by name, in the units of the time.
+  """
+  for name, value in scalars.items():
+    embed = TimestepEmbed(embedding.shape[-1], name=f"{name}_embed")
+    embedding = embedding + embed(value)
+  return embedding
