@@ -1,8 +1,8 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar or plain lines, and how it has ended."""
 
 import io
 import sys
-from typing import Any
+from typing import Any, Literal
 
 from clu import platform
 from tqdm import tqdm
@@ -12,6 +12,20 @@ _LINE = (
   "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, "
   "{remaining} left{postfix}"
 )
+
+
+def print_ending(
+  ending: Literal["Finished", "Stopped", "Failed"], text: str
+) -> None:
+  """Prints the last line of a program, which says how it has ended.
+
+  Args:
+    ending: "Finished"; "Stopped", if the same command continues; or "Failed".
+    text: what was made, or how to go on, or what is wrong. The line is printed
+      to stdout if the program has finished, else to stderr.
+  """
+  file = sys.stdout if ending == "Finished" else sys.stderr
+  print(f"{ending}: {text}", file=file, flush=True)
 
 
 class ProgressBar(tqdm):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 from jax.extend.backend import clear_backends
 
+from get_jax.cli.exit import interrupted_by_signals
 from get_jax.errors import UsageError
 from get_jax.storage.paths import Path, as_path, write_bytes
 from get_jax.training import processes
@@ -52,7 +53,8 @@ def join_processes(
       raise UsageError(
         f"--mode={mode} runs in one process; found {address.num_processes}"
       )
-    yield
+    with interrupted_by_signals():
+      yield
     return
   if address is not None:
     processes.initialize(*address, stuck_after)

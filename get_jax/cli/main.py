@@ -66,7 +66,7 @@ def _parse(argv: list[str]) -> list[str]:
 def _run_mode(argv: list[str]) -> None:
   del argv
   # These import JAX, which takes seconds and which --help does not need.
-  from get_jax.cli.exit import exit_on_error
+  from get_jax.cli.exit import exit_on_error, interrupted_by_signals
   from get_jax.cli.launch import check_platform, join_processes
   from get_jax.cli.messages import set_up_messages
   from get_jax.storage import cache
@@ -85,7 +85,8 @@ def _run_mode(argv: list[str]) -> None:
       if mode == "demo":
         check_platform()
       given = {} if workdir is None else {"workdir": workdir}
-      load_mode(mode)(**given, **options)
+      with interrupted_by_signals():
+        load_mode(mode)(**given, **options)
       return
     from get_jax.builders.config_check import check_config
 

@@ -82,7 +82,7 @@ def serve(networks: Networks, port: int) -> None:
     while not stop_requested("demo"):
       time.sleep(POLL)
     page.close(verbose=False)
-  raise Stopped(f"the page on {url} was closed")
+  raise Stopped(f"the page on {url} is closed")
 
 
 def _launch(page: gr.Blocks, port: int, folder: str) -> None:

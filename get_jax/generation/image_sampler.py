@@ -134,7 +134,7 @@ class ImageSampler:
         batches = []
         for start in range(0, len(shard), self.batch_size):
           if stop_requested(f"{description}, image {done} of {total}"):
-            raise Stopped(f"{description} stopped after {done} of {total}")
+            raise Stopped(f"{description} after {done} of {total}")
           indices = shard[start : start + self.batch_size]
           batch_ids = None if ids is None else ids[done : done + len(indices)]
           batches.append(self.sample_batch(params, indices, batch_ids))

@@ -25,6 +25,7 @@ from get_jax.errors import UsageError
 from get_jax.interop.pretrained import load_text_encoder
 from get_jax.jobs.local_batches import make_batch_fn
 from get_jax.jobs.missing_shards import make_missing_shards
+from get_jax.progress import print_ending
 from get_jax.text import Tokenizer
 from get_jax.training.checkpoints import params_digest
 from get_jax.training.preemption import EXIT_CODE, Stopped
@@ -197,11 +198,12 @@ def main(arguments: list[str] | None = None) -> int:
       batch_size=args.batch_size,
     )
   except UsageError as error:
-    print(error, file=sys.stderr)
+    print_ending("Failed", str(error))
     return 2
   except Stopped as stop:
-    print(f"{stop}; run the same command again to resume", file=sys.stderr)
+    print_ending("Stopped", f"{stop}; run the same command again to resume")
     return EXIT_CODE
+  print_ending("Finished", f"captions of {args.file} in {args.directory}")
   return 0
 
 

@@ -59,6 +59,6 @@ def make_missing_shards(
     bar.reset(num_records(shards))
     for shard in shards:
       if stop_requested(f"{name}, shard {shard}"):
-        raise Stopped(f"{name} stopped before shard {shard}")
+        raise Stopped(f"{name} before shard {shard}")
       writer.write(shard, make_shard(layout.shard_range(shard), bar.update))
   return num_missing

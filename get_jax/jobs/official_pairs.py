@@ -23,7 +23,7 @@ from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.distillation.pairs import PairsInfo, PairsSource, PairsWriter
 from get_jax.errors import UsageError
 from get_jax.interop.formats.read import read_checkpoint
-from get_jax.progress import ProgressBar
+from get_jax.progress import ProgressBar, print_ending
 from get_jax.storage.paths import Path, as_path, write_bytes
 from get_jax.training.rng import named_key
 
@@ -275,8 +275,9 @@ def main(arguments: list[str] | None = None) -> int:
     else:
       export_pairs(args.source, args.target)
   except UsageError as error:
-    print(error, file=sys.stderr)
+    print_ending("Failed", str(error))
     return 2
+  print_ending("Finished", f"pairs of {args.source} in {args.target}")
   return 0
 
 

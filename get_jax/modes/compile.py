@@ -15,6 +15,7 @@ from get_jax.aot.tables import format_bytes, report_table, search_table
 from get_jax.builders.tasks import check_task
 from get_jax.errors import UsageError
 from get_jax.hardware.topology import Topology, find_topology
+from get_jax.progress import print_ending
 from get_jax.training.workdir import open_workdir, write_results
 
 
@@ -55,7 +56,8 @@ def run(
   if folder is not None:
     arguments = {"topology": str(devices), "step": step}
     write_results(folder, "compile", arguments | figures)
-    print(f"figures in {folder / 'results' / 'compile.json'}")
+    path = folder / "results" / "compile.json"
+    print_ending("Finished", f"figures in {path}")
 
 
 def _show_report(

@@ -8,6 +8,7 @@ from get_jax.builders.model import build_model
 from get_jax.builders.tasks import check_task
 from get_jax.errors import UsageError
 from get_jax.interop import export_checkpoint, import_checkpoint
+from get_jax.progress import print_ending
 from get_jax.training.checkpoints import (
   Checkpoints,
   latest_step,
@@ -65,7 +66,7 @@ def run(
       "digest": params_digest(params),
     }
     export_checkpoint(export, model, params, metadata)
-    print(f"exported to {export}")
+    print_ending("Finished", f"exported to {export}")
     return
   with locked(folder):
     if latest_step(folder) is not None:
@@ -78,4 +79,4 @@ def run(
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
   results = {"checkpoint": checkpoint, "entries": count}
   write_results(folder, "convert", results)
-  print(f"imported {count:,} parameters into {folder}")
+  print_ending("Finished", f"imported {count:,} parameters into {folder}")

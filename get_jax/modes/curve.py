@@ -13,6 +13,7 @@ from get_jax.errors import UsageError
 from get_jax.evaluation import plot_curve
 from get_jax.jobs.measure import measure
 from get_jax.jobs.report_page import PAGE, write_page
+from get_jax.progress import print_ending
 from get_jax.training.checkpoints import load_params, saved_steps
 from get_jax.training.workdir import open_workdir, write_results
 
@@ -71,7 +72,7 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   for value, scores in points:
     formatted = ", ".join(f"{k} {v:.4g}" for k, v in scores.items())
     print(f"{over}={value}: {formatted}")
-  print(f"plot in {path}; report page {folder / PAGE}")
+  print_ending("Finished", f"plot in {path}; report page {folder / PAGE}")
 
 
 def _set(config: ml_collections.ConfigDict, key: str, value: Any) -> None:

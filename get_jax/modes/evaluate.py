@@ -9,6 +9,7 @@ from get_jax.builders.tasks import check_task
 from get_jax.jobs.initial_params import load_params_or_init
 from get_jax.jobs.measure import measure, measure_files
 from get_jax.jobs.report_page import PAGE, write_page
+from get_jax.progress import print_ending
 from get_jax.training.workdir import open_workdir
 
 
@@ -38,7 +39,8 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
     result.write(folder / "results" / "evaluate.json")
   write_page(folder)
   result.print()
-  print(
+  print_ending(
+    "Finished",
     f"scores in {folder / 'results' / 'evaluate.json'}; report page "
-    f"{folder / PAGE}"
+    f"{folder / PAGE}",
   )

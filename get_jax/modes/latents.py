@@ -7,6 +7,7 @@ import ml_collections
 from get_jax.errors import UsageError
 from get_jax.jobs.captions import encode_captions_of_images
 from get_jax.jobs.latents import encode_latents
+from get_jax.progress import print_ending
 from get_jax.training.workdir import open_workdir, write_results
 
 
@@ -42,3 +43,4 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
     config.latents, config.autoencoder, config.data.path, folder
   )
   write_results(folder, "latents", results)
+  print_ending("Finished", f"{results['count']} latents in {config.data.path}")

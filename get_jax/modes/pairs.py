@@ -5,6 +5,7 @@ import ml_collections
 from get_jax.builders.tasks import check_task
 from get_jax.errors import UsageError
 from get_jax.jobs.pairs import check_teacher, make_pairs
+from get_jax.progress import print_ending
 from get_jax.training.workdir import locked, open_workdir
 
 
@@ -28,4 +29,4 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   folder = open_workdir(workdir, config)
   with locked(folder):
     make_pairs(config, folder)
-  print(f"{config.pairs.count} pairs in {folder / 'pairs'}")
+  print_ending("Finished", f"{config.pairs.count} pairs in {folder / 'pairs'}")

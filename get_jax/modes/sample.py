@@ -9,6 +9,7 @@ from get_jax.builders.tasks import check_task
 from get_jax.jobs.initial_params import load_params_or_init
 from get_jax.jobs.report_page import write_page
 from get_jax.jobs.samples import generate_parts, merge_parts
+from get_jax.progress import print_ending
 from get_jax.training.preemption import independent_progress
 from get_jax.training.workdir import open_workdir, write_results
 
@@ -60,10 +61,11 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   write_page(folder)
   grid = path.with_suffix(".png")
   if latent:
-    print(
+    print_ending(
+      "Finished",
       f"{sampling.count} latents of {config.autoencoder.name} in {path}, not "
       f"decoded because autoencoder.weights is empty; their first 3 channels "
-      f"in {grid}"
+      f"in {grid}",
     )
   else:
-    print(f"{sampling.count} samples in {path} and {grid}")
+    print_ending("Finished", f"{sampling.count} samples in {path} and {grid}")

@@ -11,6 +11,7 @@ from get_jax.builders.model import build_model, build_student
 from get_jax.builders.tasks import check_task
 from get_jax.models.counting import model_size
 from get_jax.models.parameters import abstract_params
+from get_jax.progress import print_ending
 from get_jax.training.workdir import open_workdir, write_results
 
 COPIES = 4  # of the parameters in the state: themselves, average, two moments
@@ -66,4 +67,5 @@ def run(config: ml_collections.ConfigDict, workdir: str | None) -> None:
   if workdir is not None:
     folder = open_workdir(workdir, config)
     write_results(folder, "summary", figures)
-    print(f"figures in {folder / 'results' / 'summary.json'}")
+    path = folder / "results" / "summary.json"
+    print_ending("Finished", f"figures in {path}")

@@ -14,6 +14,7 @@ from get_jax.jobs.report import make_report
 from get_jax.jobs.report_page import PAGE, write_page
 from get_jax.jobs.run_info import enable_compilation_cache
 from get_jax.jobs.train import train
+from get_jax.progress import print_ending
 from get_jax.storage.paths import Path, as_path
 from get_jax.training.profiling import Profile
 from get_jax.training.sharding import check_batch_size
@@ -60,7 +61,10 @@ def run(
     if "report" in config and config.report.enabled:
       make_report(config, folder)
     write_page(folder)
-  print(f"{config.num_steps} steps in {folder}; report page {folder / PAGE}")
+  print_ending(
+    "Finished",
+    f"{config.num_steps} steps in {folder}; report page {folder / PAGE}",
+  )
 
 
 def check_experiment(

@@ -5,6 +5,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from get_jax.progress import print_ending
 from get_jax.weights import fetch, find, names
 from get_jax.weights.fetching import directory, is_cached
 from get_jax.weights.table import format_licence, format_size, is_manual
@@ -24,7 +25,7 @@ def run(weights: str | None = None, workdir: str | None = None) -> None:
   """
   del workdir
   if weights is not None:
-    print(f"{weights} is in {fetch(weights)}")
+    print_ending("Finished", f"{weights} is in {fetch(weights)}")
     return
   table = Table(
     "name", "kind", "size", "licence", "score", "cached", title="Weights"

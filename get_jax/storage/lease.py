@@ -16,13 +16,13 @@ import os
 import pathlib
 import platform
 import secrets
-import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn, Self
 
 from get_jax.errors import UsageError
+from get_jax.progress import print_ending
 from get_jax.storage.bucket_errors import BucketError
 from get_jax.storage.conditional import delete_if, replace_if, version_of
 from get_jax.storage.json_files import parse_json
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 def _exit(message: str) -> NoReturn:
   """Ends the process at once: whatever it writes now is another writer's."""
-  print(message, file=sys.stderr, flush=True)
+  print_ending("Failed", message)
   os._exit(EXIT_CODE_LOST)
 
 

@@ -172,7 +172,7 @@ def fit(
           checkpoints.save(state)
         if stopping and step < last:
           checkpoints.wait()
-          raise Stopped(f"{name} stopped after step {step} of {last}, saved")
+          raise Stopped(f"{name} after step {step} of {last}, saved")
   return state
 
 

@@ -96,7 +96,7 @@ def interruptible(items: Iterable[T], description: str) -> Iterator[T]:
   with handle_stop_signals() as stop_requested:
     for count, item in enumerate(items):
       if stop_requested(f"{description}, batch {count}"):
-        raise Stopped(f"{description} stopped after {count} batches")
+        raise Stopped(f"{description} after {count} batches")
       yield item
 
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import jax
 
 from get_jax.errors import UsageError
+from get_jax.progress import print_ending
 from get_jax.training import heartbeats
 from get_jax.training.heartbeats import Heartbeat, Peers
 
@@ -195,7 +196,7 @@ class ProcessGroup:
       sender = name.split("/")[-1]
       if ends and int(sender) != self.index:
         code, reason = json.loads(value)
-        _print_error(reason)
+        _print_error(reason, code)
         _exit(code)
     requested = any(
       name.startswith("get_jax/messages/stop/") for name in messages
@@ -224,7 +225,7 @@ class ProcessGroup:
       time.sleep(heartbeats.INTERVAL)
       reason = self._peers.find_lost()
       if reason and not self._closing:
-        _print_error(reason)
+        _print_error(reason, EXIT_CODE_LOST)
         # Without process 0 there is no store to send a message through.
         if self.index == 0:
           self.abort(EXIT_CODE_LOST, reason)
@@ -232,8 +233,12 @@ class ProcessGroup:
           _exit(EXIT_CODE_LOST)
 
 
-def _print_error(message: str) -> None:
-  print(f"\n{message}", file=sys.stderr, flush=True)
+def _print_error(reason: str, code: int) -> None:
+  """Prints the last line of this process, after a progress bar."""
+  print(file=sys.stderr)
+  if code == EXIT_CODE_LOST:
+    reason += "; run the same command on all processes to resume"
+  print_ending("Failed", reason)
 
 
 def _exit(code: int) -> NoReturn:

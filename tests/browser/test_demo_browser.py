@@ -317,7 +317,7 @@ def test_a_signal_ends_the_server(servers, urls):
     code, messages = servers[name].stop(number)
     assert code == 75, messages
     assert messages.splitlines()[-1] == (
-      f"the page on {urls[name]} was closed; run the same command again to "
-      "resume"
+      f"Stopped: the page on {urls[name]} is closed; run the same command "
+      "again to resume"
     )
     assert "Traceback" not in messages

@@ -20,6 +20,7 @@ def refused(*args):
   assert "Traceback" not in done.stderr
   lines = [line for line in done.stderr.splitlines() if line.strip()]
   assert len(lines) == 1, done.stderr
+  assert lines[0].startswith("Failed: ")
   return lines[0]
 
 

@@ -131,10 +131,13 @@ def test_a_signal_to_one_stops_all_at_the_same_step(stopped_run):
   _, ends, saved, last_line = stopped_run
   (code, stderr), (other_code, other_stderr) = ends
   assert code == other_code == 75, stderr + other_stderr
-  step = int(re.search(r"stopped after step (\d+) of 4000, saved", stderr)[1])
-  assert saved[-1] == last_line == step
-  assert "run the same command again" in stderr
-  assert "run the same command again" not in other_stderr
+  ending = re.fullmatch(
+    r"Stopped: train after step (\d+) of 4000, saved; run the same command "
+    "again to resume",
+    stderr.splitlines()[-1],
+  )
+  assert saved[-1] == last_line == int(ending[1])
+  assert "Stopped" not in other_stderr
 
 
 def test_the_others_of_a_killed_worker_end(run_with_lost_worker):
@@ -142,7 +145,9 @@ def test_the_others_of_a_killed_worker_end(run_with_lost_worker):
   assert killed == -signal.SIGKILL
   for code, stderr in others:
     assert code == 76, stderr
-    assert "process 2 is lost: no heartbeat" in stderr
+    last = stderr.splitlines()[-1]
+    assert last.startswith("Failed: process 2 is lost: no heartbeat"), stderr
+    assert last.endswith("; run the same command on all processes to resume")
     assert re.search(r"it was last at: train, step \d+", stderr)
 
 

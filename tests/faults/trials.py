@@ -16,8 +16,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from typing import NoReturn
+from unittest import mock
 
-from get_jax.cli.exit import exit_on_error
+from get_jax.cli import exit
 from get_jax.cli.messages import set_up_messages
 from tests.faults import replay, shim
 from tests.faults.programs import Program
@@ -130,7 +131,8 @@ class Trials:
     with _messages() as messages:
       try:
         with (
-          exit_on_error(_refuse),
+          mock.patch.object(exit, "refuse", _refuse),
+          exit.exit_on_error(),
           shim.fail(self._workdir, first, error, last, reads),
         ):
           self.program.run(self._workdir)
@@ -139,8 +141,8 @@ class Trials:
         # What cannot be read may be taken for damaged.
         if not reads and os.strerror(error) not in str(sentence):
           fault = f"the sentence has not the reason: {sentence}"
-      except Exception as raised:
-        fault = f"it raises {type(raised).__name__}: {raised}"
+      except SystemExit as ending:
+        fault = f"it ends with code {ending.code}"
       gc.collect()  # locks of the failed run
       fault = fault or self._resume()
     return _verdict(fault, messages)

@@ -132,7 +132,7 @@ def test_an_interrupted_merge_is_continued(tmp_path, monkeypatch):
 
   with monkeypatch.context() as patch:
     patch.setattr(shard_reader.ShardReader, "read_array", stop)
-    with pytest.raises(Stopped, match=r"writing samples\.npz stopped after 2"):
+    with pytest.raises(Stopped, match=r"writing samples\.npz after 2"):
       merge(parts)
   assert (tmp_path / "samples.npz").read_bytes() == b"of an earlier run"
   assert not list(tmp_path.glob(".*"))

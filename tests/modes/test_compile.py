@@ -21,9 +21,7 @@ DIGITS = "--config=configs/dit_digits.py"
 def test_a_topology_belongs_to_the_mode():
   done = run_main(DIGITS, "--workdir=x", "--topology=v5e:4x4")
   assert done.returncode == 2
-  assert done.stderr.splitlines() == [
-    "main.py: --topology needs --mode=compile"
-  ]
+  assert done.stderr.splitlines() == ["Failed: --topology needs --mode=compile"]
 
 
 def test_a_missing_topology_is_refused():

@@ -100,7 +100,7 @@ def test_a_second_run_repeats_nothing(interrupted):
   assert "fid[digits-v1]" in done.stdout
   page = workdir / "results" / "index.html"
   last = done.stdout.splitlines()[-1]
-  assert last == f"8 steps in {workdir}; report page {page}"
+  assert last == f"Finished: 8 steps in {workdir}; report page {page}"
   report = json.loads((workdir / "results" / "report.json").read_text())
   for name in ("GET", "teacher"):
     fid = report[name]["scores"]["fid[digits-v1]"]

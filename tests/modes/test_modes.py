@@ -112,7 +112,8 @@ def test_images_made_elsewhere(config, trained, capsys):
   assert "fid[digits-v1]" in output
   results = trained / "results"
   assert output.replace("\n", " ").endswith(
-    f"scores in {results}/evaluate.json; report page {results}/index.html "
+    f"Finished: scores in {results}/evaluate.json; report page "
+    f"{results}/index.html "
   )
   page = (results / "index.html").read_text("utf-8")
   assert f'title="{found["scores"]["fid[digits-v1]"]}"' in page
@@ -158,7 +159,7 @@ def test_a_signal_stops_where_nothing_is_lost(
   monkeypatch.setattr(ImageSampler, "sample_batch", interrupted)
   with (
     handle_stop_signals(),
-    pytest.raises(Stopped, match=r"stopped after 32 of"),
+    pytest.raises(Stopped, match=r" after 32 of"),
   ):
     run.run(here, workdir)
   assert len(made) == 2

@@ -54,7 +54,7 @@ def test_a_signal_between_two_loops_stops_the_second():
 
 def test_interruptible_stops_after_a_signal():
   taken = []
-  with pytest.raises(Stopped, match="reading stopped after 3 batches"):
+  with pytest.raises(Stopped, match="reading after 3 batches"):
     with handle_stop_signals(), independent_progress():
       for item in interruptible(range(9), "reading"):
         taken.append(item)

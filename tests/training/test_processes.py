@@ -52,7 +52,9 @@ def group(monkeypatch):
     raise SystemExit(code)
 
   monkeypatch.setattr(process_group, "_exit", exit_thread)
-  monkeypatch.setattr(process_group, "_print_error", messages.append)
+  monkeypatch.setattr(
+    process_group, "_print_error", lambda reason, code: messages.append(reason)
+  )
 
   def start(count, stuck_after=900.0):
     store = Store()

@@ -1,6 +1,7 @@
 """A run resumed after kill -9 is bit-identical to an uninterrupted one."""
 
 import json
+import re
 import signal
 import time
 
@@ -97,7 +98,11 @@ def test_sigterm_saves_and_exits_with_75(uninterrupted, tmp_path):
   process.send_signal(signal.SIGTERM)
   _, stderr = process.communicate(timeout=120)
   assert process.returncode == 75, stderr
-  assert "run the same command again" in stderr
+  assert re.fullmatch(
+    r"Stopped: train after step \d+ of 40, saved; run the same command again "
+    "to resume",
+    stderr.splitlines()[-1],
+  )
   done = run_main(*arguments(tmp_path))
   assert done.returncode == 0, done.stderr
   assert_same_run(uninterrupted, tmp_path)
