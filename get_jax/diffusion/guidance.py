@@ -135,7 +135,8 @@ class Guidance:
       (x, t, **scalars) -> output, in float32. It evaluates the network once on
       2B samples, with the two inputs of a sample adjacent, so that a sharded
       batch needs no communication. If the scale is 1, it evaluates the network
-      on B samples and returns its output unchanged.
+      on B samples and returns its output unchanged; so it does at times at
+      which the interval or the schedule makes w = 1 for the whole batch.
 
     Raises:
       UsageError: guidance is enabled and the network has no conditioning or no
@@ -149,16 +150,24 @@ class Guidance:
     y = jnp.asarray(y)
     both = _interleave(y, jnp.broadcast_to(jnp.asarray(null, y.dtype), y.shape))
 
-    def guided(x, t, **scalars):
+    def pushed(x, t, scalars):
       scalars = {name: _interleave(s, s) for name, s in scalars.items()}
       out = net(_interleave(x, x), _interleave(t, t), both, **scalars)
-      out = as_float32(out)
-      pairs = out.reshape(-1, 2, *out.shape[1:])
+      pairs = as_float32(out).reshape(-1, 2, *out.shape[1:])
       cond, uncond = pairs[:, 0], pairs[:, 1]
       w = expand(self.weight(t, sigma_of), cond)
       count = x.shape[-1] if self.channels is None else self.channels
-      pushed = uncond + w * (cond - uncond)
-      return jnp.concatenate([pushed[..., :count], cond[..., count:]], axis=-1)
+      guided = uncond + w * (cond - uncond)
+      return jnp.concatenate([guided[..., :count], cond[..., count:]], axis=-1)
+
+    def conditional(x, t, scalars):
+      return as_float32(net(x, t, y, **scalars))
+
+    def guided(x, t, **scalars):
+      if self.schedule == "constant" and self.interval is None:
+        return pushed(x, t, scalars)
+      nowhere = jnp.all(self.weight(t, sigma_of) == 1)
+      return jax.lax.cond(nowhere, conditional, pushed, x, t, scalars)
 
     return guided
 

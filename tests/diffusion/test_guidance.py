@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -45,6 +46,48 @@ def test_no_guidance_is_one_evaluation_of_the_batch_itself():
   Guidance(scale=0.0, convention="u-vit")(counting, None, None)(X, T)
   Guidance(scale=0.0)(counting, Y, NULL)(X, T)
   assert sizes == [(3, 3), (3, None), (6, 6)]
+
+
+@pytest.mark.parametrize(
+  "settings, guided_times",
+  [
+    (dict(interval=(0.1, 0.9)), [1]),
+    (dict(schedule="power_cosine", period=1000.0), [0, 1]),
+  ],
+)
+def test_times_without_guidance_evaluate_the_batch_itself(
+  settings, guided_times
+):
+  """Also inside a loop, where the times are not known when it is traced."""
+  sizes = []
+
+  def counting(x, t, y):
+    jax.debug.callback(sizes.append, len(x))
+    return net(x, t, y)
+
+  def sigma_of(t):
+    return 1 / (1 + jnp.exp((t - 500) / 100))
+
+  t_of_step = jnp.array([0.0, 500.0, 990.0])
+  guidance = Guidance(scale=3.0, **settings)
+  guided = guidance(counting, Y, NULL, sigma_of)
+
+  @jax.jit
+  def run(times):
+    return jax.lax.map(lambda t: guided(X, jnp.full(3, t)), times)
+
+  outs = run(t_of_step)
+  jax.effects_barrier()
+  expected_sizes = [6 if i in guided_times else 3 for i in range(3)]
+  assert sizes == expected_sizes
+  for i, t in enumerate(t_of_step):
+    t = jnp.full(3, t)
+    cond, uncond = net(X, t, Y), net(X, t, jnp.full(3, NULL))
+    w = guidance.weight(t, sigma_of)[0] if i in guided_times else 1
+    expected = uncond + w * (cond - uncond)
+    np.testing.assert_allclose(outs[i][..., :4], expected[..., :4], rtol=1e-6)
+    if i not in guided_times:
+      np.testing.assert_array_equal(outs[i], cond)
 
 
 def test_null_text_is_the_embedding_of_the_empty_text():
