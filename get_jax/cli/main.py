@@ -1,6 +1,8 @@
 """Parses flags, loads the config and runs the selected mode."""
 
+import gc
 import sys
+from collections.abc import Callable
 
 from absl import app
 from absl import flags as absl_flags
@@ -33,6 +35,8 @@ def main() -> None:
   It is `main.py`, and the installed command `get_jax`. The exit codes are those
   of `get_jax.cli.exit`.
   """
+  # Imports leave no garbage; the search for it is a sixth of their time.
+  gc.disable()
   app.run(_run_mode, flags_parser=_parse)
 
 
@@ -63,6 +67,14 @@ def _parse(argv: list[str]) -> list[str]:
   return argv
 
 
+def _load(mode: str) -> Callable[..., None]:
+  """Imports a mode, the last of the imports."""
+  run = load_mode(mode)
+  gc.freeze()
+  gc.enable()
+  return run
+
+
 def _run_mode(argv: list[str]) -> None:
   del argv
   # These import JAX, which takes seconds and which --help does not need.
@@ -86,7 +98,7 @@ def _run_mode(argv: list[str]) -> None:
         check_platform()
       given = {} if workdir is None else {"workdir": workdir}
       with interrupted_by_signals():
-        load_mode(mode)(**given, **options)
+        _load(mode)(**given, **options)
       return
     from get_jax.builders.config_check import check_config
 
@@ -103,4 +115,4 @@ def _run_mode(argv: list[str]) -> None:
     )
     with joined:
       check_platform()
-      load_mode(mode)(flags.CONFIG.value.lock(), workdir, **options)
+      _load(mode)(flags.CONFIG.value.lock(), workdir, **options)

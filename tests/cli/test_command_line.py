@@ -1,5 +1,6 @@
 """Output of main.py for wrong and for right command lines."""
 
+import gc
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import sys
 
 import pytest
 
+from get_jax.cli import main
 from tests.helpers import ROOT, environment, run_main
 
 DIGITS = "--config=configs/dit_digits.py"
@@ -152,3 +154,13 @@ def test_a_platform_without_devices(tmp_path, monkeypatch):
   assert done.returncode == 2, done.stderr
   assert "JAX_PLATFORMS is 'cuda', which has no device here" in done.stderr
   assert "expected 'cpu'" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_garbage_is_collected_once_the_mode_is_imported():
+  gc.disable()
+  try:
+    run = main._load("summary")
+    assert callable(run) and gc.isenabled()
+  finally:
+    gc.enable()
+    gc.unfreeze()
