@@ -49,6 +49,7 @@ _ORDERED = (
   ("sampler.sigma_min", "sampler.sigma_max"),
   ("sampler.s_min", "sampler.s_max"),
   ("sampler.t_last", "sampler.t_first"),
+  ("sampler.t_start", "sampler.t_end"),
 )
 
 

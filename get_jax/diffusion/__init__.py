@@ -3,6 +3,7 @@
 from get_jax.diffusion.continuous import VP
 from get_jax.diffusion.discrete import DiscreteProcess, StableDiffusion
 from get_jax.diffusion.edm import EDM, EDMIDDPM, EDMVE, EDMVP
+from get_jax.diffusion.flow_matching import FlowMatching
 from get_jax.diffusion.guidance import Guidance
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.diffusion.process import Process
@@ -19,6 +20,7 @@ __all__ = [
   "SAMPLERS",
   "VP",
   "DiscreteProcess",
+  "FlowMatching",
   "Guidance",
   "Preview",
   "Process",
@@ -36,6 +38,7 @@ PROCESSES = {
   "edm_vp": EDMVP,
   "edm_ve": EDMVE,
   "edm_iddpm": EDMIDDPM,
+  "flow_matching": FlowMatching,
 }
 
 

@@ -68,6 +68,8 @@ class Scheme:
     noise_scale: (E,) scale of the noise added before the prediction; None
       for deterministic samplers.
     noise_index: (E,) index k of that noise (stream STEPS + k).
+    end_noise_scale: scale of the noise that is added to the samples, that of
+      the last step.
   """
 
   start: float | Float[Array, ""]
@@ -77,6 +79,7 @@ class Scheme:
   weights: Float[Array, "E H"]
   noise_scale: Float[Array, " E"] | None = None
   noise_index: Real[Array, " E"] | None = None
+  end_noise_scale: float | Float[Array, ""] = 0.0
 
   @property
   def evaluations(self) -> int:
@@ -141,6 +144,9 @@ def integrate(
   x = jnp.asarray(scheme.start, jnp.float32) * noise(INITIAL, shape)
   past = (jnp.zeros_like(x),) * scheme.weights.shape[1]
   (x, _, _), states = jax.lax.scan(evaluate, (x, x, past), rows)
+  if scheme.end_noise_scale:
+    last = STEPS + int(scheme.starts_step.sum()) - 1
+    x = x + jnp.float32(scheme.end_noise_scale) * noise(last, shape)
   if not trajectory:
     return x
   starts = states[np.flatnonzero(scheme.starts_step)]

@@ -108,6 +108,8 @@ TOLERANCES: dict[str, dict[str, float | Stated]] = {
   "edm/sampler": {"x": Stated(1e-5), "t_steps": 1e-11},
   "edm/ablation": {"x": Stated(1e-4), "sigma": 1e-6, "iddpm_sigma": 1e-5},
   "edm/network_sampler": {"x": Stated(1e-4), "t_steps": 1e-6},
+  # Elementwise but for the states of samplers.
+  "flow": {"float64": 1e-9, "float32": 1e-4},
   # Elementwise but for "change".
   "edm/train": {"param": 1e-5, "change": 1e-3, "lr": 1e-6, "norm": 1e-4},
   "edm/augment": {"images": Stated(1e-4), "labels": Stated(1e-5)},

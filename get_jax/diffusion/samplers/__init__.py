@@ -8,6 +8,7 @@ from get_jax.diffusion.samplers.ddim import DDIM
 from get_jax.diffusion.samplers.ddpm import DDPM
 from get_jax.diffusion.samplers.dpm_solver import DPMSolver, DPMSolverPP
 from get_jax.diffusion.samplers.euler import EulerMaruyama, ProbabilityFlow
+from get_jax.diffusion.samplers.flow import FlowODE, FlowSDE
 from get_jax.diffusion.samplers.heun import Heun
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
   "DPMSolverAdaptive",
   "DPMSolverPP",
   "EulerMaruyama",
+  "FlowODE",
+  "FlowSDE",
   "Heun",
   "ProbabilityFlow",
   "Sampler",
@@ -33,6 +36,8 @@ SAMPLERS = {
   "dpm_solver_adaptive": DPMSolverAdaptive,
   "dpm_solver++": DPMSolverPP,
   "heun": Heun,
+  "flow_ode": FlowODE,
+  "flow_sde": FlowSDE,
 }
 
 
