@@ -20,6 +20,7 @@ from get_jax.errors import UsageError
 from get_jax.evaluation.extractors.classifier import ExtractorOutput
 from get_jax.evaluation.extractors.registry import FeatureExtractor
 from get_jax.evaluation.features import FeatureSummary, summarize_features
+from get_jax.storage.lease import Lease
 from get_jax.storage.npz import read_npz
 from get_jax.storage.paths import (
   Path,
@@ -63,6 +64,18 @@ class FeatureShards:
     """Returns the sample indices of a shard."""
     start = shard * self.size
     return np.arange(start, min(start + self.size, self.count))
+
+  def lock(self, process_index: int = 0) -> Lease:
+    """Returns the lock against evaluations that compute the same; a context.
+
+    Args:
+      process_index: index of this process in its run; each has its own lock.
+    """
+    return Lease(
+      self.folder / f"lock{process_index}",
+      f"another process computes the features in {self.folder}; expected one "
+      "evaluation of the same samples at a time",
+    )
 
   def missing(self) -> list[int]:
     """Returns the numbers of the shards that are not written yet."""

@@ -55,6 +55,9 @@ def measure(
   Returns:
     The scores; if the evaluator repeats the measurement with other seeds, those
     of the lowest FID.
+
+  Raises:
+    UsageError: another process computes the scores of the same samples.
   """
   digest, batch_size = params_digest(params), config.sampling.batch_size
   offset = evaluator.conventions.uint8_offset
@@ -90,7 +93,10 @@ def measure(
       build_sampling_mesh(config),
     )
     has_classes = bool(generator.conditioning.num_classes)
-    with assign_shards(feature_shards.missing) as shards:
+    with (
+      feature_shards.lock(jax.process_index()),
+      assign_shards(feature_shards.missing) as shards,
+    ):
       indices = [feature_shards.indices(shard) for shard in shards]
       samples = image_sampler.sample_shards(params, indices, description=title)
       for shard, (images, ids) in zip(shards, samples, strict=True):

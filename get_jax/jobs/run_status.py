@@ -69,6 +69,8 @@ class RunStatus:
     results: paths of its results.
     writer: the process that uses the workdir, such as "process 42 on host-1";
       None: no process.
+    evaluations: the evaluations that are running: the images whose features
+      are computed, and the process.
   """
 
   workdir: Path
@@ -78,6 +80,7 @@ class RunStatus:
   pictures: Sequence[tuple[Path, float]]
   results: Sequence[Path]
   writer: str | None
+  evaluations: Sequence[tuple[int, str]] = ()
 
 
 def read_status(workdir: str) -> RunStatus:
@@ -109,7 +112,8 @@ def read_status(workdir: str) -> RunStatus:
     checkpoints=saved_steps(folder),
     pictures=_newest_pictures([folder, folder / "teacher"]),
     results=sorted((folder / "results").glob("*.*")),
-    writer=_find_writer(directories),
+    writer=next(_holders(directories), None),
+    evaluations=[*_running_evaluations(folder)],
   )
 
 
@@ -224,8 +228,17 @@ def _shards_stage(name: str, directory: Path, unit: str) -> Iterator[Stage]:
   )
 
 
-def _find_writer(directories: Sequence[Path]) -> str | None:
-  """Returns the process that writes to one of the directories, if any.
+def _running_evaluations(folder: Path) -> Iterator[tuple[int, str]]:
+  """Yields how many images have features, and the process that adds others."""
+  for features in sorted((folder / "features").glob("*")):
+    for holder in _holders([features]):
+      ranges = [path.stem.split("-") for path in features.glob("*-*.npz")]
+      yield sum(int(last) - int(first) + 1 for first, last in ranges), holder
+      break
+
+
+def _holders(directories: Sequence[Path]) -> Iterator[str]:
+  """Yields the processes that have locked one of the directories.
 
   In a bucket, a process that has not renewed its lease in time is dead.
   """
@@ -236,9 +249,9 @@ def _find_writer(directories: Sequence[Path]) -> str | None:
     if is_remote(path) and time.time() - _modified(path) > DURATION:
       continue
     if "pid" in holder and "host" in holder:
-      return f"process {holder['pid']} on {holder['host']}"
-    return "another process"
-  return None
+      yield f"process {holder['pid']} on {holder['host']}"
+    else:
+      yield "another process"
 
 
 def _modified(path: Path) -> float:

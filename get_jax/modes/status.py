@@ -50,6 +50,8 @@ def describe(status: RunStatus, now: float) -> Iterator[str]:
     if stage.losses:
       line = f"{sparkline(stage.losses)} {stage.losses[-1]:.4g}"
       yield f"{'':{width}}loss {line}"
+  for count, process in status.evaluations:
+    yield f"{'scores':{width}}{count:,} images have features, {process}"
   rows = {
     "checkpoints": [", ".join(map(str, status.checkpoints)) or "none"],
     "pictures": [

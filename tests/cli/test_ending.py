@@ -136,7 +136,9 @@ def test_the_last_line_of_a_mode(mode, run, end):
   assert re.fullmatch(f"Finished: {made}", line)
   code, line = end(lambda: run(mode, __file__))
   assert code == 2, line
-  assert re.fullmatch(r"Failed: .*(test_ending.py cannot be written|'get-digit').*", line)
+  assert re.fullmatch(
+    r"Failed: .*(test_ending.py cannot be written|'get-digit').*", line
+  )
   after = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
   assert after == handlers
 

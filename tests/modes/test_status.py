@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from get_jax.errors import UsageError
+from get_jax.evaluation import FeatureShards
+from get_jax.evaluation.extractors.classifier import ExtractorOutput
 from get_jax.jobs.durations import format_seconds
 from get_jax.jobs.run_status import read_status
 from get_jax.modes import status
@@ -133,6 +135,27 @@ def test_samples_that_are_generated(workdir):
   samples = next(line for line in lines_of(workdir) if "samples  " in line)
   assert "8 of 16 images (50%)" in samples
   assert "in use by" in lines_of(workdir)[0]
+
+
+def test_evaluations_that_are_running(workdir):
+  """They disturb no training; only one computes the features of an image."""
+  shards = FeatureShards(workdir / "features", {"seed": 1}, 16, 8)
+  others = FeatureShards(workdir / "features", {"seed": 2}, 16, 8)
+  shards.write(0, [ExtractorOutput(np.zeros((8, 2), np.float32))])
+  before = lines_of(workdir)
+  with shards.lock():
+    *_, scores = [line for line in lines_of(workdir) if "scores" in line]
+    assert scores.split(maxsplit=1) == [
+      "scores",
+      f"8 images have features, process {os.getpid()} on {os.uname().nodename}",
+    ]
+    first, train, *_ = lines_of(workdir)
+    assert [first, train] == before[:2]
+    with pytest.raises(UsageError, match="another process computes the feat"):
+      shards.lock().acquire()
+    with others.lock():
+      assert sum("features" in line for line in lines_of(workdir)) == 2
+  assert lines_of(workdir) == before
 
 
 def test_latents_that_are_encoded(tmp_path):
