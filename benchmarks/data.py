@@ -116,8 +116,7 @@ def measure_wait(
   config.batch_size = batch_size
   mesh, model = build_mesh(config), build_model(config)
   pipeline = Pipeline(source, batch_size, 0)
-  batch = jax.eval_shape(lambda: pipeline.batch(0))
-  training_step = build_training_step(config, model, batch)
+  training_step = build_training_step(config, model)
   state = create_state(training_step.init_state, training_step.init_key, mesh)
   state_sharding = jax.tree.map(lambda x: x.sharding, state)
   step = jax.jit(

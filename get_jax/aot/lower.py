@@ -159,7 +159,7 @@ def _abstract_training(config: ml_collections.ConfigDict) -> AbstractCall:
   # The program does not depend on the value of the seed.
   seed = 0 if config.task == "distillation" else None
   conditioning = abstract_conditioning(config, model)
-  training_step = build_training_step(config, model, batch, seed, conditioning)
+  training_step = build_training_step(config, model, seed, conditioning)
   state = jax.eval_shape(training_step.init_state, training_step.init_key)
   return training_step.step, state, batch
 

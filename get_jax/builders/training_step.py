@@ -1,7 +1,7 @@
 """Builds the training step of a config and its abstract inputs."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -36,7 +36,6 @@ class TrainingStep:
 def build_training_step(
   config: ml_collections.ConfigDict,
   model: nn.Module,
-  batch: Mapping[str, jax.ShapeDtypeStruct],
   pairs_seed: int | None = None,
   conditioning: Conditioning | None = None,
 ) -> TrainingStep:
@@ -45,7 +44,6 @@ def build_training_step(
   Args:
     config: the experiment.
     model: the network of the experiment.
-    batch: shapes and dtypes of a batch, by name.
     pairs_seed: see `build_objective`.
     conditioning: see `build_objective`.
 
@@ -55,8 +53,6 @@ def build_training_step(
   objective = build_objective(config, model, pairs_seed, conditioning)
   optimizer = create_optimizer(config.optimizer, config.num_steps)
   init, init_key = build_init(model), named_key(config.seed, "init")
-  params = jax.eval_shape(init, init_key)
-  metric_names = sorted(jax.eval_shape(objective, params, batch, init_key)[1])
   step = make_train_step(
     objective,
     optimizer,
@@ -67,7 +63,10 @@ def build_training_step(
     config.accumulation,
   )
   init_state = make_init_state(
-    init, metric_names, optimizer, objective.target_names
+    init,
+    sorted(objective.metric_names),
+    optimizer,
+    objective.target_names,
   )
   return TrainingStep(init_state, init_key, step)
 

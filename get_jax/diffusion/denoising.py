@@ -9,8 +9,13 @@ from get_jax.diffusion.objective import DataObjective
 class Denoising(DataObjective):
   """Mean loss of a diffusion process over a batch, see `Process.loss_at`."""
 
+  @property
+  def metric_names(self):
+    """See `Objective`; the metrics are those of the process."""
+    return self.process.metric_names
+
   def loss(self, params, samples, key, targets):
-    """See `Objective.loss`; the metrics are those of the process."""
+    """See `Objective.loss`."""
     del targets
     net = self.network(params, samples, key)
     given = samples["x0"], samples["levels"], samples["noise"]

@@ -308,6 +308,13 @@ class DiscreteProcess(VariancePreserving):
     steps = len(self.tables.timesteps)
     return jax.random.randint(key, (batch,), 0, steps, jnp.int32)
 
+  @property
+  def metric_names(self):
+    """See `Process.metric_names`."""
+    if self.objective == "bound":
+      return ("vb",)
+    return ("mse", "vb") if self.variance.startswith("learned") else ("mse",)
+
   def loss_at(self, net: Network, x0, index, noise):
     """See `Process.loss_at`; the levels are steps."""
     x0, noise = as_float32(x0), as_float32(noise)

@@ -67,6 +67,11 @@ class SigmaProcess(Process):
     check_choice("process", "reduction", self.reduction, ("sum", "mean"))
 
   @property
+  def metric_names(self):
+    """See `Process.metric_names`."""
+    return ("loss_per_dim",)
+
+  @property
   def sigma_range(self) -> tuple[float, float]:
     """The lowest and the highest noise level that the network supports."""
     return 0.0, math.inf

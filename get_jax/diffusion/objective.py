@@ -31,6 +31,11 @@ class Objective(abc.ABC):
 
   target_names: ClassVar[tuple[str, ...]] = ()
 
+  @property
+  def metric_names(self) -> tuple[str, ...]:
+    """Names of the metrics of `loss`; the training state has a sum of each."""
+    return ()
+
   @abc.abstractmethod
   def prepare(
     self, batch: Batch, key: jax.Array, step: Array | int = 0

@@ -24,6 +24,11 @@ class Process(abc.ABC):
 
   description: ClassVar[str]
 
+  @property
+  def metric_names(self) -> tuple[str, ...]:
+    """Names of the metrics of `loss_at`."""
+    return ("mse",)
+
   @abc.abstractmethod
   def sample_levels(self, key: jax.Array, batch: int) -> jax.Array:
     """Samples the noise level of every sample of a training batch.

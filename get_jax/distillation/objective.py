@@ -30,6 +30,11 @@ class Distillation(Objective):
   distance: str = "l1"
   decay: float = 0.8
 
+  @property
+  def metric_names(self):
+    """See `Objective`; the metric is the distance of the last output."""
+    return (f"{self.distance}_last",)
+
   def prepare(self, batch, key, step=0):
     """See `Objective.prepare`.
 
@@ -46,7 +51,7 @@ class Distillation(Objective):
     return {**batch, "start": SampleNoise.create(key, batch["index"]).keys}
 
   def loss(self, params, samples, key, targets):
-    """See `Objective.loss`; the metric is the distance of the last output."""
+    """See `Objective.loss`."""
     del key, targets
     outputs = self.generate(params, samples)
     error = outputs.astype(jnp.float32) - samples["image"][None]

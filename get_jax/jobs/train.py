@@ -77,11 +77,8 @@ def train(
     config.loader.workers,
     _label_dtype(model),
   )
-  batch = jax.eval_shape(lambda: pipeline.batch(0))
   conditioning = _build_training_conditioning(config, model, source)
-  training_step = build_training_step(
-    config, model, batch, pairs_seed, conditioning
-  )
+  training_step = build_training_step(config, model, pairs_seed, conditioning)
   state = create_state(training_step.init_state, training_step.init_key, mesh)
   if needs_init(config, workdir):
     initial = load_initial_params(config, training_step.init_key)

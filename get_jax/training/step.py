@@ -121,6 +121,7 @@ def make_train_step(
 
     norm = optax.tree.norm(grads)
     metrics = {**metrics, "loss": value, "grad_norm": norm}
+    assert metrics.keys() == state.window.keys(), "see metric_names"
     finite = jnp.isfinite(value) & jnp.isfinite(norm)
     new_window = state.step % log_every == 0
     stop = nonfinite == "stop"

@@ -278,7 +278,7 @@ def test_accepted_values_make_a_training_step_and_a_generator_or_a_sentence():
       continue
     try:
       model = build_model(config)
-      step = build_training_step(config, model, batch_shapes(config, model))
+      step = build_training_step(config, model)
       state = jax.eval_shape(step.init_state, step.init_key)
       jax.eval_shape(step.step, state, batch_shapes(config, model))
       build_generator(config)

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from fast_compile import fast_compile_jit
 
 from get_jax.diffusion import create_process
@@ -61,3 +62,27 @@ def test_augmentation_labels_reach_the_network():
   seen = network_inputs(of, {"image": IMAGES})
   assert seen["y"] is None and seen["augment_labels"].shape == (64, 9)
   assert np.any(seen["augment_labels"])
+
+
+@pytest.mark.parametrize(
+  "name, settings",
+  [
+    ("edm", {}),
+    ("vp", {}),
+    ("adm", {}),
+    ("adm", {"objective": "bound"}),
+    ("adm", {"variance": "fixed_small"}),
+  ],
+)
+def test_metrics_have_the_names_that_the_process_gives(name, settings):
+  process = create_process(name, **settings)
+
+  def apply(params, x, t, y, key):
+    learned = getattr(process, "variance", "").startswith("learned")
+    return params * (jnp.concatenate([x, x], -1) if learned else x)
+
+  objective = Denoising(apply, process)
+  _, metrics = jax.eval_shape(
+    objective, jnp.float32(0.5), {"image": IMAGES}, KEY
+  )
+  assert {*metrics} == {*objective.metric_names}

@@ -67,7 +67,7 @@ class Run:
     model = build_model(config)
     self.batch = batch_shapes(config, model)
     seed = config.pairs.seed if config.task == "distillation" else None
-    self.training_step = build_training_step(config, model, self.batch, seed)
+    self.training_step = build_training_step(config, model, seed)
     key = self.training_step.init_key
     self.shapes = jax.eval_shape(self.training_step.init_state, key)
     self.state_shardings = state_sharding(self.shapes, self.mesh)

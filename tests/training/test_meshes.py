@@ -7,7 +7,7 @@ from jax.sharding import PartitionSpec
 
 from get_jax.builders.data import build_source
 from get_jax.builders.model import build_model
-from get_jax.builders.training_step import batch_shapes, build_training_step
+from get_jax.builders.training_step import build_training_step
 from get_jax.data import Pipeline
 from get_jax.nn import sharding as nn_sharding
 from get_jax.training import sharding
@@ -29,9 +29,7 @@ def parts():
   config = tiny_config(log_every=1, model__hidden_size=64)
   pipeline = Pipeline(build_source(config), config.batch_size, config.seed)
   model = build_model(config)
-  training_step = build_training_step(
-    config, model, batch_shapes(config, model)
-  )
+  training_step = build_training_step(config, model)
 
   def fresh(mesh):
     return create_state(training_step.init_state, training_step.init_key, mesh)

@@ -43,7 +43,7 @@ def trace_training(config):
   batch = batch_shapes(config, model)
   seed = 0 if config.task == "distillation" else None
   conditioning = abstract_conditioning(config, model)
-  step = build_training_step(config, model, batch, seed, conditioning)
+  step = build_training_step(config, model, seed, conditioning)
   state = jax.eval_shape(step.init_state, step.init_key)
   following, _ = jax.eval_shape(step.step, state, batch)
   assert jax.tree.map(lambda a: (a.shape, a.dtype), state) == jax.tree.map(
