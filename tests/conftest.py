@@ -27,6 +27,7 @@ import pytest
 
 from tests import annotations
 from tests.fork_server import collect_rarely
+from tests.parameter_shapes import keep_parameter_shapes
 
 # In tests, and only there, the annotated types and array shapes of these
 # packages are checked in every call.
@@ -36,6 +37,7 @@ jaxtyping.install_import_hook(
 )
 
 collect_rarely()
+keep_parameter_shapes()
 
 
 def pytest_collection_finish():

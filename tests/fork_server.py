@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 
+from tests.parameter_shapes import keep_parameter_shapes
+
 ROOT = pathlib.Path(__file__).parents[1]
 # What the library imports where it is needed.
 IMPORTED_LATE = (
@@ -146,6 +148,7 @@ def _serve(connection):
   modes = pkgutil.iter_modules(get_jax.modes.__path__, "get_jax.modes.")
   for name in (*(mode.name for mode in modes), *IMPORTED_LATE):
     importlib.import_module(name)
+  keep_parameter_shapes()
   signal.signal(signal.SIGCHLD, signal.SIG_IGN)
   collect_rarely()
   gc.freeze()
