@@ -5,17 +5,18 @@ Needs get_jax[hf]. No loading script is run. A folder of image files with a
 it.
 """
 
+import contextlib
 import importlib.util
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from get_jax.data.decoding import BACKGROUND, Decoding
 from get_jax.data.image_source import ImageSource
 from get_jax.data.labels import Labels, number_classes
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, printable, reason
 from get_jax.storage.files import Files
 from get_jax.storage.paths import as_path, is_remote
 from get_jax.storage.random_access import (
@@ -53,7 +54,8 @@ class HuggingFaceImages:
 
   def read(self, index: int) -> bytes:
     """See `EncodedImages.read`."""
-    value = self._data[index][self._column]
+    with _errors_of_files(self.path(index)):
+      value = self._data[index][self._column]
     if isinstance(value, dict) and value.get("bytes") is None:
       name = value.get("path")
       if not name:
@@ -64,7 +66,8 @@ class HuggingFaceImages:
         return file.read(0, file.size)
       except OSError as error:
         raise UsageError(
-          f"{self.path(index)} refers to {path}, which cannot be read: {error}"
+          f"{self.path(index)} refers to {printable(path)}, which cannot be "
+          f"read: {reason(error)}"
         ) from error
     content = value["bytes"] if isinstance(value, dict) else value
     if not isinstance(content, bytes):
@@ -153,21 +156,43 @@ def _open(root: str, split: str) -> "datasets.Dataset":
   import datasets
 
   parquet = _find_parquet(root)
-  try:
+  with _errors_of_files(root):
     if parquet:
       files = _select_split(parquet, split, root)
-      return datasets.Dataset.from_parquet(
+      data = datasets.Dataset.from_parquet(
         [str(file.local_copy()) for file in files]
       )
-    data = datasets.load_from_disk(str(local_folder(root)))
-  except (OSError, ValueError) as error:
+    else:
+      data = datasets.load_from_disk(str(local_folder(root)))
+    if isinstance(data, datasets.DatasetDict):
+      data = _select_split(dict(data), split, root)
+    # Offsets of damaged files point anywhere; reading there ends the process.
+    data.data.validate(full=True)
+  return data.with_format(None)
+
+
+@contextlib.contextmanager
+def _errors_of_files(location: str) -> Iterator[None]:
+  """Context in which any error of `datasets` is damage of the files.
+
+  It logs them too; the sentence says enough.
+  """
+  import datasets
+
+  level = datasets.logging.get_verbosity()
+  datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+  try:
+    yield
+  except UsageError:
+    raise
+  except Exception as error:
     raise UsageError(
-      f"{root} cannot be read as a data set of Hugging Face ({error}); "
-      "expected the output of save_to_disk, or Parquet files"
+      f"{location} cannot be read as a data set of Hugging Face "
+      f"({reason(error)}); expected the output of save_to_disk, or Parquet "
+      "files"
     ) from error
-  if isinstance(data, datasets.DatasetDict):
-    return _select_split(dict(data), split, root)
-  return data
+  finally:
+    datasets.logging.set_verbosity(level)
 
 
 def _find_parquet(root: str) -> dict[str, list[RandomAccessFile]]:
@@ -223,7 +248,8 @@ def _find_column(
     if name in data.features:
       return name
   raise UsageError(
-    f"{location} has the columns {', '.join(data.features)}; expected "
+    f"{location} has the columns "
+    f"{', '.join(map(printable, data.features))}; expected "
     f"{' or '.join(candidates)} ({settings})"
   )
 
@@ -233,7 +259,8 @@ def _labels(
 ) -> Labels:
   import datasets
 
-  values = data.select_columns([column])[:][column]
+  with _errors_of_files(location):
+    values = data.select_columns([column])[:][column]
   feature = data.features[column]
   if isinstance(feature, datasets.ClassLabel):
     labels = number_classes(

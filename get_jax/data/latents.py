@@ -8,6 +8,7 @@ posterior anew each time, as DiT and U-ViT do.
 import hashlib
 import json
 import os
+from types import NoneType
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from get_jax.data.random_bits import bernoulli, normal
 from get_jax.data.texts import StoredTexts
 from get_jax.errors import UsageError
 from get_jax.storage.shard_reader import ShardReader
-from get_jax.storage.shards import Layout
+from get_jax.storage.shards import Layout, read_fact, reading_manifest
 
 FORMAT = "get_jax latents 1"
 
@@ -91,13 +92,18 @@ class LatentsSource:
     hint = "run --mode=latents to make the missing shards"
     self._reader = ShardReader(path, FORMAT, hint, verify)
     layout = self._reader.layout
-    versions, height, width, channels = layout.arrays["moments"][1]
+    with reading_manifest(path):
+      versions, height, width, channels = layout.arrays["moments"][1]
+      if versions not in (1, 2) or channels % 2:
+        raise ValueError(f"moments has the shape {layout.arrays['moments'][1]}")
+      self.num_classes: int | None = read_fact(
+        layout, "num_classes", int, NoneType
+      )
+      factor: float = read_fact(layout, "scaling_factor", float, int)
+      self.shift_factor: float = read_fact(layout, "shift_factor", float, int)
+    self.scaling_factor = scaling_factor or factor
     self.flip = versions == 2 if flip is None else flip and versions == 2
     self.image_shape = (height, width, channels // 2)
-    facts = layout.facts
-    self.num_classes: int | None = facts["num_classes"]
-    self.scaling_factor: float = scaling_factor or facts["scaling_factor"]
-    self.shift_factor: float = facts["shift_factor"]
     content = json.dumps([layout.to_json(), self.scaling_factor, self.flip])
     self.fingerprint = hashlib.sha256(content.encode()).hexdigest()
 

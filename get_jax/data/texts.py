@@ -10,13 +10,14 @@ import functools
 import hashlib
 import json
 import os
+from types import NoneType
 
 import numpy as np
 
 from get_jax.data.random_bits import randint, random_bits
 from get_jax.errors import UsageError
 from get_jax.storage.shard_reader import ShardReader
-from get_jax.storage.shards import Layout
+from get_jax.storage.shards import Layout, read_fact, reading_manifest
 
 FORMAT = "get_jax texts 1"
 NULL_ID = 0  # id of the empty text
@@ -125,11 +126,13 @@ class StoredTexts(Texts):
     hint = "run the command that made it again: it makes the missing shards"
     self._reader = ShardReader(path, FORMAT, hint, verify)
     layout = self._reader.layout
-    length, width = layout.arrays["embedding"][1]
-    self.shape = (length, width)
-    self.data = layout.facts["data"]
-    images = self._reader.column("image")[1:]
-    super().__init__(images, layout.fingerprint, layout.facts["encoder"])
+    with reading_manifest(path):
+      length, width = layout.arrays["embedding"][1]
+      self.shape = (length, width)
+      self.data = read_fact(layout, "data", str, NoneType)
+      encoder = read_fact(layout, "encoder", str)
+      images = self._reader.column("image")[1:]
+      super().__init__(images, layout.fingerprint, encoder)
 
   def read(self, ids: np.ndarray) -> np.ndarray:
     """See `Texts.read`."""

@@ -8,6 +8,7 @@ the label are stored, in shards of `get_jax.storage.shards`. Imported pairs
 import dataclasses
 import hashlib
 import json
+from types import NoneType
 from typing import Any
 
 import jax
@@ -15,10 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from get_jax.diffusion.noise import INITIAL, SampleNoise
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, shorten
 from get_jax.storage.paths import StrPath, as_path
 from get_jax.storage.shard_reader import ShardReader
-from get_jax.storage.shards import Layout, ShardWriter
+from get_jax.storage.shards import (
+  Layout,
+  ShardWriter,
+  read_fact,
+  reading_manifest,
+)
 
 FORMAT = "get_jax pairs 2"
 DTYPES = ("uint8", "float16", "float32")
@@ -57,7 +63,8 @@ class PairsInfo:
   def __post_init__(self):
     if self.dtype not in DTYPES:
       raise UsageError(
-        f"pairs.dtype is {self.dtype!r}; expected one of: {', '.join(DTYPES)}"
+        f"pairs.dtype is {shorten(self.dtype)}; expected one of: "
+        + ", ".join(DTYPES)
       )
 
   @property
@@ -155,13 +162,18 @@ class PairsSource:
     hint = "run --mode=pairs to make the missing shards"
     self._reader = ShardReader(directory, FORMAT, hint, verify)
     layout = self._reader.layout
-    height, width, channels = layout.facts["image_shape"]
-    self.image_shape = (height, width, channels)
-    self.info = PairsInfo(
-      count=layout.count,
-      shard_size=layout.shard_size,
-      **{**layout.facts, "image_shape": self.image_shape},
-    )
+    with reading_manifest(directory):
+      height, width, channels = layout.arrays["image"][1]
+      self.image_shape = (height, width, channels)
+      self.info = PairsInfo(
+        count=layout.count,
+        shard_size=layout.shard_size,
+        **{**layout.facts, "image_shape": self.image_shape},
+      )
+      for name in ("seed", "num_classes"):
+        read_fact(layout, name, int, NoneType)
+      if self.info.layout.arrays != layout.arrays:
+        raise ValueError("its arrays are not those of its facts")
     self.num_classes = self.info.num_classes
     self.fingerprint = layout.fingerprint
 

@@ -90,7 +90,14 @@ def encode_captions(
     states = []
     for start in range(indices.start, indices.stop, batch_size):
       batch = texts[start : min(start + batch_size, indices.stop)]
-      states.append(hidden_states(tokenize(batch)))
+      tokens = tokenize(batch)
+      if tokens.max() >= model.vocab_size:
+        raise UsageError(
+          f"the tokenizer in {tokenizer or encoder} has the token "
+          f"{tokens.max()}; expected fewer than the {model.vocab_size} of the "
+          "text encoder"
+        )
+      states.append(hidden_states(tokens))
       if not np.isfinite(states[-1]).all():
         raise FloatingPointError("the text encoder's states are not finite")
       progress(len(batch))

@@ -5,8 +5,8 @@ from typing import Any
 
 from get_jax.data import Source
 from get_jax.data.content import describe_content, differences
-from get_jax.errors import UsageError, reason
-from get_jax.storage.json_files import parse_json, write_json
+from get_jax.errors import UsageError, printable, shorten
+from get_jax.storage.json_files import read_json_object, write_json
 from get_jax.storage.paths import Path, StrPath, as_path
 from get_jax.training.processes import run_on_main
 from get_jax.training.workdir import DATA_FILE
@@ -33,17 +33,13 @@ def check_data(source: Source, workdir: StrPath) -> None:
 def _check(source: Source, path: Path) -> None:
   now = describe_content(source)
   try:
-    before = parse_json(path.read_bytes())
-    if not isinstance(before, dict):
-      raise ValueError("it is no object")
+    before = read_json_object(path, "a description of the run's data")
   except FileNotFoundError:  # a new run, or one of an older version
     write_json(path, now)
     return
-  except ValueError as error:
-    raise UsageError(f"{path} is not JSON ({reason(error)})") from error
   if changed := differences(before, now):
     shown = ", ".join(
-      f"{name} ({_short(old)} there, {_short(new)} now)"
+      f"{printable(name)} ({_short(old)} there, {_short(new)} now)"
       for name, (old, new) in changed.items()
     )
     raise UsageError(
@@ -53,7 +49,7 @@ def _check(source: Source, path: Path) -> None:
 
 
 def _short(value: Any) -> str:
-  return value[:12] if isinstance(value, str) else repr(value)
+  return printable(value[:12]) if isinstance(value, str) else shorten(value)
 
 
 def report_data(
@@ -83,13 +79,19 @@ def _report(
 ) -> None:
   path = workdir / "results" / "data.json"
   if resumed and path.exists():
-    before = parse_json(path.read_bytes())
+    before = read_json_object(path, "what the run's data consist of")
+    broken = before.get("broken")
+    if not isinstance(broken, dict):
+      raise UsageError(
+        f"{path} has no list of broken images; expected those of the data with "
+        "which the run started"
+      )
     same_location = before.get("location") == info["location"]
-    if same_location and before["broken"].keys() != info["broken"].keys():
+    if same_location and broken.keys() != info["broken"].keys():
       raise UsageError(
         f"{len(info['broken'])} images of {info['location']} are broken; "
-        f"expected the {len(before['broken'])} listed in {path}, with which "
-        "the run started"
+        f"expected the {len(broken)} listed in {path}, with which the run "
+        "started"
       )
   print(f"{name}: {describe(info)}")
   write_json(path, info)

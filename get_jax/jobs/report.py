@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from typing import Any
 
 import jax
@@ -16,12 +17,14 @@ from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_sampling_mesh
 from get_jax.data import Source
+from get_jax.errors import UsageError, reason
 from get_jax.evaluation import plot_curve
 from get_jax.generation.generator import Generator
 from get_jax.generation.grids import save_class_grids, save_grid
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.jobs.measure import measure, seconds_per_1000
 from get_jax.jobs.pairs import teacher_workdir
+from get_jax.storage.json_files import read_json_object
 from get_jax.storage.paths import Path
 from get_jax.training.checkpoints import load_params, params_digest
 from get_jax.training.processes import run_on_main
@@ -30,6 +33,7 @@ from get_jax.training.workdir import config_to_dict, write_results
 
 IMAGES_PER_CLASS = 10
 READ_SIZE = 256  # images read at once
+log = logging.getLogger(__name__)
 
 
 def make_report(config: ml_collections.ConfigDict, workdir: Path) -> None:
@@ -42,10 +46,8 @@ def make_report(config: ml_collections.ConfigDict, workdir: Path) -> None:
   teacher = load_params(teacher_workdir(config, workdir))
   identity = _identity(config, student, teacher)
   path = workdir / "results" / "report.json"
-  existing = run_on_main(
-    lambda: json.loads(path.read_text("utf-8")) if path.exists() else None
-  )
-  if existing is not None and existing["identity"] == identity:
+  existing = run_on_main(lambda: read_report(path, identity))
+  if existing is not None:
     print(f"report: already in {path}")
     _print_table(existing)
     return
@@ -86,6 +88,30 @@ def make_report(config: ml_collections.ConfigDict, workdir: Path) -> None:
   write_results(workdir, "report", content)
   _print_table(content)
   print(f"images are in {workdir / 'samples'}, figures in {path}")
+
+
+def read_report(path: Path, identity: str) -> dict[str, Any] | None:
+  """Returns a report that was made before; None if it has to be made.
+
+  A warning names a report that is damaged.
+
+  Args:
+    path: its file.
+    identity: hash of everything that the report depends on.
+  """
+  try:
+    content = read_json_object(path, "a report")
+    if content.get("identity") != identity:
+      return None
+    _build_table(content)
+  except FileNotFoundError:
+    return None
+  except (UsageError, LookupError, ValueError, TypeError) as error:
+    log.warning(
+      "%s is damaged (%s); the report is made again", path, reason(error)
+    )
+    return None
+  return content
 
 
 def _identity(
@@ -144,7 +170,8 @@ def _images_of_classes(source: Source, num_classes: int) -> np.ndarray:
   return np.stack([image for of_class in images for image in of_class])
 
 
-def _print_table(content: dict[str, Any]) -> None:
+def _build_table(content: dict[str, Any]) -> tuple[Table, str]:
+  """Returns the table of a report, and the line below it."""
   names = ("GET", "teacher")
   table = Table("", *names, title="Quality")
   for column in table.columns[1:]:
@@ -162,14 +189,16 @@ def _print_table(content: dict[str, Any]) -> None:
     "seconds per 1,000 images",
     *(f"{content[name]['seconds_per_1000_images']:.2f}" for name in names),
   )
-  console = Console()
-  console.print(table)
   protocol = content["GET"]["protocol"]
-  console.print(
+  return table, (
     f"{protocol['samples']} samples each, seed {protocol['seed']}, EMA "
     f"weights; reference: all {protocol['reference_count']} images of "
-    f"{protocol['reference']}; extractor: {protocol['extractor']}",
-    style="dim",
-    highlight=False,
-    markup=False,
+    f"{protocol['reference']}; extractor: {protocol['extractor']}"
   )
+
+
+def _print_table(content: dict[str, Any]) -> None:
+  table, note = _build_table(content)
+  console = Console()
+  console.print(table)
+  console.print(note, style="dim", highlight=False, markup=False)

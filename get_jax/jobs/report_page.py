@@ -9,6 +9,8 @@ import base64
 import dataclasses
 import datetime
 import io
+import logging
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ from markupsafe import Markup
 from PIL import Image
 
 import get_jax
+from get_jax.errors import UsageError, reason
 from get_jax.jobs.data_info import describe
 from get_jax.jobs.durations import format_seconds
 from get_jax.jobs.report_charts import line_chart
@@ -30,7 +33,7 @@ from get_jax.jobs.report_tables import (
   score_names,
   settings_table,
 )
-from get_jax.storage.json_files import parse_json
+from get_jax.storage.json_files import read_json_object
 from get_jax.storage.paths import Path, as_path, write_text
 from get_jax.training.metrics import read_metrics
 from get_jax.training.profiling import PERFORMANCE_KEYS
@@ -42,6 +45,7 @@ _PREVIEW = re.compile(r"\d{8}\.png")
 # The page has their curves, or comparison.png has their images.
 _LEFT_OUT = ("loss.png",)
 _IN_COMPARISON = ("get.png", "teacher.png", "real.png")
+log = logging.getLogger(__name__)
 _MAX_BYTES, _MAX_SIDE = 1_000_000, 1600  # of a picture, in bytes and pixels
 
 
@@ -99,12 +103,8 @@ def write_page(workdir: Path) -> None:
 
 def _collect(workdir: Path) -> Page:
   """Reads the content of the page from the files of a run."""
-  config = _read_json(workdir / "config.json")
-  results = {
-    path.stem: content
-    for path in sorted((workdir / "results").glob("*.json"))
-    if (content := _read_json(path))
-  }
+  config = read_json_object(workdir / "config.json", "a config")
+  results = _read_results(workdir)
   records = read_metrics(workdir)
   trainings = [("Training", workdir, records)]
   if (workdir / "teacher").is_dir():
@@ -174,7 +174,7 @@ def _seconds(
   return sum(
     (last - first) * config["batch_size"] / record["images_per_second"]
     for first, last, record in zip(steps, steps[1:], records, strict=False)
-    if record.get("images_per_second")
+    if 0 < record.get("images_per_second", 0) < math.inf
   )
 
 
@@ -253,8 +253,7 @@ def _settings(
   """Returns the tables of environment, protocols, other results and config."""
   tables = []
   for title, folder, _ in trainings:
-    environment = _read_json(folder / "results" / "train.json")
-    if environment:
+    if environment := _read_results(folder, "train.json").get("train"):
       tables.append(settings_table(f"Environment: {title}", environment))
   for name, content in results.items():
     if name in _WITH_SCORES:
@@ -272,10 +271,28 @@ def _settings(
   return tables
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-  """Returns the content of a JSON file; nothing if it is missing or damaged."""
-  try:
-    content = parse_json(path.read_bytes())
-  except (FileNotFoundError, ValueError):
-    return {}
-  return content if isinstance(content, dict) else {}
+def _read_results(workdir: Path, pattern: str = "*.json") -> dict[str, Any]:
+  """Returns the results of a run that the page can show, by name.
+
+  A warning names each file that is damaged.
+  """
+  results = {}
+  for path in sorted((workdir / "results").glob(pattern)):
+    try:
+      content = read_json_object(path, "results")
+      # What the page shows of it.
+      found = {path.stem: content}
+      _facts({}, found, [])
+      _scores(found)
+      _settings({}, found, [])
+    except UsageError as error:
+      log.warning("%s; the page is written without it", error)
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+      log.warning(
+        "%s is damaged (%s); the page is written without it",
+        path,
+        reason(error),
+      )
+    else:
+      results[path.stem] = content
+  return results

@@ -21,6 +21,7 @@ from typing import Any
 from get_jax.errors import UsageError
 from get_jax.progress import ProgressBar
 from get_jax.storage.disk_store import DiskStore
+from get_jax.storage.json_files import read_json_object
 from get_jax.storage.objects import RemoteObject
 
 BLOCK = 8 * 2**20  # bytes
@@ -124,10 +125,10 @@ class Cache:
     text = json.dumps([[name, objects[name].key] for name in sorted(objects)])
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
     folder = self.store.path(name)
-    if self._is_whole(folder):
+    if self.is_whole(folder):
       return folder
     with self.store.exclusive(name):
-      if not self._is_whole(folder):
+      if not self.is_whole(folder):
         self.store.remove(name)
         with _unfinished(folder) as target:
           sums = {n: _download(o, target / n) for n, o in objects.items()}
@@ -194,13 +195,15 @@ class Cache:
           self._download_block(obj, index)
       self._queued.discard(_block_name(obj, index))
 
-  def _is_whole(self, folder: pathlib.Path) -> bool:
+  def is_whole(self, folder: pathlib.Path) -> bool:
     """Returns whether a folder has what was downloaded; marks its use."""
     try:
       written = os.stat(folder / _SUMS).st_mtime
       if self._verified.get(folder.name) != written:
-        sums = json.loads((folder / _SUMS).read_text("utf-8"))
+        sums = read_json_object(folder / _SUMS, "checksums")
         for name, digest in sums.items():
+          if ".." in pathlib.PurePosixPath(name).parts or name.startswith("/"):
+            return False
           if _sha256(folder / name) != digest:
             log.warning("%s is damaged; it is downloaded again", folder / name)
             return False

@@ -6,6 +6,7 @@ A directory holds `manifest.json`, which describes the records, and shards of
 exist, so a writer may be killed at any moment.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -107,6 +108,44 @@ class Layout:
     except (ValueError, TypeError, AttributeError) as error:
       raise UsageError(f"{path} is damaged ({reason(error)})") from error
     return layout
+
+
+@contextlib.contextmanager
+def reading_manifest(directory: StrPath) -> Iterator[None]:
+  """Context in which what a manifest lacks, or has wrong, is a sentence.
+
+  Args:
+    directory: directory of the shards.
+
+  Raises:
+    UsageError: the manifest is damaged.
+  """
+  try:
+    yield
+  except UsageError:
+    raise
+  except (LookupError, TypeError, ValueError, AttributeError) as error:
+    raise UsageError(
+      f"{as_path(directory) / MANIFEST} is damaged ({reason(error)})"
+    ) from error
+
+
+def read_fact(layout: Layout, name: str, *types: type) -> Any:
+  """Returns a fact of a layout.
+
+  Args:
+    layout: the layout.
+    name: name of the fact.
+    *types: types that it may have.
+
+  Raises:
+    ValueError: the value is of another type.
+    KeyError: the layout has no such fact.
+  """
+  value = layout.facts[name]
+  if type(value) not in types:
+    raise ValueError(f"{name} is {shorten(value)}")
+  return value
 
 
 def _checked_dtype(dtype: Any) -> str:

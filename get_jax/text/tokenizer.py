@@ -1,11 +1,13 @@
 """CLIP's tokenizer, from the package `transformers`."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int
 
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, reason
 from get_jax.storage.paths import as_path
 from get_jax.storage.random_access import local_folder
 
@@ -51,17 +53,31 @@ class Tokenizer:
             f"tokenizer file {folder / name} does not exist; expected "
             "tokenizer.json, or vocab.json and merges.txt"
           )
-    try:
+    self.length, self._folder = length, folder
+    with self._errors_of_files():
       self._tokenizer = CLIPTokenizer.from_pretrained(
         str(local_folder(folder, _FILES)), local_files_only=True
       )
-    except (OSError, ValueError) as error:
-      raise UsageError(f"{folder} holds no valid tokenizer: {error}") from error
-    self.length = length
 
   def __call__(self, texts: list[str]) -> Int[np.ndarray, "n L"]:
     """Returns the tokens of n texts, int32."""
-    encoded = self._tokenizer(
-      texts, truncation=True, max_length=self.length, padding="max_length"
-    )
-    return np.array(encoded["input_ids"], np.int32).reshape(-1, self.length)
+    with self._errors_of_files():
+      encoded = self._tokenizer(
+        texts, truncation=True, max_length=self.length, padding="max_length"
+      )
+      tokens = np.array(encoded["input_ids"], np.int32)
+      return tokens.reshape(len(texts), self.length)
+
+  @contextlib.contextmanager
+  def _errors_of_files(self) -> Iterator[None]:
+    """Context in which any error of the library is damage of the files."""
+    try:
+      yield
+    except BaseException as error:
+      # Its code in Rust has errors that are no `Exception`.
+      name = type(error).__name__
+      if not isinstance(error, Exception) and name != "PanicException":
+        raise
+      raise UsageError(
+        f"{self._folder} holds no valid tokenizer ({reason(error)})"
+      ) from error

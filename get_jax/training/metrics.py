@@ -196,5 +196,11 @@ def _is_record(record: Any) -> bool:
     isinstance(record, dict)
     and type(record.get("step")) is int
     and 0 <= record["step"] < 2**63
-    and all(type(value) in (int, float) for value in record.values())
+    and all(map(_is_number, record.values()))
   )
+
+
+def _is_number(value: Any) -> bool:
+  if type(value) is int:
+    return abs(value) < 2**63
+  return type(value) is float

@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import logging
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -11,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from get_jax.errors import UsageError
+from get_jax.storage.json_files import read_json_object
 from get_jax.storage.paths import Path, is_remote, write_text
 
 RUN_FILE = "wandb.json"
+_ID = re.compile(r"[0-9a-zA-Z_-]{1,128}")
+log = logging.getLogger(__name__)
 
 
 def check_wandb(target: str) -> None:
@@ -67,7 +72,7 @@ class WandbWriter:
       self._run = wandb.init(
         entity=entity or None,
         project=project,
-        id=_run_id(file, target),
+        id=run_id(file, target),
         resume="allow",
         name=name,
         dir=None if is_remote(workdir) else os.fspath(workdir),
@@ -109,12 +114,17 @@ class WandbWriter:
     self._run.finish(exit_code=0 if sys.exc_info()[0] is None else 1)
 
 
-def _run_id(file: Path, target: str) -> str:
+def run_id(file: Path, target: str) -> str:
   """Returns the identifier of the run; writes that of a new run to a file."""
   if file.exists():
-    content = json.loads(file.read_text())
-    if content["target"] == target:
-      return content["id"]
+    try:
+      content = read_json_object(file, "the identifier of a run")
+    except UsageError as error:
+      log.warning("%s; the run gets a new one there", error)
+      content = {}
+    found = content.get("id")
+    if content.get("target") == target and _ID.fullmatch(str(found)):
+      return str(found)
   content = {"target": target, "id": secrets.token_hex(6)}
   write_text(file, json.dumps(content) + "\n")
   return content["id"]

@@ -11,7 +11,7 @@ import jax
 import ml_collections
 
 from get_jax.errors import UsageError, printable, reason, shorten
-from get_jax.storage.json_files import parse_json, write_json
+from get_jax.storage.json_files import read_json_object, write_json
 from get_jax.storage.lease import Lease, is_held
 from get_jax.storage.paths import TEMPORARY_SUFFIX, Path, as_path
 from get_jax.training.processes import run_on_main
@@ -90,7 +90,7 @@ def open_workdir(
 def _save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
   path = workdir / "config.json"
   try:
-    found = _read_json(path) if path.exists() else None
+    found = read_json_object(path, "a config") if path.exists() else None
     wanted = config_to_dict(config)
     if found is not None and _in_use(workdir):
       old, new = _identity(found), _identity(wanted)
@@ -160,26 +160,12 @@ def read_config(
     return tuple(map(with_tuples, value)) if isinstance(value, list) else value
 
   try:
-    return ml_collections.ConfigDict(with_tuples(_read_json(path)))
+    content = read_json_object(path, "a config")
+    return ml_collections.ConfigDict(with_tuples(content))
   except (ValueError, TypeError, AttributeError, RecursionError) as error:
     if isinstance(error, UsageError):
       raise
     raise UsageError(f"{path} is no config ({reason(error)})") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-  """Reads the config of a run as JSON.
-
-  Raises:
-    UsageError: it is not JSON, or no object.
-  """
-  try:
-    content = parse_json(path.read_bytes())
-  except ValueError as error:
-    raise UsageError(f"{path} is not JSON ({reason(error)})") from error
-  if not isinstance(content, dict):
-    raise UsageError(f"{path} is no JSON object; expected a config")
-  return content
 
 
 def config_to_dict(config: ml_collections.ConfigDict) -> dict:

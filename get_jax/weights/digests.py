@@ -6,7 +6,7 @@ import pathlib
 
 import pooch
 
-from get_jax.errors import UsageError
+from get_jax.errors import UsageError, printable
 
 SUFFIX = ".sha256"
 
@@ -38,9 +38,9 @@ def verify(path: pathlib.Path, published: str = "") -> str:
     record(path, path)
   elif recorded != digest:
     raise UsageError(
-      f"{path} has the SHA-256 {digest}; expected {recorded}, that of its "
-      f"first use: delete it to fetch it again, or delete {path.name}{SUFFIX} "
-      "if the new file is the right one"
+      f"{path} has the SHA-256 {digest}; expected {printable(recorded)}, that "
+      "of its first use: delete it to fetch it again, or delete "
+      f"{path.name}{SUFFIX} if the new file is the right one"
     )
   return digest
 
@@ -48,9 +48,10 @@ def verify(path: pathlib.Path, published: str = "") -> str:
 def read_record(path: pathlib.Path) -> str | None:
   """Returns the SHA-256 of the first use of a file; None if there is none."""
   try:
-    words = path.with_name(path.name + SUFFIX).read_text("utf-8").split()
+    content = path.with_name(path.name + SUFFIX).read_bytes()
   except FileNotFoundError:
     return None
+  words = content.decode("utf-8", "replace").split()
   return words[0] if words else None
 
 

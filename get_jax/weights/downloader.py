@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import requests
 
+from get_jax.errors import UsageError
 from get_jax.progress import ProgressBar
+from get_jax.storage.json_files import read_json_object
 from get_jax.training.preemption import interruptible
 from get_jax.weights.web_form import form_address
 
@@ -22,6 +24,7 @@ TIMEOUT = 30.0  # seconds without a byte
 ATTEMPTS = 5  # without a new byte
 BACKOFF = 1.0  # seconds before the second try; doubles with each further one
 RETRIED_STATUS = (408, 425, 429, 500, 502, 503, 504)
+_PRINTABLE = re.compile(r"[ -~]*")  # what a header may have
 _INTERRUPTED = (
   requests.ConnectionError,
   requests.Timeout,
@@ -103,7 +106,7 @@ class ResumingDownloader:
       _TryAgainError: not all of them arrived.
       RefusedError: the server does not give the file.
     """
-    validator = self._validator(url)
+    validator = self.validator(url)
     start = self._size() if validator else 0
     headers = dict(self._headers)
     if start:
@@ -169,13 +172,15 @@ class ResumingDownloader:
     if total is not None and self._size() != total:
       raise _TryAgainError(f"{self._size()} of {total} bytes arrived")
 
-  def _validator(self, url: str) -> str:
+  def validator(self, url: str) -> str:
     """Returns the validator of the bytes so far; "" if there is none."""
     try:
-      source = json.loads(self._source.read_text("utf-8"))
-    except (FileNotFoundError, ValueError):
+      source = read_json_object(self._source, "a validator")
+    except (FileNotFoundError, UsageError):
       return ""
-    return source["validator"] if source.get("url") == url else ""
+    validator = source.get("validator")
+    is_valid = isinstance(validator, str) and _PRINTABLE.fullmatch(validator)
+    return str(validator) if is_valid and source.get("url") == url else ""
 
   def _remember(self, url: str, response: requests.Response) -> None:
     etag = response.headers.get("ETag", "")

@@ -18,6 +18,7 @@ import collections
 import contextlib
 import dataclasses
 import faulthandler
+import importlib.util
 import io
 import logging
 import os
@@ -125,7 +126,8 @@ class Trials:
     self._name, self._seed, self._folder = name, seed, folder
     self._reader = READERS[name]
     folder.mkdir()
-    self._reader.write(folder)
+    with contextlib.redirect_stdout(io.StringIO()):
+      self._reader.write(folder)
     self._good = _contents(folder)
     # Lazy imports, and caches, are no part of a trial. Good files are read.
     self._reader.read(folder)
@@ -245,6 +247,10 @@ def main() -> None:
   trials = range(flags.trials) if flags.trial is None else [flags.trial]
   count = 0
   for name in [flags.reader] if flags.reader else READERS:
+    needs = READERS[name].needs
+    if needs and importlib.util.find_spec(needs) is None:
+      print(f"{name:24} needs {needs}", flush=True)
+      continue
     folder = pathlib.Path(tempfile.mkdtemp(prefix="get_jax_faults_"))
     start, findings = time.process_time(), collections.Counter()
     try:

@@ -4,10 +4,8 @@
 program would read of them. Any file in the folder may be damaged.
 """
 
-import dataclasses
 import io
 import json
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -44,32 +42,13 @@ from get_jax.training.metrics import read_metrics
 from get_jax.training.workdir import open_workdir, read_config
 from tests import data_sets
 from tests import torch_writer as tw
+from tests.faults.reader import Folder, Reader, file
+from tests.faults.readers_of_libraries import LIBRARY_READERS
+from tests.faults.readers_of_records import RECORD_READERS
 from tests.helpers import tiny_config
-
-Folder = pathlib.Path
-
-
-@dataclasses.dataclass(frozen=True)
-class Reader:
-  """A reader of files.
-
-  Attributes:
-    write: writes good files into an empty folder.
-    read: reads them.
-    trials: in the test suite, relative to other readers.
-  """
-
-  write: Callable[[Folder], Any]
-  read: Callable[[Folder], Any]
-  trials: float = 1.0
-
 
 ARRAY = np.arange(12, dtype=np.float32).reshape(3, 4)
 PIXELS = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
-
-
-def _file(name: str, content: bytes) -> Callable[[Folder], Any]:
-  return lambda folder: (folder / name).write_bytes(content)
 
 
 # Checkpoints.
@@ -149,9 +128,9 @@ def _write_classifier(folder: Folder) -> None:
 
 
 def _encoded(name: str, image: Image.Image, **options: Any) -> bytes:
-  file = io.BytesIO()
-  image.save(file, name, **options)
-  return file.getvalue()
+  encoded = io.BytesIO()
+  image.save(encoded, name, **options)
+  return encoded.getvalue()
 
 
 def _formats() -> dict[str, bytes]:
@@ -326,12 +305,12 @@ def _write_autoencoder(folder: Folder) -> None:
 READERS = {
   "checkpoint-zip": Reader(_torch_zip, _read_checkpoint),
   "checkpoint-legacy": Reader(
-    _file("f.pth", tw.legacy_bytes({"ema": {"w": tw.tensor(ARRAY)}, "n": 3})),
+    file("f.pth", tw.legacy_bytes({"ema": {"w": tw.tensor(ARRAY)}, "n": 3})),
     _read_checkpoint,
   ),
   "checkpoint-edm": Reader(_edm_pickle, _read_checkpoint),
   "checkpoint-safetensors": Reader(
-    _file("f", safetensors.numpy.save({"w": ARRAY, "b": ARRAY[0]})),
+    file("f", safetensors.numpy.save({"w": ARRAY, "b": ARRAY[0]})),
     _read_checkpoint,
   ),
   "autoencoder-config": Reader(
@@ -358,14 +337,16 @@ READERS = {
     _tfrecord, lambda folder: list(read_tfrecord(folder / "f.tfrecord"))
   ),
   "captions-coco": Reader(
-    _file("f.json", json.dumps(COCO).encode()),
+    file("f.json", json.dumps(COCO).encode()),
     lambda folder: read_captions(folder / "f.json"),
   ),
   "captions-lines": Reader(
-    _file("f.jsonl", LINES), lambda folder: read_captions(folder / "f.jsonl")
+    file("f.jsonl", LINES), lambda folder: read_captions(folder / "f.jsonl")
   ),
   "shards": Reader(_write_shards, _read_shards),
   "metrics": Reader(_write_metrics, _read_metrics),
   "run": Reader(_write_run, _read_run),
   "run-config": Reader(_write_run, _open_run),
+  **RECORD_READERS,
+  **LIBRARY_READERS,
 }
