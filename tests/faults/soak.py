@@ -9,7 +9,8 @@ the last line is a summary. The exit code is 1 if a trial has failed.
 A kill leaves a state of the workdir between two calls, or within a write (see
 `tests.faults.kills`). A fault lets calls fail: the run must end with a sentence
 and exit code 2, or finish where it does not need the call. After both, the next
-run must make what an undisturbed run makes.
+run must make what an undisturbed run makes. No run may connect or unpickle (see
+`tests.faults.isolated`).
 """
 
 import argparse
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 
-from tests.faults import shim
+from tests.faults import isolated, shim
 from tests.faults.start import start
 
 
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
   parser.add_argument("--first", type=int, default=0, help="number of a trial")
   parser.add_argument("--fault_seed", type=int, default=0)
   flags = parser.parse_args(argv)
+  isolated.trap(isolated.end)
   from tests.faults import programs
   from tests.faults.trials import Trials, show_warnings
 
