@@ -2,9 +2,9 @@
 
 x = alpha x0 + sigma n is normal with mean alpha mean and variance
 alpha^2 std^2 + sigma^2. The probability flow keeps (x - alpha mean) / deviation
-constant, so every method has an exact solution. All functions are JAX functions
-of x, t and r, and can be differentiated. Scales, such as alpha, are numbers or
-arrays that broadcast against x.
+constant, so every method has an exact solution. All functions take NumPy and
+JAX arrays, and can be differentiated in x, t and r. Scales, such as alpha, are
+numbers or arrays that broadcast against x.
 
 The linear path of MeanFlow has its data at t = 0: z = (1 - t) x0 + t n.
 """
@@ -12,7 +12,6 @@ The linear path of MeanFlow has its data at t = 0: z = (1 - t) x0 + t n.
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 
@@ -34,7 +33,7 @@ class Gaussian:
 
   def deviation(self, alpha, sigma):
     """Returns the standard deviation of x."""
-    return jnp.sqrt((alpha * self.std) ** 2 + sigma**2)
+    return ((alpha * self.std) ** 2 + sigma**2) ** 0.5
 
   def denoised(self, x, alpha, sigma):
     """Returns the expectation of x0, given x."""

@@ -5,12 +5,24 @@ the DiT of `dit_digits`, makes noise/image pairs with it, distils a GET from the
 pairs and reports on both.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
 # Fields of the teacher's and of the student's network.
 IMAGES = dict(
   image_size=8, downsample=1, in_channels=1, patch_size=4, hidden_size=192
 )
+
+
+def denoiser(**fields: Any) -> dict[str, Any]:
+  """Returns a DiT with about as many parameters as the GET of `get_digits`.
+
+  Args:
+    **fields: further fields of the network.
+  """
+  network = dict(IMAGES, hidden_size=128, depth=3, num_heads=2, num_classes=10)
+  return dict(network, name="DiT", null_class=False, learn_sigma=False) | fields
 
 
 def train_and_evaluate(

@@ -23,7 +23,9 @@ from get_jax.builders.schema import COUNT, Key, Keys, check_keys
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
 from get_jax.diffusion.augmentation import Augmentation
+from get_jax.equilibrium.gradients import Gradient
 from get_jax.equilibrium.settings import Settings
+from get_jax.equilibrium.solvers import Solver
 from get_jax.errors import UsageError, suggest
 from get_jax.models.registry import find_family
 
@@ -38,9 +40,9 @@ OPEN_SECTIONS = (
 )
 # Fields that the builders set.
 _NOT_SETTINGS = (
-  "name", "parent", "process", "solver", "gradient",
-  "apply", "null", "label_dropout", "augment",
+  "name", "parent", "process", "apply", "null", "label_dropout", "augment",
 )  # fmt: skip
+_NOT_SETTINGS_TYPES = (Solver, Gradient)
 # Lower and upper bounds.
 _ORDERED = (
   ("process.beta_min", "process.beta_max"),
@@ -48,6 +50,7 @@ _ORDERED = (
   ("process.sigma_min", "process.sigma_max"),
   ("sampler.sigma_min", "sampler.sigma_max"),
   ("sampler.s_min", "sampler.s_max"),
+  ("sampler.t_min", "sampler.t_max"),
   ("sampler.t_last", "sampler.t_first"),
   ("sampler.t_start", "sampler.t_end"),
 )
@@ -80,9 +83,9 @@ def setting_keys(owner: Callable[..., Any]) -> Keys:
   meanings = documented_fields(owner)
   keys = {}
   for name, default in _signature(owner).items():
-    if name in _NOT_SETTINGS:
-      continue
     hint = hints[name]
+    if name in _NOT_SETTINGS or hint in _NOT_SETTINGS_TYPES:
+      continue
     limits = FIELD_RANGES.get(name, COUNT if _mentions_int(hint) else None)
     required = default is inspect.Parameter.empty
     keys[name] = Key(

@@ -54,6 +54,13 @@ SIGMAS = {
   create_process("edm_vp"): lambda t: vp_sigma(t / 999),
   create_process("edm_ve", time_scale=100.0): lambda t: 2 * np.exp(t / 100),
   IDDPM: lambda t: IDDPM.levels[999 - t],
+  create_process("flow_matching", time_scale=1000.0): lambda t: 1000 / t - 1,
+  create_process("flow_matching", path="gvp", time_scale=1000.0): lambda t: (
+    1 / np.tan(np.pi * t / 2000)
+  ),
+  create_process("flow_matching", path="vp", time_scale=1000.0): lambda t: (
+    vp_sigma(1 - t / 1000)
+  ),
 }
 
 
@@ -244,6 +251,7 @@ def net(x, t):
 
 PROCESSES = (
   "vp", "adm", "stable_diffusion", "edm", "edm_vp", "edm_ve", "edm_iddpm",
+  "flow_matching",
 )  # fmt: skip
 
 
@@ -284,6 +292,8 @@ def test_losses_do_not_depend_on_the_dtype(name):
     ("dpm_solver_adaptive", "vp", {}),
     ("euler_maruyama", "vp", {"num_steps": 4}),
     ("probability_flow", "vp", {"num_steps": 4}),
+    ("flow_ode", "flow_matching", {"num_steps": 4, "solver": "heun"}),
+    ("flow_sde", "flow_matching", {"num_steps": 4, "last_step": "none"}),
   ],
 )
 def test_samples_are_the_same_with_64_bits(name, process, settings):

@@ -17,6 +17,7 @@ from get_jax.diffusion.samplers import SAMPLERS
 from get_jax.errors import UsageError
 
 EDM, VP = create_process("edm"), create_process("vp")
+FLOW = create_process("flow_matching")
 ADM, SD = create_process("adm"), create_process("stable_diffusion")
 NOISE = SampleNoise.create(jax.random.key(0), np.arange(4))
 SHAPE = (2, 2, 3)
@@ -35,6 +36,8 @@ COUNTS = [
   ("dpm_solver", VP, {"num_steps": 20, "method": "singlestep"}, 18),
   ("dpm_solver++", SD, {"num_steps": 16, "order": 2}, 16),
   ("dpm_solver++", SD, {"num_steps": 12, "method": "multistep"}, 12),
+  ("flow_ode", FLOW, {"num_steps": 10, "solver": "heun"}, 20),
+  ("flow_sde", FLOW, {"num_steps": 10}, 10),
 ]
 
 
@@ -70,6 +73,7 @@ def test_number_of_evaluations(name, process, settings, count):
     ("ddpm", ADM, {"num_steps": 6}),
     ("ddim", ADM, {"num_steps": 6, "eta": 0.5}),
     ("dpm_solver++", SD, {"num_steps": 6}),
+    ("flow_sde", FLOW, {"num_steps": 6, "last_step": "none"}),
   ],
 )
 def test_trajectory_and_previews(name, process, settings):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from cases import cases
 from golden_numbers import fast_compile_jit, relative
+from numpy_scheme import run_scheme
 from tolerances import tolerance
 
 from get_jax.diffusion import create_process, create_sampler
@@ -95,32 +96,12 @@ def sampler_of(case):
   return create_sampler("flow_sde", process_of(case), **settings)
 
 
-def states_in_float64(scheme, net, noises, x):
-  """Runs a scheme with NumPy; the states before every step, and the samples."""
-  states, past = [], [np.zeros_like(x)] * scheme.weights.shape[1]
-  noise_scale = scheme.noise_scale
-  if noise_scale is None:
-    noise_scale = np.zeros(scheme.evaluations)
-  for row, time in enumerate(scheme.time):
-    if noise_scale[row]:
-      x = x + noise_scale[row] * noises[scheme.noise_index[row]]
-    if scheme.starts_step[row]:
-      base = x
-      states.append(x)
-    past = [net(x, np.full(len(x), time)), *past[:-1]]
-    x = scheme.base_weight[row] * base
-    x = x + sum(w * p for w, p in zip(scheme.weights[row], past, strict=True))
-  if scheme.end_noise_scale:
-    x = x + scheme.end_noise_scale * noises[-1]
-  return np.stack([*states, x])
-
-
 @cases("one_step/sit_[os]de_*.npz")
 def test_trajectories(case):
   sampler, x = sampler_of(case), case.arrays["in/x"]
   scheme, expected = sampler.scheme, case.arrays["out/states"]
   noises = case.arrays.get("in/noise", np.zeros((1, *x.shape)))
-  exact = states_in_float64(scheme, network(case, np), noises, x)
+  exact = run_scheme(scheme, network(case, np), x, noises)
   table = jnp.asarray(np.stack([x, x, *noises]), jnp.float32)
   _, states = fast_compile_jit(
     lambda: sampler(
