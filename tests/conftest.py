@@ -48,6 +48,18 @@ def pytest_collection_finish():
 pytest_plugins = ("tests.autoencoder_fixture", "tests.cpu_seconds")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen_objects():
+  """Keeps what a module leaves, such as compiled programs, from the collector.
+
+  Otherwise its full collections, which the reading of a damaged checkpoint
+  needs, take longer with every module.
+  """
+  yield
+  gc.collect()
+  gc.freeze()
+
+
 @pytest.fixture
 def unchecked_types():
   """Switches the check of annotations off, for arguments of wrong types."""
