@@ -7,8 +7,10 @@ from get_jax.builders.conditioning import build_conditioning
 from get_jax.builders.decoder import build_decoder
 from get_jax.builders.model import build_model, build_student, image_shape
 from get_jax.builders.process import build_process
+from get_jax.builders.requirements import check_network
 from get_jax.builders.sections import name_and_fields
 from get_jax.diffusion import Guidance, create_sampler
+from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Conditioning, Unconditional
 from get_jax.generation.generator import Generator
 from get_jax.training.workdir import config_to_dict
@@ -80,7 +82,17 @@ def _build_sampler(
   shape, process = image_shape(model), build_process(config)
   name, fields = name_and_fields(config.sampler)
   sampler = create_sampler(name, process, **fields)
+  check_network(
+    config.model.name, model, sampler.network_fields, f"sampler {name!r}"
+  )
   guidance = Guidance(**config.guidance)
+  if guidance.full_scale != 1 and "w" in sampler.network_fields.get(
+    "scalars", ()
+  ):
+    raise UsageError(
+      f"guidance.scale is {guidance.scale}, but {config.model.name} takes the "
+      f"guidance scale as an input; expected guidance.scale=1 and sampler.w"
+    )
   null = conditioning.null
   guidance.check(not isinstance(conditioning, Unconditional), null is not None)
 

@@ -8,6 +8,7 @@ from get_jax.builders.conditioning import build_conditioning
 from get_jax.builders.model import build_student
 from get_jax.builders.objective_classes import OBJECTIVES
 from get_jax.builders.process import build_augmentation, build_process
+from get_jax.builders.requirements import check_network, with_forward_mode
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.diffusion.objective import DataObjective, Objective
 from get_jax.diffusion.registry import build
@@ -54,6 +55,10 @@ def _build_on_data(
       f"label_dropout is {config.label_dropout} but {config.model.name} has "
       "no null class; expected model.null_class=True or label_dropout=0"
     )
+  objective, task = OBJECTIVES[config.task], f"task={config.task!r}"
+  check_network(config.model.name, model, objective.network_fields, task)
+  if objective.forward_mode:
+    model = with_forward_mode(model, task)
   is_conditional = model.abstract_conditioning(1) is not None
 
   def apply(params, x, t, y, key, **kwargs):

@@ -6,7 +6,7 @@ from get_jax.errors import UsageError
 
 # "distillation" learns from stored pairs, the others from data, with the
 # objectives of `get_jax.builders.objective_classes`.
-TASKS = ("denoising", "distillation")
+TASKS = ("denoising", "mean_flow", "improved_mean_flow", "distillation")
 
 
 def check_task(config: ml_collections.ConfigDict) -> None:

@@ -5,6 +5,7 @@ from get_jax.diffusion.discrete import DiscreteProcess, StableDiffusion
 from get_jax.diffusion.edm import EDM, EDMIDDPM, EDMVE, EDMVP
 from get_jax.diffusion.flow_matching import FlowMatching
 from get_jax.diffusion.guidance import Guidance
+from get_jax.diffusion.linear_path import LinearPath
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.diffusion.process import Process
 from get_jax.diffusion.registry import build
@@ -22,6 +23,7 @@ __all__ = [
   "DiscreteProcess",
   "FlowMatching",
   "Guidance",
+  "LinearPath",
   "Preview",
   "Process",
   "SampleNoise",
@@ -38,6 +40,7 @@ PROCESSES = {
   "edm_vp": EDMVP,
   "edm_ve": EDMVE,
   "edm_iddpm": EDMIDDPM,
+  "mean_flow": LinearPath,
   "flow_matching": FlowMatching,
 }
 

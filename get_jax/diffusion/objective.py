@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from get_jax.diffusion.process import Process, as_float32, expand
 from get_jax.diffusion.typing import Array, Network
+from get_jax.errors import UsageError
 
 Params = Any
 Batch = Mapping[str, Any]
@@ -113,13 +114,31 @@ class DataObjective(Objective):
     label_dropout: probability with which a label is replaced by `null`.
     augment: (key, images) -> (images, labels). The labels (B, L) describe the
       augmentation to the network. None applies no augmentation.
+    process_class: class of the processes that the objective supports; None
+      supports all.
+    network_fields: fields of the network with the values that the objective
+      needs.
+    forward_mode: whether the loss takes forward-mode derivatives of the
+      network, which fused attention kernels do not have.
   """
+
+  process_class: ClassVar[type[Process] | None] = None
+  network_fields: ClassVar[Mapping[str, Any]] = {}
+  forward_mode: ClassVar[bool] = False
 
   apply: Callable
   process: Process
   null: int | Array | None = None
   label_dropout: float = 0.0
   augment: Callable | None = None
+
+  def __post_init__(self):
+    cls = self.process_class
+    if cls and not isinstance(self.process, cls):
+      raise UsageError(
+        f"the objective {type(self).__name__} needs {cls.description}, and not "
+        f"{self.process.description}"
+      )
 
   def sample_levels_and_noise(
     self, key: jax.Array, shape: tuple[int, ...], step: Array | int
@@ -134,6 +153,31 @@ class DataObjective(Objective):
     del step
     return self.process.sample_levels_and_noise(key, shape)
 
+  def drop_labels(self, key: jax.Array, y: Array) -> dict[str, jax.Array]:
+    """Returns "y", the labels or texts with some replaced by `null`.
+
+    Args:
+      key: PRNG key.
+      y: (B,) labels or (B, L, D) text.
+    """
+    return {"y": self.replace_by_null(y, self.sample_dropped(key, len(y)))}
+
+  def sample_dropped(self, key: jax.Array, batch: int) -> jax.Array:
+    """Samples which labels are dropped, (batch,) bool."""
+    return jax.random.bernoulli(key, as_float32(self.label_dropout), (batch,))
+
+  def replace_by_null(self, y: Array, dropped: Array) -> jax.Array:
+    """Returns labels or text with the null conditioning where dropped.
+
+    Args:
+      y: (B,) labels or (B, L, D) text.
+      dropped: (B,) bool.
+    """
+    assert self.null is not None, "dropped labels need null"
+    y = jnp.asarray(y)
+    null = jnp.broadcast_to(jnp.asarray(self.null, y.dtype), y.shape)
+    return jnp.where(expand(dropped, y), null, y)
+
   def prepare(self, batch, key, step=0):
     """See `Objective.prepare`.
 
@@ -143,18 +187,14 @@ class DataObjective(Objective):
     """
     label_key, process_key, _, augment_key = jax.random.split(key, 4)
     x0, y = as_float32(batch["image"]), batch.get("label")
+    labels = {"y": y}
     if y is not None and self.label_dropout:
-      assert self.null is not None, "label_dropout needs null"
-      rate = as_float32(self.label_dropout)
-      dropped = jax.random.bernoulli(label_key, rate, y.shape[:1])
-      y = jnp.asarray(y)
-      null = jnp.broadcast_to(jnp.asarray(self.null, y.dtype), y.shape)
-      y = jnp.where(expand(dropped, y), null, y)
+      labels = self.drop_labels(label_key, y)
     extra = {}
     if self.augment is not None:
       x0, extra["augment_labels"] = self.augment(augment_key, x0)
     levels, noise = self.sample_levels_and_noise(process_key, x0.shape, step)
-    return {"x0": x0, "y": y, "levels": levels, "noise": noise, **extra}
+    return {"x0": x0, "levels": levels, "noise": noise, **labels, **extra}
 
   def network(
     self, params: Params, samples: Mapping[str, Any], key: jax.Array

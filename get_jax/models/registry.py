@@ -7,7 +7,17 @@ from typing import Any
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError, suggest
-from get_jax.models import diffit, diffit_image, dit, get, unet, uvit, vit
+from get_jax.models import (
+  diffit,
+  diffit_image,
+  dit,
+  get,
+  imf,
+  mean_flow_dit,
+  unet,
+  uvit,
+  vit,
+)
 from get_jax.models.base import ImageModel
 from get_jax.nn.patches import as_pair
 
@@ -38,6 +48,13 @@ FAMILIES = {
   "DiffiT-image": Family(
     diffit_image.ImageDiffiT, diffit_image.VARIANTS, image_size=32
   ),
+  "MF": Family(
+    mean_flow_dit.MeanFlowDiT,
+    mean_flow_dit.VARIANTS,
+    image_size=256,
+    downsample=8,
+  ),
+  "iMF": Family(imf.IMF, imf.VARIANTS, image_size=256, downsample=8),
   "U-ViT": Family(uvit.UViT, uvit.VARIANTS, image_size=32),
   "ViT": Family(vit.ViT, vit.VARIANTS, image_size=32),
   "GET": Family(get.GET, get.VARIANTS, image_size=32),

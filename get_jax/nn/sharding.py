@@ -21,13 +21,13 @@ BATCH_AXES = ("replica", "data", "fsdp")
 # is sharded over its outputs, the projection back over its inputs. The number
 # is the dimension.
 TENSOR_RULES = (
-  (re.compile(r"(^|/)(qkv|fc1)/(kernel|bias)$"), -1),
+  (re.compile(r"(^|/)(qkv|query|key|value|gate|fc1)/(kernel|bias)$"), -1),
   (re.compile(r"(^|/)(proj|fc2)/kernel$"), -2),
 )
 # Arrays with fewer elements are not sharded.
 MIN_SHARDED_SIZE = 2**12
 # Stacks of equal blocks, which gather their own parameters.
-BLOCK = re.compile(r"(^|/)((in_|out_)?blocks_\d+|mid_block)/")
+BLOCK = re.compile(r"(^|/)((in_|out_|u_|v_)?blocks_\d+|mid_block)/")
 
 
 def path_name(path: Any) -> str:

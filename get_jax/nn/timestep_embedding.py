@@ -40,19 +40,22 @@ class TimestepEmbed(nn.Module):
     features: Width E of the result.
     frequencies: Width of the sinusoid.
     hidden_size: Width between the layers; None is `features`.
+    kernel_init: Initialiser of both kernels.
   """
 
   features: int
   frequencies: int = 256
   hidden_size: int | None = None
+  kernel_init: nn.initializers.Initializer = NORMAL
 
   @nn.compact
   def __call__(self, t: Real[Array, " B"]) -> Float[Array, "B E"]:
     """Embeds times in float32."""
     x = timestep_sinusoid(t, self.frequencies)
     hidden_size = self.hidden_size or self.features
-    x = nn.Dense(hidden_size, kernel_init=NORMAL, name="fc1")(x)
-    return nn.Dense(self.features, kernel_init=NORMAL, name="fc2")(nn.silu(x))
+    init = self.kernel_init
+    x = nn.Dense(hidden_size, kernel_init=init, name="fc1")(x)
+    return nn.Dense(self.features, kernel_init=init, name="fc2")(nn.silu(x))
 
 
 def add_scalars(

@@ -9,7 +9,6 @@ from cases import CLAIMED, ROOT
 DESCRIPTIONS = {"README.md", "OTHER_NAMES.txt"}
 # Files of methods that are not part of this library.
 NOT_BUILT = (
-  "meanflow/",
   "one_step/cd_",
   "one_step/continuous_",
   "one_step/ct_",

@@ -10,6 +10,10 @@ from get_jax.diffusion.samplers.dpm_solver import DPMSolver, DPMSolverPP
 from get_jax.diffusion.samplers.euler import EulerMaruyama, ProbabilityFlow
 from get_jax.diffusion.samplers.flow import FlowODE, FlowSDE
 from get_jax.diffusion.samplers.heun import Heun
+from get_jax.diffusion.samplers.mean_flow import (
+  ImprovedMeanFlowSampler,
+  MeanFlowSampler,
+)
 
 __all__ = [
   "DDIM",
@@ -22,6 +26,8 @@ __all__ = [
   "FlowODE",
   "FlowSDE",
   "Heun",
+  "ImprovedMeanFlowSampler",
+  "MeanFlowSampler",
   "ProbabilityFlow",
   "Sampler",
   "create_sampler",
@@ -38,6 +44,8 @@ SAMPLERS = {
   "heun": Heun,
   "flow_ode": FlowODE,
   "flow_sde": FlowSDE,
+  "mean_flow": MeanFlowSampler,
+  "improved_mean_flow": ImprovedMeanFlowSampler,
 }
 
 

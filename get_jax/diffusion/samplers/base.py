@@ -1,8 +1,8 @@
 """Interface of the samplers."""
 
 import abc
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import jax
 
@@ -21,9 +21,12 @@ class Sampler(abc.ABC):
 
   Attributes:
     process_class: the class of processes that the sampler supports.
+    network_fields: fields of the network with the values that the sampler
+      needs.
   """
 
   process_class: ClassVar[type[Process]]
+  network_fields: ClassVar[Mapping[str, Any]] = {}
   process: Process
 
   def __post_init__(self):

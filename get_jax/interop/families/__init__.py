@@ -14,6 +14,8 @@ from get_jax.interop.families import (
   dit,
   edm,
   get,
+  imf,
+  mean_flow,
   uvit,
 )
 from get_jax.interop.families.family import Family
@@ -21,6 +23,8 @@ from get_jax.models.diffit import DiffiT
 from get_jax.models.diffit_image import ImageDiffiT
 from get_jax.models.dit import DiT
 from get_jax.models.get import GET
+from get_jax.models.imf import IMF
+from get_jax.models.mean_flow_dit import MeanFlowDiT
 from get_jax.models.unet import DhariwalUNet, SongUNet
 from get_jax.models.uvit import UViT
 from get_jax.models.vit import ViT
@@ -39,7 +43,9 @@ FAMILIES: dict[type[nn.Module], Family[Never]] = {
   DiT: dit.FAMILY,
   DiffiT: diffit.FAMILY,
   GET: get.GET_FAMILY,
+  IMF: imf.FAMILY,
   ImageDiffiT: diffit_image.FAMILY,
+  MeanFlowDiT: mean_flow.FAMILY,
   SongUNet: edm.FAMILIES["SongUNet"],
   UViT: uvit.FAMILY,
   ViT: get.VIT_FAMILY,

@@ -11,7 +11,12 @@ import safetensors
 import safetensors.numpy
 
 from get_jax.errors import UsageError
-from get_jax.interop.formats import edm_pickle, torch_legacy, torch_zip
+from get_jax.interop.formats import (
+  edm_pickle,
+  flax_msgpack,
+  torch_legacy,
+  torch_zip,
+)
 from get_jax.interop.formats.safe_pickle import (
   RejectedFileError,
   quote,
@@ -38,8 +43,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
   """Reads a checkpoint file without executing anything in it.
 
   The format is detected from the first bytes of the file: `torch.save` of any
-  version (.pt, .pth, .bin), safetensors, or a network snapshot of EDM (.pkl).
-  Arrays are memory-mapped views of the file, so reading takes little memory.
+  version (.pt, .pth, .bin), safetensors, a network snapshot of EDM (.pkl), or
+  MessagePack of Flax (checkpoint_123). Arrays are memory-mapped views of the
+  file, so reading takes little memory.
 
   Args:
     path: the file, on disk or in a bucket.
@@ -89,7 +95,10 @@ def _read(path: pathlib.Path, mapped: mmap.mmap) -> Any:
     return safetensors.numpy.load_file(path)
   if data[:1] == b"\x80":
     return edm_pickle.read_edm_pickle(data, mapped)
+  if flax_msgpack.begins_like_msgpack(bytes(data[:1])):
+    return flax_msgpack.read_flax_msgpack(data)
   raise RejectedFileError(
     f"it begins with {bytes(data[:8])!r}, which is neither a file of "
-    "torch.save nor safetensors nor a network snapshot of EDM"
+    "torch.save nor safetensors nor a network snapshot of EDM nor a file of "
+    "Flax"
   )

@@ -5,6 +5,7 @@ The archive holds `<root>/data.pkl` and one uncompressed member per storage,
 """
 
 import io
+import re
 import struct
 import zipfile
 from typing import IO, Any, cast
@@ -23,6 +24,7 @@ from get_jax.interop.formats.torch_tensors import (
 
 SIGNATURE = b"PK\x03\x04"
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
+_FLAX_CHECKPOINT = re.compile(r"(.*/)?checkpoint_\d+")
 _MAX_PICKLE = 256 * 2**20
 
 
@@ -87,6 +89,11 @@ def _members(data: memoryview, stream: Stream) -> dict[str, memoryview]:
   members = {}
   for entry in entries:
     name = entry.filename
+    if _FLAX_CHECKPOINT.fullmatch(name):
+      raise RejectedFileError(
+        f"it is an archive of the Flax checkpoint {quote(name)}; unzip it, and "
+        "give that file"
+      )
     if name in members or name.startswith("/") or ".." in name.split("/"):
       raise RejectedFileError(
         f"its archive has a duplicate or unsafe member {quote(name)}"
