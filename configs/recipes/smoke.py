@@ -24,6 +24,8 @@ _UNET = dict(
 NETWORKS = {
   "DiT": dict(**_BLOCKS, depth=1),
   "DiffiT": dict(**_BLOCKS, depth=1),
+  "MeanFlowDiT": dict(**_BLOCKS, depth=1),
+  "IMF": dict(**_BLOCKS, depth=1, head_depth=1),
   "UViT": dict(**_BLOCKS, depth=2),
   "ViT": dict(**_BLOCKS, depth=1),
   "GET": dict(

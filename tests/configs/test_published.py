@@ -8,12 +8,14 @@ import pytest
 from get_jax.models.registry import names
 
 ROOT = pathlib.Path(__file__).parents[2]
-# Variants in DiffiT's text that its results do not come from, and sizes of the
-# ViT baseline without published results.
+# Variants in DiffiT's text that its results do not come from, and sizes of
+# MeanFlow's DiT and of the ViT baseline without published results.
 WITHOUT_RESULTS = {
   "DiffiT-256-depth30", "DiffiT-512-depth30", "DiffiT-CIFAR-10-I.1",
-  "DiffiT-FFHQ-64-I.1", "ViT-S/2", "ViT-S/4", "ViT-S/8", "ViT-B/4", "ViT-B/8",
-  "ViT-L/4", "ViT-L/8", "ViT-XL/2", "ViT-XL/4", "ViT-XL/8",
+  "DiffiT-FFHQ-64-I.1", "MF-S/2", "MF-S/4", "MF-S/8", "MF-B/8", "MF-M/4",
+  "MF-M/8", "MF-L/4", "MF-L/8", "MF-XL/4", "MF-XL/8", "ViT-S/2", "ViT-S/4",
+  "ViT-S/8", "ViT-B/4", "ViT-B/8", "ViT-L/4", "ViT-L/8", "ViT-XL/2", "ViT-XL/4",
+  "ViT-XL/8",
 }  # fmt: skip
 # Batch size, steps and learning rate.
 RECIPES = {
@@ -35,6 +37,9 @@ RECIPES = {
   "edm_imagenet64": (4096, 610_351, 1e-4),
   "diffit_cifar10": (512, 200_000, 1e-3),
   "diffit_ffhq64": (256, 200_000, 2e-4),
+  "mean_flow_b4": (256, 1_200_000, 1e-4),
+  "mean_flow_xl2": (256, 1_200_000, 1e-4),
+  "improved_mean_flow_b2": (1024, 800_729, 1e-4),
   "get_tiny_cifar10": (128, 800_000, 1e-4),
   "get_tiny_cifar10_4xiters": (128, 3_200_000, 1e-4),
   "get_base_cifar10_2xbatch": (256, 800_000, 1e-4),

@@ -1,0 +1,41 @@
+r"""Improved MeanFlow on handwritten digits (8x8 pixels, ten classes), in one step.
+
+  python main.py --config=configs/improved_mean_flow_digits.py \
+    --workdir=runs/improved_mean_flow_digits
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import base, experiment
+from configs.recipes import digits
+
+
+@experiment
+def get_config() -> ConfigDict:
+  config = base()
+  config.task = "improved_mean_flow"
+  config.data = dict(name="digits")
+  config.model = dict(
+    name="iMF",
+    image_size=8,
+    downsample=1,
+    in_channels=1,
+    patch_size=4,
+    hidden_size=128,
+    depth=4,
+    head_depth=2,
+    num_heads=4,
+    class_tokens=2,
+    guidance_tokens=1,
+    interval_tokens=1,
+    time_tokens=1,
+    num_classes=10,
+  )
+  config.process = dict(name="mean_flow", equal_fraction=0.5)
+  config.improved_mean_flow = dict(w_max=4.0)
+  config.label_dropout = 0.1
+  config.sampler = dict(
+    name="improved_mean_flow", num_steps=1, w=1.0, t_min=0.0, t_max=1.0
+  )
+  digits.train_and_evaluate(config, num_steps=3_000, learning_rate=1e-3)
+  return config

@@ -1,0 +1,13 @@
+r"""MF-B/2 on ImageNet at 256 pixels, in one step, in latents.
+
+  python main.py --config=configs/mean_flow_b2.py \
+    --workdir=runs/mean_flow_b2
+
+Published: FID 6.17 (Geng et al. 2025, Table 2). See
+configs/recipes/mean_flow.py.
+"""
+
+from configs.common import experiment
+from configs.recipes import mean_flow
+
+get_config = experiment(mean_flow.imagenet, "MF-B/2")
