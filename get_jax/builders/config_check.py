@@ -19,7 +19,7 @@ from get_jax.builders.config_keys import (
   TOP,
 )
 from get_jax.builders.objective_classes import OBJECTIVES
-from get_jax.builders.schema import COUNT, Key, Keys, check_keys
+from get_jax.builders.schema import COUNT, Key, Keys, check_keys, mentions_int
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
 from get_jax.diffusion.augmentation import Augmentation
@@ -86,7 +86,7 @@ def setting_keys(owner: Callable[..., Any]) -> Keys:
     hint = hints[name]
     if name in _NOT_SETTINGS or hint in _NOT_SETTINGS_TYPES:
       continue
-    limits = FIELD_RANGES.get(name, COUNT if _mentions_int(hint) else None)
+    limits = FIELD_RANGES.get(name, COUNT if mentions_int(hint) else None)
     required = default is inspect.Parameter.empty
     keys[name] = Key(
       hint, meanings.get(name, ""), default, limits, required=required
@@ -123,10 +123,6 @@ def _signature(owner: Callable[..., Any]) -> dict[str, Any]:
     for field in dataclasses.fields(owner)
     if field.init
   }
-
-
-def _mentions_int(hint: Any) -> bool:
-  return hint is int or any(map(_mentions_int, typing.get_args(hint)))
 
 
 def _check_experiment(values: Mapping[str, Any], prefix: str) -> None:

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from get_jax.errors import UsageError, suggest
+from get_jax.errors import UsageError, shorten, suggest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,7 @@ def _number(value: float) -> str:
   return str(int(value)) if value % 1 == 0 else f"{value:g}"
 
 
+MAX_COUNTER = 2**31 - 1
 FINITE = Range(open_low=True)
 POSITIVE = Range(0, open_low=True)
 NON_NEGATIVE = Range(0)
@@ -79,6 +80,21 @@ class Key:
 
   def accepts(self, value: Any) -> bool:
     """Returns whether a value is allowed."""
+    return not self.is_too_large(value) and self._is_in_range(value)
+
+  def is_too_large(self, value: Any) -> bool:
+    """Returns whether a counter does not fit in 32 bits, as those of JAX are.
+
+    A range with an upper bound of its own may exceed them, as that of seeds.
+    """
+    if self.range is not None and self.range.high != math.inf:
+      return False
+    numbers = value if isinstance(value, list | tuple) else [value]
+    return mentions_int(self.hint) and any(
+      isinstance(n, int) and abs(n) > MAX_COUNTER for n in numbers
+    )
+
+  def _is_in_range(self, value: Any) -> bool:
     if any(type(value) is type(s) and value == s for s in self.special):
       return True
     return _matches(self.hint, value, self.range)
@@ -116,10 +132,20 @@ def check_keys(
     if key.required and name not in values:
       raise UsageError(f"{prefix}{name} is missing; expected {key.expected()}")
   for name, value in values.items():
+    if keys[name].is_too_large(value):
+      raise UsageError(
+        f"{prefix}{name} is {shorten(value)}; expected at most {MAX_COUNTER}, "
+        "because counters have 32 bits"
+      )
     if not keys[name].accepts(value):
       raise UsageError(
         f"{prefix}{name} is {value!r}; expected {keys[name].expected()}"
       )
+
+
+def mentions_int(hint: Any) -> bool:
+  """Returns whether a type is, or has a part that is, that of integers."""
+  return hint is int or any(map(mentions_int, typing.get_args(hint)))
 
 
 def _matches(hint: Any, value: Any, limits: Range | None) -> bool:

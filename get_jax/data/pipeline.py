@@ -51,7 +51,8 @@ class Pipeline:
   @functools.lru_cache(maxsize=2)  # noqa: B019 - a pipeline lives as long as its run
   def _permutation(self, epoch: int) -> np.ndarray:
     # RandomState: its stream is frozen for all numpy versions.
-    rng = np.random.RandomState([self.seed % 2**32, epoch])
+    high = [epoch >> 32] if epoch >> 32 else []
+    rng = np.random.RandomState([self.seed % 2**32, epoch % 2**32, *high])
     return rng.permutation(len(self.source))
 
   def indices(self, step: int) -> np.ndarray:

@@ -61,6 +61,11 @@ class PairsInfo:
   noise: str | None = None
 
   def __post_init__(self):
+    if self.count >= 2**31:
+      raise UsageError(
+        f"there are {self.count} pairs; expected fewer than {2**31}, because "
+        "their indices have 32 bits"
+      )
     if self.dtype not in DTYPES:
       raise UsageError(
         f"pairs.dtype is {shorten(self.dtype)}; expected one of: "

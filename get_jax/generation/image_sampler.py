@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float, Int
 
+from get_jax.errors import UsageError
 from get_jax.generation.generator import Generator
 from get_jax.progress import ProgressBar
 from get_jax.training.preemption import Stopped, handle_stop_signals
@@ -78,8 +79,16 @@ class ImageSampler:
     Returns:
       Images (n, H, W, C) float32 and their condition IDs (n,) int32, or None if
       unconditional, both on the host.
+
+    Raises:
+      UsageError: an index does not fit in 32 bits.
     """
     count, conditioning = len(indices), self.generator.conditioning
+    if count and int(np.max(indices)) >= 2**32:
+      raise UsageError(
+        f"sample {np.max(indices)} does not exist; expected indices below "
+        f"{2**32}"
+      )
     # The last sample fills up an incomplete batch.
     rows = np.minimum(np.arange(self.batch_size), count - 1)
     indices = np.asarray(indices, np.uint32)[rows]
