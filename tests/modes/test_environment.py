@@ -24,15 +24,17 @@ SETTINGS = {
   "no compilation": {"JAX_DISABLE_JIT": "1"},
   "devices": {"XLA_FLAGS": xla_flags(devices=4)},
 }
-# Trains and samples in one process.
+# Trains and samples in one process. Without compilation, every operation is a
+# program for its shapes, so that training and sampling have the same.
 PROGRAM = """
 import sys
 from configs import dit_digits
 from get_jax.modes import sample, train
 config = dit_digits.get_config("smoke")
+config.model.mlp_ratio = 1.0
 config.num_steps = config.log_every = config.checkpoint_every = 2
 config.sampler.num_steps = 2
-config.sampling.count = config.sampling.batch_size = 4
+config.batch_size = config.sampling.count = config.sampling.batch_size = 4
 train.run(config, sys.argv[1])
 sample.run(config, sys.argv[1])
 """
