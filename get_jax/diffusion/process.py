@@ -1,7 +1,7 @@
 """Interface of the diffusion processes used by training and samplers."""
 
 import abc
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ class Process(abc.ABC):
     return ("mse",)
 
   @abc.abstractmethod
-  def sample_levels(self, key: jax.Array, batch: int) -> jax.Array:
+  def sample_levels(self, key: jax.Array, batch: int) -> Any:
     """Samples the noise level of every sample of a training batch.
 
     Args:
@@ -38,7 +38,8 @@ class Process(abc.ABC):
       batch: batch size B.
 
     Returns:
-      (B,) noise levels: sigmas, times or steps, depending on the process.
+      (B,) noise levels: sigmas, times or steps, depending on the process; or a
+      tree of arrays (B,).
     """
 
   @abc.abstractmethod
@@ -46,7 +47,7 @@ class Process(abc.ABC):
     self,
     net: Network,
     x0: Real[Array, "B H W C"],
-    levels: Array,
+    levels: Any,
     noise: Real[Array, "B H W C"],
   ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Returns the training loss of every sample at given levels and noise.
@@ -54,7 +55,7 @@ class Process(abc.ABC):
     Args:
       net: see `Network`.
       x0: (B, H, W, C) clean data.
-      levels: (B,), as returned by `sample_levels`.
+      levels: as returned by `sample_levels`.
       noise: (B, H, W, C) standard normal.
 
     Returns:
@@ -63,8 +64,8 @@ class Process(abc.ABC):
 
   def sample_levels_and_noise(
     self, key: jax.Array, shape: tuple[int, ...]
-  ) -> tuple[jax.Array, jax.Array]:
-    """Samples levels (B,) and noise (B, H, W, C) for data of that shape."""
+  ) -> tuple[Any, jax.Array]:
+    """Samples levels and noise (B, H, W, C) for data of that shape."""
     level_key, noise_key = jax.random.split(key)
     levels = self.sample_levels(level_key, shape[0])
     return levels, jax.random.normal(noise_key, shape, jnp.float32)

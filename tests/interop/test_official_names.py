@@ -76,6 +76,9 @@ MODELS = {
     "U-ViT",
     dict(UVIT, num_classes=0, context_tokens=2, context_features=5),
   ),
+  "MF": ("MF", dict(DIT, learn_sigma=False)),
+  "iMF": ("iMF", dict(DIT, head_depth=1)),
+  "iMF inference": ("iMF", dict(DIT, head_depth=1, v_head=False)),
   "ViT adaLN-Zero": ("ViT", dict(DIT, conditioning="adaLN-Zero")),
 }
 

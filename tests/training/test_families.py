@@ -15,6 +15,7 @@ from configs import (
   edm_cifar10_vp,
   edm_imagenet64,
   get_base_cifar10,
+  improved_mean_flow_b2,
   uvit_h2_imagenet256,
   vit_base_cifar10,
 )
@@ -36,6 +37,7 @@ FAMILIES = {
   "GET": get_base_cifar10,
   "SongUNet": edm_cifar10_vp,
   "ADM": edm_imagenet64,
+  "iMF": improved_mean_flow_b2,
 }
 MESHES = ((8, 1, 1), (1, 8, 1), (2, 2, 2))
 
