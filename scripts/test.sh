@@ -10,4 +10,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 for folder in experiments benchmarks; do
   MYPYPATH="$folder" "$VENV/bin/mypy" --cache-dir=".mypy_cache/$folder" "$folder"
 done
-exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile "$@"
+exec "$VENV/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+  "$@"

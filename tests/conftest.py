@@ -36,8 +36,38 @@ jaxtyping.install_import_hook(
   f"{annotations.__name__}.check_annotations",
 )
 
+# They start first, so that no worker waits for the last file of another.
+LONG_FILES = (
+  "training/test_families.py",
+  "configs/test_configs.py",
+  "jobs/test_process_groups.py",
+  "cli/test_exit.py",
+  "modes/test_environment.py",
+  "weights/test_packaged.py",
+  "modes/test_image_shapes.py",
+  "notebooks/test_notebooks.py",
+  "training/test_precision.py",
+  "jobs/test_initial_params.py",
+  "docs/test_tutorial.py",
+  "faults/test_disturbed_calls.py",
+  "buckets/test_bucket_resume.py",
+  "golden/test_golden_inception.py",
+  "modes/test_modes.py",
+  "golden/test_golden_edm_training.py",
+  "training/test_resume.py",
+  "docs/test_build.py",
+)
+
 collect_rarely()
 keep_parameter_shapes()
+
+
+def pytest_collection_modifyitems(items):
+  """Sorts the long files to the start."""
+  places = {name: place for place, name in enumerate(LONG_FILES)}
+  items.sort(
+    key=lambda item: places.get("/".join(item.path.parts[-2:]), len(places))
+  )
 
 
 def pytest_collection_finish():
