@@ -9,7 +9,6 @@ import math
 import pathlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -17,16 +16,12 @@ from get_jax.builders.data import build_source
 from get_jax.builders.experiments import read_experiment
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model, image_shape
-from get_jax.builders.objective import build_objective
+from get_jax.builders.training_step import build_training_step
 from get_jax.diffusion.noise import SampleNoise
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params
-from get_jax.training.ema import create_ema
-from get_jax.training.optimizer import create_optimizer
 from get_jax.training.sharding import path_name
-from get_jax.training.state import TrainState
-from get_jax.training.step import make_train_step
 from get_jax.training.workdir import config_to_dict
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -165,19 +160,16 @@ def test_smoke(name):
     assert (source.num_classes or 0) == model.num_classes
     batch = source.read(np.arange(config.batch_size))
 
-  objective = build_objective(config, model, pairs_seed=0)
-  optimizer = create_optimizer(config.optimizer, config.num_steps)
-  ema = create_ema(config.ema, config.batch_size)
-  key = jax.random.key(0)
-  state = TrainState(
-    step=jnp.int32(0),
+  training_step = build_training_step(config, model, pairs_seed=0)
+  shapes = jax.eval_shape(training_step.init_state, training_step.init_key)
+  state = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), shapes)
+  state = state.replace(
     params=params,
     ema=params,
-    opt_state=jax.jit(optimizer.init)(params),
-    window={"loss": jnp.float32(0)},
-    bad_step=jnp.int32(-1),
+    bad_step=np.int32(-1),
+    targets=dict.fromkeys(shapes.targets, params),
   )
-  step = jax.jit(make_train_step(objective, optimizer, ema, key, log_every=2))
+  step = jax.jit(training_step.step)
   for _ in range(2):
     state, bad_step = step(state, batch)
   assert int(state.step) == 2 and int(bad_step) == -1
@@ -189,6 +181,7 @@ def test_smoke(name):
   generator = build_generator(config)
 
   condition, indices = generator.conditioning, np.arange(1)
+  key = jax.random.key(0)
   y = condition.model_inputs(condition.sample_ids(key, indices))
 
   @jax.jit
