@@ -8,6 +8,9 @@ interruption never leaves a part of one.
 
 import logging
 
+import orbax.checkpoint as ocp
+
+from get_jax.errors import reason
 from get_jax.storage.paths import Path, is_remote, move_folder
 
 TEMPORARY = ".orbax-checkpoint-tmp"  # in names of unfinished checkpoints
@@ -30,6 +33,27 @@ def move_aside(directory: Path, step: int) -> None:
   if is_remote(directory):
     (directory / str(step) / COMMITTED).unlink(missing_ok=True)
   move_folder(directory / str(step), aside)
+
+
+def move_unreadable(directory: Path) -> None:
+  """Renames the checkpoints whose metadata Orbax cannot read.
+
+  A warning names each.
+  """
+  for entry in sorted(directory.iterdir()):
+    if not entry.name.isdigit():
+      continue
+    step = int(entry.name)
+    try:
+      # Read when it is asked for.
+      _ = ocp.path.step.Metadata(step, entry).commit_timestamp_nsecs
+    except Exception as error:
+      log.warning(
+        "Skipping damaged checkpoint %d: its metadata cannot be read (%s)",
+        step,
+        reason(error),
+      )
+      move_aside(directory, step)
 
 
 def remove_outdated(directory: Path) -> None:

@@ -104,6 +104,7 @@ def _errors_as_damage(description: str) -> Iterator[None]:
   writes one line about a damaged checkpoint.
   """
   reason = ""
+  _ignore_late_reads()
   with _without_messages("absl", "asyncio"):
     try:
       yield
@@ -118,6 +119,21 @@ def _errors_as_damage(description: str) -> Iterator[None]:
       gc.collect()
   for first in filter(None, allgather(reason)):
     raise CheckpointDamagedError(first)
+
+
+@functools.cache
+def _ignore_late_reads() -> None:
+  """Ignores reads that end after another one has failed, from now on.
+
+  Orbax has closed their event loop then; they report that from a thread.
+  """
+  before = sys.unraisablehook
+
+  def hook(args: Any) -> None:
+    if str(args.exc_value) != "Event loop is closed":
+      before(args)
+
+  sys.unraisablehook = hook
 
 
 def _first_sentence(error: Exception) -> str:
@@ -164,9 +180,17 @@ class Checkpoints:
       todelete_subdir=None if is_remote(self.directory) else folders.OUTDATED,
     )
     self._has_saved = False
-    # Orbax reads the metadata of checkpoints, which may be damaged.
-    with self._explained(), _without_messages("absl"):
-      self._manager = ocp.CheckpointManager(self.directory, options=options)
+    create = functools.partial(
+      ocp.CheckpointManager, self.directory, options=options
+    )
+    # It reads the metadata of all checkpoints, which may be damaged.
+    try:
+      with _errors_as_damage("unreadable metadata"), self._explained():
+        self._manager = create()
+    except CheckpointDamagedError:
+      run_on_main(lambda: folders.move_unreadable(self.directory))
+      with self._explained(), _without_messages("absl"):
+        self._manager = create()
 
   def _explained(self) -> contextlib.AbstractContextManager[None]:
     """Context that turns faults of the bucket into sentences."""

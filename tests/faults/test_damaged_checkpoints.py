@@ -98,6 +98,21 @@ def test_without_a_valid_checkpoint_nothing_is_used(checkpoint, tmp_path):
     load_params(tmp_path)
 
 
+@pytest.mark.parametrize(
+  "content", ['{"init_timestamp_nsecs": 1.5}', '{"metrics": ' + "9" * 5000]
+)
+def test_metadata_of_other_types(checkpoint, tmp_path, capfd, caplog, content):
+  shutil.copytree(checkpoint, tmp_path, dirs_exist_ok=True)
+  path = tmp_path / "checkpoints/1/_CHECKPOINT_METADATA"
+  path.write_text(content)
+  params = load_params(tmp_path)
+  assert params["a"].tolist() == list(range(600))
+  (line,) = warnings_of(caplog)
+  expected = "Skipping damaged checkpoint 1: its metadata cannot be read ("
+  assert line.startswith(expected)
+  assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("position", [0, 8, 44, 61, -1])
 def test_every_part_of_the_index(checkpoint, tmp_path, capfd, caplog, position):
   shutil.copytree(checkpoint, tmp_path, dirs_exist_ok=True)
