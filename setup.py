@@ -62,6 +62,7 @@ EXTRAS = {
   "test": [
     *DOCS,
     "pytest",
+    "pytest-randomly>=5.1",
     "pytest-xdist",
     "hypothesis",
     "ruff",
