@@ -13,6 +13,11 @@ from get_jax.weights.licences import CC_BY_NC, CC_BY_NC_SA, mit, not_stated
 _FLOAT32 = 4  # bytes
 _DRIVE = "https://drive.google.com/"
 _DIT = "https://github.com/facebookresearch/DiT"
+_SIT = "https://github.com/willisma/SiT"
+_SIT_FILE = (
+  "https://www.dl.dropboxusercontent.com/scl/fi/as9oeomcbub47de5g4be0/"
+  "SiT-XL-2-256.pt?rlkey=uxzxmpicu46coq3msb17b9ofa&dl=0"
+)
 _DIFFIT = "https://huggingface.co/nvidia/DiffiT"
 _UVIT = "https://github.com/baofff/U-ViT"
 _EDM = "https://nvlabs-fi-cdn.nvidia.com/edm/pretrained/"
@@ -164,6 +169,21 @@ DIT = tuple(
   for size, (numbers, score) in _DIT_SIZES.items()
 )
 
+# The network of DiT-XL/2, with other parameters.
+SIT = (
+  _network(
+    "SiT-XL/2-256",
+    File("SiT-XL-2-256x256.pt", _SIT_FILE),
+    dict(name="DiT-XL/2"),
+    _DIT_SIZES[256][0],
+    page=_SIT,
+    licence=mit(_SIT),
+    config="sit_xl2",
+    autoencoder=_FT_EMA,
+    score="FID 2.06, IS 270.27 (guidance 1.5)",
+  ),
+)
+
 UVIT = tuple(
   _network(
     name,
@@ -234,4 +254,4 @@ EDM = tuple(
   for name, (model, config, numbers, fid) in _EDM_FILES.items()
 )
 
-NETWORKS = (*DIT, *UVIT, *DIFFIT, *GET, *EDM)
+NETWORKS = (*DIT, *SIT, *UVIT, *DIFFIT, *GET, *EDM)

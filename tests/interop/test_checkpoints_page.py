@@ -17,6 +17,7 @@ CONFIGS = {
 }
 FAMILY_OF = {
   "DiT": {"DiT"},
+  "SiT": {"DiT"},
   "U-ViT": {"U-ViT"},
   "DiffiT": {"DiffiT"},
   "GET": {"GET"},

@@ -25,6 +25,7 @@ EXPERIMENTS = (
   "dit_xl2_adaln",
   "diffit_imagenet256",
   "diffit_cifar10",
+  "sit_xl2",
   "uvit_s2_cifar10",
   "uvit_s2_coco",
   "edm_cifar10_vp",
