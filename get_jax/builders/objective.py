@@ -61,11 +61,11 @@ def _build_on_data(
     model = with_forward_mode(model, task)
   is_conditional = model.abstract_conditioning(1) is not None
 
-  def apply(params, x, t, y, key, **kwargs):
+  def apply(params, x, t, y, key, train=True, **kwargs):
     y = y if is_conditional else None
     rngs = {"dropout": key}
     variables = {"params": params}
-    return model.apply(variables, x, t, y, train=True, rngs=rngs, **kwargs)
+    return model.apply(variables, x, t, y, train=train, rngs=rngs, **kwargs)
 
   return build(
     "objective",

@@ -6,7 +6,17 @@ from get_jax.errors import UsageError
 
 # "distillation" learns from stored pairs, the others from data, with the
 # objectives of `get_jax.builders.objective_classes`.
-TASKS = ("denoising", "mean_flow", "improved_mean_flow", "distillation")
+TASKS = (
+  "denoising",
+  "mean_flow",
+  "improved_mean_flow",
+  "consistency_training",
+  "consistency_distillation",
+  "continuous_consistency_training",
+  "continuous_consistency_distillation",
+  "easy_consistency",
+  "distillation",
+)
 
 
 def check_task(config: ml_collections.ConfigDict) -> None:

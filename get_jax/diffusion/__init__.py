@@ -1,5 +1,6 @@
 """Diffusion processes, objectives, samplers and guidance, in pure JAX."""
 
+from get_jax.diffusion.consistency import Consistency
 from get_jax.diffusion.continuous import VP
 from get_jax.diffusion.discrete import DiscreteProcess, StableDiffusion
 from get_jax.diffusion.edm import EDM, EDMIDDPM, EDMVE, EDMVP
@@ -20,6 +21,7 @@ __all__ = [
   "PROCESSES",
   "SAMPLERS",
   "VP",
+  "Consistency",
   "DiscreteProcess",
   "FlowMatching",
   "Guidance",
@@ -40,6 +42,7 @@ PROCESSES = {
   "edm_vp": EDMVP,
   "edm_ve": EDMVE,
   "edm_iddpm": EDMIDDPM,
+  "consistency": Consistency,
   "mean_flow": LinearPath,
   "flow_matching": FlowMatching,
 }

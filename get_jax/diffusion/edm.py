@@ -1,10 +1,6 @@
 """EDM processes, parameterised by the noise level: EDM, VP, VE and iDDPM.
 
-Data is noised as x = x0 + sigma n. A network F is preconditioned as
-
-  D(x, sigma) = c_skip x + c_out F(c_in x, c_noise)
-
-and D is trained to predict x0.
+The preconditioned network D is trained to predict x0.
 
 Source: Karras et al., "Elucidating the Design Space of Diffusion-Based
 Generative Models", Table 1.
@@ -13,46 +9,27 @@ Generative Models", Table 1.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
-from get_jax.diffusion.process import Process, as_float32, expand
+from get_jax.diffusion.preconditioning import (
+  Coefficients,
+  PreconditionedProcess,
+)
+from get_jax.diffusion.process import as_float32, expand
 from get_jax.diffusion.registry import check_choice
-from get_jax.diffusion.typing import Array, Network
+from get_jax.diffusion.typing import Array
 from get_jax.errors import UsageError
 
 
-class Coefficients(NamedTuple):
-  """Preconditioning coefficients at given noise levels, each (B,) float32.
-
-  Attributes:
-    c_skip: weight of x.
-    one_minus_c_skip: 1 - c_skip, in full precision also if c_skip is almost 1.
-    c_out: scale of the output of F.
-    c_in: scale of the input of F.
-    c_noise: noise input of F.
-  """
-
-  c_skip: Float[Array, " B"]
-  one_minus_c_skip: Float[Array, " B"]
-  c_out: Float[Array, " B"]
-  c_in: Float[Array, " B"]
-  c_noise: Float[Array, " B"]
-
-
 @dataclasses.dataclass(frozen=True)
-class SigmaProcess(Process):
-  """Base class of the four preconditionings: the denoiser and its loss.
+class SigmaProcess(PreconditionedProcess):
+  """Base class of the four preconditionings: the loss of the denoiser.
 
   Attributes:
-    time_scale: the time input of the network is time_scale * c_noise. 1 is the
-      official value, for networks that embed c_noise itself. A transformer
-      with a sinusoidal embedding of times 0 to 1000 needs a larger value.
     reduction: "sum" over pixels and channels, the official loss, or "mean".
   """
 
@@ -60,7 +37,6 @@ class SigmaProcess(Process):
     "an EDM process (edm, edm_vp, edm_ve or edm_iddpm)"
   )
 
-  time_scale: float = 1.0
   reduction: str = "sum"
 
   def __post_init__(self):
@@ -71,67 +47,9 @@ class SigmaProcess(Process):
     """See `Process.metric_names`."""
     return ("loss_per_dim",)
 
-  @property
-  def sigma_range(self) -> tuple[float, float]:
-    """The lowest and the highest noise level that the network supports."""
-    return 0.0, math.inf
-
-  def round_sigma(self, sigma: Array) -> Array:
-    """Returns the nearest noise levels that the network supports, float64."""
-    return sigma
-
-  def coefficients(self, sigma: Array) -> Coefficients:
-    """Returns the preconditioning coefficients at sigma, (B,)."""
-    raise NotImplementedError
-
   def weight(self, sigma: Array) -> Array:
     """Returns the loss weight of the squared error at sigma, (B,)."""
     return 1 / as_float32(sigma) ** 2
-
-  def sigma_of(self, t):
-    """See `Process.sigma_of`; t is time_scale * c_noise."""
-    raise NotImplementedError
-
-  def denoiser(self, net: Network) -> Callable[..., jax.Array]:
-    """Returns the denoiser D(x, sigma), which estimates x0.
-
-    Args:
-      net: see `Network`. If its output has more channels than x (a learned
-        variance), the first C are used.
-
-    Returns:
-      A function of x (B, H, W, C) and sigma, scalar or (B,).
-    """
-
-    def denoise(x, sigma):
-      x = as_float32(x)
-      c, out = self._evaluate(net, x, sigma)
-      return expand(c.c_skip, x) * x + expand(c.c_out, x) * out
-
-    return denoise
-
-  def predictor(self, net: Network) -> Callable[..., jax.Array]:
-    """Returns the noise estimate (x - D) / sigma, dx/dsigma of the ODE.
-
-    It is computed without the subtraction, which loses precision at small
-    sigma. The argument and the returned function are as in `denoiser`.
-    """
-
-    def predict(x, sigma):
-      x, sigma = as_float32(x), as_float32(sigma)
-      c, out = self._evaluate(net, x, sigma)
-      sigma = expand(sigma, x) if sigma.ndim else sigma
-      return (
-        expand(c.one_minus_c_skip, x) * x - expand(c.c_out, x) * out
-      ) / sigma
-
-    return predict
-
-  def _evaluate(self, net, x, sigma):
-    sigma = jnp.broadcast_to(as_float32(sigma), x.shape[:1])
-    c = self.coefficients(sigma)
-    out = net(expand(c.c_in, x) * x, self.time_scale * c.c_noise)
-    return c, as_float32(out[..., : x.shape[-1]])
 
   def loss_at(self, net, x0, sigma, noise):
     """See `Process.loss_at`; the weighted squared error of D."""
@@ -173,15 +91,20 @@ class EDM(SigmaProcess):
       )
 
   @property
+  def parameterisation(self):
+    """See `Process.parameterisation`."""
+    return {"sigma_data": self.sigma_data, "time_scale": self.time_scale}
+
+  @property
   def sigma_range(self):
-    """See `SigmaProcess.sigma_range`."""
+    """See `PreconditionedProcess.sigma_range`."""
     return (
       0.0 if self.sigma_min is None else self.sigma_min,
       math.inf if self.sigma_max is None else self.sigma_max,
     )
 
   def coefficients(self, sigma):
-    """See `SigmaProcess.coefficients`; c_noise = ln(sigma) / 4."""
+    """See `PreconditionedProcess.coefficients`; c_noise = ln(sigma) / 4."""
     sigma = as_float32(sigma)
     total = sigma**2 + self.sigma_data**2
     c_in = 1 / jnp.sqrt(total)
@@ -229,7 +152,7 @@ class EDMVP(SigmaProcess):
 
   @property
   def sigma_range(self):
-    """See `SigmaProcess.sigma_range`."""
+    """See `PreconditionedProcess.sigma_range`."""
     return float(self.sigma(self.epsilon_t)), float(self.sigma(1.0))
 
   def sigma(self, t, xp=np):
@@ -244,7 +167,7 @@ class EDMVP(SigmaProcess):
     return twice / (root + self.beta_min)
 
   def coefficients(self, sigma):
-    """See `SigmaProcess.coefficients`."""
+    """See `PreconditionedProcess.coefficients`."""
     sigma = as_float32(sigma)
     return _noise_predicting(
       sigma, (self.num_timesteps - 1) * self.time(sigma, jnp)
@@ -280,11 +203,11 @@ class EDMVE(SigmaProcess):
 
   @property
   def sigma_range(self):
-    """See `SigmaProcess.sigma_range`."""
+    """See `PreconditionedProcess.sigma_range`."""
     return self.sigma_min, self.sigma_max
 
   def coefficients(self, sigma):
-    """See `SigmaProcess.coefficients`; c_noise = ln(sigma / 2)."""
+    """See `PreconditionedProcess.coefficients`; c_noise = ln(sigma / 2)."""
     sigma = as_float32(sigma)
     one = jnp.ones_like(sigma)
     return Coefficients(
@@ -338,7 +261,7 @@ class EDMIDDPM(SigmaProcess):
 
   @property
   def sigma_range(self):
-    """See `SigmaProcess.sigma_range`."""
+    """See `PreconditionedProcess.sigma_range`."""
     return float(self.levels[-2]), float(self.levels[0])
 
   def index(self, sigma, xp=np):
@@ -348,11 +271,11 @@ class EDMIDDPM(SigmaProcess):
     return self.num_timesteps - xp.searchsorted(rising, sigma, side="left")
 
   def round_sigma(self, sigma):
-    """See `SigmaProcess.round_sigma`."""
+    """See `PreconditionedProcess.round_sigma`."""
     return self.levels[self.index(np.asarray(sigma))]
 
   def coefficients(self, sigma):
-    """See `SigmaProcess.coefficients`."""
+    """See `PreconditionedProcess.coefficients`."""
     sigma = as_float32(sigma)
     index = as_float32(self.index(sigma, jnp))
     return _noise_predicting(sigma, self.num_timesteps - 1 - index)

@@ -23,14 +23,16 @@ class Objective(abc.ABC):
 
   The random inputs of a loss are sampled by `prepare` for the whole batch, so
   that gradient accumulation can split it: `loss` is a mean over samples.
-
-  Attributes:
-    target_names: names of the networks that the loss compares with, such as a
-      teacher. Their parameters are part of the training state, start as copies
-      of the trained ones and get no gradient.
   """
 
-  target_names: ClassVar[tuple[str, ...]] = ()
+  @property
+  def target_names(self) -> tuple[str, ...]:
+    """Names of the networks that the loss compares with, such as a teacher.
+
+    Their parameters are part of the training state, start as copies of the
+    trained ones and get no gradient.
+    """
+    return ()
 
   @property
   def metric_names(self) -> tuple[str, ...]:
@@ -107,7 +109,7 @@ class DataObjective(Objective):
   Attributes:
     apply: (params, x, t, y, key, **scalars) -> output of the network; the key
       is for dropout inside the network. With `augment` it also takes
-      `augment_labels`.
+      `augment_labels`, and with a teacher `train=False`.
     process: the process; it noises the data and weights the error.
     null: null conditioning: the index of the null class, or the embedding of
       the empty text; required with `label_dropout`.
@@ -120,11 +122,17 @@ class DataObjective(Objective):
       needs.
     forward_mode: whether the loss takes forward-mode derivatives of the
       network, which fused attention kernels do not have.
+    needs_teacher: whether a run has to start from a trained network.
+    takes_teacher: whether a run may start from one with its settings.
+    teacher_tasks: tasks that train such networks.
   """
 
   process_class: ClassVar[type[Process] | None] = None
   network_fields: ClassVar[Mapping[str, Any]] = {}
   forward_mode: ClassVar[bool] = False
+  needs_teacher: ClassVar[bool] = False
+  takes_teacher: ClassVar[bool] = False
+  teacher_tasks: ClassVar[tuple[str, ...]] = ("denoising",)
 
   apply: Callable
   process: Process
@@ -139,6 +147,15 @@ class DataObjective(Objective):
         f"the objective {type(self).__name__} needs {cls.description}, and not "
         f"{self.process.description}"
       )
+
+  @classmethod
+  def teacher_process(cls, process: Process) -> Process:
+    """Returns the process with which a teacher is trained.
+
+    Args:
+      process: the process of the objective.
+    """
+    return process
 
   def sample_levels_and_noise(
     self, key: jax.Array, shape: tuple[int, ...], step: Array | int
@@ -197,7 +214,11 @@ class DataObjective(Objective):
     return {"x0": x0, "levels": levels, "noise": noise, **labels, **extra}
 
   def network(
-    self, params: Params, samples: Mapping[str, Any], key: jax.Array
+    self,
+    params: Params,
+    samples: Mapping[str, Any],
+    key: jax.Array,
+    train: bool = True,
   ) -> Network:
     """Returns the network (x, t, **scalars) -> output for prepared samples.
 
@@ -205,9 +226,12 @@ class DataObjective(Objective):
       params: parameters of the network.
       samples: arrays by name, as returned by `prepare`.
       key: PRNG key of the step; networks with the same key drop the same units.
+      train: whether the network is evaluated as in training, with dropout.
     """
     dropout_key = jax.random.split(key, 4)[2]
     extra = {k: v for k, v in samples.items() if k == "augment_labels"}
+    if not train:
+      extra["train"] = False
 
     def net(x, t, **scalars):
       inputs = params, x, t, samples["y"], dropout_key

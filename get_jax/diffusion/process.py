@@ -1,7 +1,9 @@
 """Interface of the diffusion processes used by training and samplers."""
 
 import abc
-from typing import Any, ClassVar
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,18 @@ class Process(abc.ABC):
   """
 
   description: ClassVar[str]
+
+  @property
+  def parameterisation(self) -> Mapping[str, Any]:
+    """Settings, by name, that change what a trained network predicts.
+
+    A network can be used with another process of the same class if these are
+    equal.
+    """
+    return {
+      field.name: getattr(self, field.name)
+      for field in dataclasses.fields(cast(Any, self))
+    }
 
   @property
   def metric_names(self) -> tuple[str, ...]:

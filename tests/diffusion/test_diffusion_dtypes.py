@@ -51,6 +51,7 @@ SIGMAS = {
   create_process("vp", beta_schedule="cosine"): lambda t: cosine_sigma(t / 999),
   ADM: lambda t: np.sqrt(1 / ADM.full_alpha_bar[t] - 1),
   create_process("edm", time_scale=100.0): lambda t: np.exp(t / 25),
+  create_process("consistency", time_scale=100.0): lambda t: np.exp(t / 25),
   create_process("edm_vp"): lambda t: vp_sigma(t / 999),
   create_process("edm_ve", time_scale=100.0): lambda t: 2 * np.exp(t / 100),
   IDDPM: lambda t: IDDPM.levels[999 - t],
@@ -67,7 +68,11 @@ SIGMAS = {
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("process", SIGMAS, ids=lambda p: type(p).__name__)
 def test_sigma_of(process, dtype):
-  t = T[T <= 800] if type(process).__name__ in ("EDM", "EDMVE") else T
+  t = (
+    T[T <= 800]
+    if type(process).__name__ in ("EDM", "EDMVE", "Consistency")
+    else T
+  )
   with given_as(dtype) as given:
     sigma = process.sigma_of(given(t))
   assert sigma.dtype == jnp.float32
@@ -292,6 +297,7 @@ def test_losses_do_not_depend_on_the_dtype(name):
     ("dpm_solver_adaptive", "vp", {}),
     ("euler_maruyama", "vp", {"num_steps": 4}),
     ("probability_flow", "vp", {"num_steps": 4}),
+    ("consistency", "consistency", {"num_steps": 3}),
     ("flow_ode", "flow_matching", {"num_steps": 4, "solver": "heun"}),
     ("flow_sde", "flow_matching", {"num_steps": 4, "last_step": "none"}),
   ],

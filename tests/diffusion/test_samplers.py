@@ -38,6 +38,8 @@ COUNTS = [
   ("dpm_solver++", SD, {"num_steps": 12, "method": "multistep"}, 12),
   ("flow_ode", FLOW, {"num_steps": 10, "solver": "heun"}, 20),
   ("flow_sde", FLOW, {"num_steps": 10}, 10),
+  ("consistency", create_process("consistency"), {}, 1),
+  ("consistency", EDM, {"num_steps": 2, "sigmas": (0.8,)}, 2),
 ]
 
 

@@ -135,6 +135,7 @@ TOLERANCES: dict[str, dict[str, float | Stated]] = {
     "distance": 1e-6,
     "inception_score": 1e-4,
   },
+  "consistency": {"out": 1e-4},
   # Elementwise for guidance scales.
   "meanflow": {"out": 1e-5, "grad": 1e-4},
   "vae": {

@@ -4,6 +4,7 @@ from get_jax.diffusion.process import Process
 from get_jax.diffusion.registry import build
 from get_jax.diffusion.samplers.adaptive import DPMSolverAdaptive
 from get_jax.diffusion.samplers.base import Sampler
+from get_jax.diffusion.samplers.consistency import ConsistencySampler
 from get_jax.diffusion.samplers.ddim import DDIM
 from get_jax.diffusion.samplers.ddpm import DDPM
 from get_jax.diffusion.samplers.dpm_solver import DPMSolver, DPMSolverPP
@@ -19,6 +20,7 @@ __all__ = [
   "DDIM",
   "DDPM",
   "SAMPLERS",
+  "ConsistencySampler",
   "DPMSolver",
   "DPMSolverAdaptive",
   "DPMSolverPP",
@@ -44,6 +46,7 @@ SAMPLERS = {
   "heun": Heun,
   "flow_ode": FlowODE,
   "flow_sde": FlowSDE,
+  "consistency": ConsistencySampler,
   "mean_flow": MeanFlowSampler,
   "improved_mean_flow": ImprovedMeanFlowSampler,
 }
