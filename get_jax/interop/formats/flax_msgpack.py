@@ -66,7 +66,7 @@ def read_flax_msgpack(data: memoryview) -> Any:
   Raises:
     RejectedFileError: the file is damaged or in another format.
   """
-  reader = _Reader(data)
+  reader = _Reader(data, MAX_ITEMS)
   value = reader.item()
   if reader.position != len(data):
     raise RejectedFileError(
@@ -81,13 +81,13 @@ class _Reader:
 
   Attributes:
     data: the bytes.
-    position: offset of the next byte.
     items: number of objects that may still be read.
+    position: offset of the next byte.
   """
 
   data: memoryview
+  items: int
   position: int = 0
-  items: int = MAX_ITEMS
 
   def item(self, depth: int = 0) -> Any:
     """Returns the next object."""
@@ -165,7 +165,7 @@ class _Reader:
     payload = self.take(count)
     if code not in (_ARRAY, _COMPLEX, _SCALAR):
       raise RejectedFileError(f"it has an extension of the unknown code {code}")
-    value = _Reader(payload, items=self.items).item(depth + 1)
+    value = _Reader(payload, self.items).item(depth + 1)
     if code == _COMPLEX:
       return complex(*value)
     array = _array(value)
