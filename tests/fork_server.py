@@ -67,8 +67,11 @@ class Process:
       request.flush()
       files = [request.fileno(), status, *(f.fileno() for f in self._output)]
       socket.send_fds(connection, [b"x"], files)
-      self.pid = int(self._read())
+    # Only the server has it now, so that the end of the server ends the wait.
     os.close(status)
+    started = self._read()
+    assert started, "the fork server has ended; its message is on stderr"
+    self.pid = int(started)
 
   def _read(self):
     return os.read(self._status, 100)
