@@ -14,7 +14,6 @@ from get_jax.training.checkpoints import load_params
 from get_jax.training.metrics import read_metrics
 from tests import fork_server
 from tests.helpers import environment
-from tests.jobs.process_worker import copy_up_to_step_4
 
 SEGMENTS = ((0, 40), (40, 80), (80, 113))  # of 3 epochs
 
@@ -109,9 +108,8 @@ def two(tmp_path_factory, autoencoder, one):
 def four(tmp_path_factory, one):
   """Two slices of two processes; they resume `one` after half its steps."""
   folder = tmp_path_factory.mktemp("four")
-  copy_up_to_step_4(one[0] / "job", folder / "job")
   jobs = [
-    ["job", f"{folder}/job", False, 2],
+    ["resume", f"{one[0]}/job", f"{folder}/job", 2],
     ["again", f"{one[0]}/job", f"{folder}/again"],
     *every_batch(),
   ]
