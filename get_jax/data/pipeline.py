@@ -12,11 +12,11 @@ from types import MappingProxyType
 
 import grain
 import numpy as np
-from absl import flags
 from numpy.typing import DTypeLike
 
 from get_jax.data.random_bits import random_bits
 from get_jax.data.sources import Source
+from get_jax.data.worker_processes import read_in_workers
 
 
 class Pipeline:
@@ -75,21 +75,18 @@ class Pipeline:
     }
 
   def batches(self, start: int, stop: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yields `batch(start) ... batch(stop - 1)`, read ahead."""
+    """Yields `batch(start) ... batch(stop - 1)`, read ahead.
+
+    Raises:
+      UsageError: a worker process was killed.
+    """
     steps = grain.MapDataset.range(start, stop).map(self.batch)
     read_options = grain.ReadOptions(
       num_threads=self.threads, prefetch_buffer_size=2 * self.threads
     )
     dataset = steps.to_iter_dataset(read_options)
     if self.workers:
-      # Grain passes absl's flags on to its workers; scripts may not have
-      # parsed them.
-      if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
-      options = grain.MultiprocessingOptions(
-        num_workers=self.workers, per_worker_buffer_size=4
-      )
-      dataset = dataset.mp_prefetch(options)
+      return read_in_workers(dataset, self.workers)
     return iter(dataset)
 
   def _positions(self, step: int) -> np.ndarray:

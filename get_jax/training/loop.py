@@ -137,10 +137,12 @@ def fit(
       handle_stop_signals() as stop_requested,
       jax.set_mesh(mesh),
       contextlib.closing(Tracer(profile, f"{workdir}/profile")) as tracer,
+      contextlib.closing(
+        performance.time_batches(pipeline.batches(start, last))
+      ) as batches,
     ):
       check = _BadSteps(name, checkpoints, max_skipped, is_main)
       previous_bad, compiled = state.bad_step + 0, None
-      batches = performance.time_batches(pipeline.batches(start, last))
       for step, batch in enumerate(batches, start + 1):
         batch = make_global_batch(batch, mesh)
         if compiled is None:

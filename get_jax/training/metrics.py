@@ -5,6 +5,8 @@ without TensorFlow. If TensorFlow is installed, a clu writer can be used
 instead.
 """
 
+import contextlib
+import importlib.util
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,6 @@ import numpy as np
 from get_jax.errors import UsageError
 from get_jax.storage.json_files import parse_json
 from get_jax.storage.paths import StrPath, as_path, is_remote, write_text
-from get_jax.training.tensorboard import TensorBoardWriter
 
 METRICS = "metrics.jsonl"
 
@@ -135,9 +136,10 @@ class MultiWriter:
       writer.flush()
 
   def close(self) -> None:
-    """Closes each writer."""
-    for writer in self.writers:
-      writer.close()
+    """Closes each writer, even if one of them raises an error."""
+    with contextlib.ExitStack() as stack:
+      for writer in reversed(self.writers):
+        stack.callback(writer.close)
 
 
 def create_writer(
@@ -165,10 +167,10 @@ def create_writer(
   ]
   write_text(folder / METRICS, "".join(lines))
   writers: list[MetricWriter] = [JsonWriter(folder / METRICS, lines)]
-  try:
+  if importlib.util.find_spec("tensorboardX") is not None:
+    from get_jax.training.tensorboard import TensorBoardWriter
+
     writers.append(TensorBoardWriter(folder / "tensorboard", start_step))
-  except ImportError:
-    pass
   return MultiWriter(*writers)
 
 

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
 import jax
@@ -79,7 +79,7 @@ class PerformanceMetrics:
     self._once["compile_seconds"] = self._start - start
     return compiled
 
-  def time_batches(self, batches: Iterable[T]) -> Iterator[T]:
+  def time_batches(self, batches: Iterable[T]) -> Generator[T, None, None]:
     """Yields the batches and measures the waiting time for each of them."""
     iterator = iter(batches)
     while True:

@@ -1,23 +1,30 @@
-"""Metrics and pictures as TensorBoard events."""
+"""Metrics and pictures as TensorBoard events; needs tensorboardX."""
 
+import itertools
 import os
 import pathlib
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
 
 from get_jax.storage.paths import StrPath, as_path, is_remote, write_bytes
 
-if TYPE_CHECKING:
-  from tensorboardX import SummaryWriter
+_NUMBERS = itertools.count()  # of the files of this process
 
 
 class TensorBoardWriter:
   """Writes TensorBoard events with tensorboardX, which needs no TensorFlow.
+
+  Its own writer uses a thread. If that fails, because the disk is full for
+  example, later calls wait for it for ever; here, they raise the error.
 
   A bucket has no append: there, each flush ends a file of events, of which
   TensorBoard reads any number.
@@ -26,9 +33,6 @@ class TensorBoardWriter:
     directory: folder of the event files, on disk or in a bucket.
     start_step: number of updates done; TensorBoard leaves out what an
       interrupted run has written after it.
-
-  Raises:
-    ImportError: tensorboardX is not installed.
   """
 
   def __init__(self, directory: StrPath, start_step: int = 0):
@@ -36,32 +40,39 @@ class TensorBoardWriter:
     if is_remote(directory):
       self._local = tempfile.mkdtemp(prefix="get_jax_tensorboard_")
       weakref.finalize(self, shutil.rmtree, self._local, ignore_errors=True)
-    self._files = 0
-    self._writer = self._open(start_step + 1 if start_step else None)
+    self._open()
+    if start_step:
+      start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      step = start_step + 1
+      self._write(step, file_version="brain.Event:2")
+      self._write(step, session_log=start)
 
-  def _open(self, purge_step: int | None = None) -> "SummaryWriter":
-    from tensorboardX import SummaryWriter
+  def _open(self) -> None:
+    # Two runs that start in the same second have different files.
+    suffix = f".{os.getpid()}.{next(_NUMBERS):06d}"
+    pathlib.Path(self._local).mkdir(parents=True, exist_ok=True)
+    prefix = os.path.join(self._local, "events")
+    self._writer = EventsWriter(prefix, suffix)
 
-    suffix = f".{self._files}" if self._files else ""
-    self._files += 1
-    return SummaryWriter(
-      self._local, purge_step=purge_step, filename_suffix=suffix
-    )
+  def _write(self, step: int, **values: Any) -> None:
+    event = event_pb2.Event(step=step, wall_time=time.time(), **values)
+    self._writer.write_event(event)
 
   def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
     """Writes the scalars of a step."""
     for name, value in scalars.items():
-      self._writer.add_scalar(name, float(value), int(step))
+      self._write(int(step), summary=summary.scalar(name, float(value)))
 
   def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
     """Writes the images of a step, uint8 (B, H, W, C)."""
     for name, batch in images.items():
-      self._writer.add_images(name, batch, int(step), dataformats="NHWC")
+      images_of_name = summary.image(name, batch, dataformats="NHWC")
+      self._write(int(step), summary=images_of_name)
 
   def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
     """Writes the texts of a step, in Markdown."""
     for name, text in texts.items():
-      self._writer.add_text(name, text, int(step))
+      self._write(int(step), summary=summary.text(name, text))
 
   def write_hparams(self, hparams: Mapping[str, Any]) -> None:
     """Writes the hyper-parameters for TensorBoard's table that compares runs.
@@ -72,15 +83,13 @@ class TensorBoardWriter:
     Args:
       hparams: values by name.
     """
-    from tensorboardX.summary import hparams as hparams_summaries
-
     values = {
       name: value if isinstance(value, bool | int | float | str) else str(value)
       for name, value in hparams.items()
     }
-    experiment, session, _ = hparams_summaries(values, {"loss": None})
-    for summary in (experiment, session):
-      self._writer.file_writer.add_summary(summary)
+    experiment, session, _ = summary.hparams(values, {"loss": None})
+    self._write(0, summary=experiment)
+    self._write(0, summary=session)
 
   def flush(self) -> None:
     """Writes buffered data to disk or to the bucket."""
@@ -88,7 +97,7 @@ class TensorBoardWriter:
       self._writer.flush()
       return
     self.close()
-    self._writer = self._open()
+    self._open()
 
   def close(self) -> None:
     """Flushes and closes the event file."""
