@@ -177,7 +177,7 @@ def test_the_command_refuses_an_unknown_experiment(installed, tmp_path):
   done = run(installed / "get_jax", "--config=dit_digit:smoke", cwd=tmp_path)
   assert done.returncode == 2
   assert done.stderr.startswith(
-    "get_jax: --config=dit_digit:smoke is not an experiment; did you mean "
+    "Failed: --config=dit_digit:smoke is not an experiment; did you mean "
     "--config=dit_digits"
   )
   assert len(done.stderr.splitlines()) == 1
