@@ -41,7 +41,7 @@ class LinearPath(Process):
   batch r = t, so that the network learns the velocity itself there.
 
   Attributes:
-    distribution: distribution of the times: "logit_normal" or "uniform".
+    time_distribution: distribution of the times: "logit_normal" or "uniform".
     p_mean: mean of ln(t / (1 - t)) of "logit_normal".
     p_std: standard deviation of ln(t / (1 - t)) of "logit_normal".
     equal_fraction: fraction of a batch with r = t.
@@ -49,13 +49,14 @@ class LinearPath(Process):
 
   description: ClassVar[str] = "the process mean_flow"
 
-  distribution: str = "logit_normal"
+  time_distribution: str = "logit_normal"
   p_mean: float = -0.4
   p_std: float = 1.0
   equal_fraction: float = 0.75
 
   def __post_init__(self):
-    check_choice("process", "distribution", self.distribution, DISTRIBUTIONS)
+    distribution = self.time_distribution
+    check_choice("process", "time_distribution", distribution, DISTRIBUTIONS)
     check_interval("process", "p_std", self.p_std, 0)
     if not 0 <= self.equal_fraction <= 1:
       raise UsageError(
@@ -66,7 +67,7 @@ class LinearPath(Process):
   def sample_levels(self, key, batch):
     """Samples intervals of times, an `Interval`."""
     shape = (2, batch)
-    if self.distribution == "uniform":
+    if self.time_distribution == "uniform":
       times = jax.random.uniform(key, shape, jnp.float32)
     else:
       normal = jax.random.normal(key, shape, jnp.float32)

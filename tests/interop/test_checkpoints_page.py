@@ -21,6 +21,7 @@ FAMILY_OF = {
   "U-ViT": {"U-ViT"},
   "DiffiT": {"DiffiT"},
   "GET": {"GET"},
+  "MeanFlow": {"iMF"},
   "EDM": {"SongUNet", "DhariwalUNet"},
 }
 
