@@ -238,7 +238,7 @@ def test_a_stopped_download_continues(publish, server, folder, monkeypatch):
   publish(CONTENT, stalls=[200_000], on_stall=stop)
   with (
     handle_stop_signals(),
-    pytest.raises(Stopped, match=r"fetching file\.bin stopped"),
+    pytest.raises(Stopped, match=r"fetching file\.bin after"),
   ):
     fetch("tiny")
   server.requests.clear()
