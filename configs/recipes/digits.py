@@ -9,6 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from configs.common import base
+
 # Fields of the teacher's and of the student's network.
 IMAGES = dict(
   image_size=8, downsample=1, in_channels=1, patch_size=4, hidden_size=192
@@ -23,6 +25,20 @@ def denoiser(**fields: Any) -> dict[str, Any]:
   """
   network = dict(IMAGES, hidden_size=128, depth=3, num_heads=2, num_classes=10)
   return dict(network, name="DiT", null_class=False, learn_sigma=False) | fields
+
+
+def edm_teacher() -> ConfigDict:
+  """Returns the experiment of a denoiser with the network `denoiser()`."""
+  config = base()
+  config.data = dict(name="digits")
+  config.model = denoiser()
+  # DiT's sinusoid expects times up to 1000; c_noise is about -1.5 to 1.1.
+  config.process = dict(
+    name="edm", sigma_data=0.75, time_scale=400.0, reduction="mean"
+  )
+  config.sampler = dict(name="heun", num_steps=18)
+  train_and_evaluate(config, num_steps=1_000, learning_rate=2e-3)
+  return config
 
 
 def train_and_evaluate(

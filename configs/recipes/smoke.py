@@ -58,8 +58,10 @@ def shrink(config: ConfigDict) -> None:
   config.evaluation.count = 64
   if "report" in config:
     config.report.iterations = (1, 2)
-  if config.task == "distillation":
+  config.init_from = ""
+  if "teacher" in config:
     shrink(config.teacher)
+  if config.task == "distillation":
     config.pairs.count, config.pairs.shard_size = 32, 16
     config.pairs.directory = config.pairs.teacher_workdir = ""
     config.distillation.iterations = config.sampling.iterations = 2

@@ -119,6 +119,12 @@ SECTIONS: dict[str, Keys] = {
     "b1": Key(float, "Decay of Adam's first moment.", 0.9, BELOW_ONE),
     "b2": Key(float, "Decay of Adam's second moment.", 0.999, BELOW_ONE),
     "eps": Key(float, "Adam's epsilon.", 1e-8, POSITIVE),
+    "rectified": Key(
+      bool,
+      "Whether the first steps are rectified (RAdam), in place of a warm-up.",
+      False,
+      required=False,
+    ),
     "weight_decay": Key(float, "Decoupled weight decay.", 0.0, NON_NEGATIVE),
     "clip_norm": Key(
       float,

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from get_jax.diffusion.consistency import Consistency
 from get_jax.diffusion.consistency_objectives import teacher_slope
-from get_jax.diffusion.distances import check_distance, distance
+from get_jax.diffusion.distances import check_distance, distance, pseudo_huber
 from get_jax.diffusion.objective import DataObjective, Targets
 from get_jax.diffusion.process import as_float32, expand
 from get_jax.errors import UsageError
@@ -87,6 +87,8 @@ class ContinuousConsistency(DataObjective):
     if self.stop_gradient:
       axes = tuple(range(1, x.ndim))
       return -jnp.sum(constant * (x - residual), axes).mean(), metrics
+    if self.distance == "l2":
+      return pseudo_huber(tangent, 0.0).mean(), metrics
     return distance(self.distance, tangent).mean(), metrics
 
 
@@ -95,7 +97,7 @@ class ContinuousConsistencyTraining(ContinuousConsistency):
   """Consistency training in continuous time.
 
   Attributes:
-    distance: "l1", "l2" or "linf".
+    distance: "l1" (mean absolute value), "l2" (norm) or "linf".
     stop_gradient: whether the target gets no gradient; needs "l2".
   """
 
@@ -114,7 +116,7 @@ class ContinuousConsistencyDistillation(ContinuousConsistency):
   """Consistency distillation in continuous time, from an EDM denoiser.
 
   Attributes:
-    distance: "l1", "l2" or "linf".
+    distance: "l1" (mean absolute value), "l2" (norm) or "linf".
     stop_gradient: whether the target gets no gradient; needs "l2".
   """
 

@@ -8,7 +8,13 @@ from typing import Any
 import jax
 import ml_collections
 
+from get_jax.builders.config_file import load_config_file
 from get_jax.builders.model import build_model
+from get_jax.builders.teacher import (
+  check_is_teacher,
+  check_unchanged,
+  starts_from_teacher,
+)
 from get_jax.errors import UsageError
 from get_jax.interop import import_checkpoint_of_any_size
 from get_jax.models.adapt import adapt_params, describe_adaptation
@@ -21,6 +27,7 @@ from get_jax.training.workdir import read_config, write_results
 from get_jax.weights import (
   create_network,
   fetch_together,
+  find,
   is_published,
   suggest_names,
 )
@@ -66,7 +73,8 @@ def check_init_from(
     workdir: folder of the run.
 
   Raises:
-    UsageError: there is no such workdir or file, or it does not fit.
+    UsageError: there is no such workdir or file, or it does not fit; or it is
+      to be a teacher and has another process or network.
   """
   if needs_init(config, workdir):
     _describe(config, _open_source(config.init_from, build_model(config)))
@@ -131,11 +139,13 @@ class _Source:
     model: the network.
     load: returns its parameters.
     description: where they are from.
+    config: returns the experiment that trained them; None if it is unknown.
   """
 
   model: ImageModel
   load: Callable[[], dict[str, Any]]
   description: str
+  config: Callable[[], ml_collections.ConfigDict] | None = None
 
 
 def _open_source(init_from: str, model: ImageModel) -> _Source:
@@ -146,6 +156,7 @@ def _open_source(init_from: str, model: ImageModel) -> _Source:
       create_network(init_from),
       lambda: load_weights(init_from),
       f"published {init_from}",
+      lambda: load_config_file(find(init_from, "network").config),
     )
   path = as_path(init_from)
   if path.is_file():
@@ -162,10 +173,12 @@ def _open_source(init_from: str, model: ImageModel) -> _Source:
       "one of its checkpoints (workdir/checkpoints/STEP), the file of an "
       f"official checkpoint or its name ({suggest_names(init_from, 'network')})"
     )
+  config = read_config(workdir)
   return _Source(
-    build_model(read_config(workdir)),
+    build_model(config),
     lambda: load_params(workdir, step=step),
     f"EMA of {init_from}",
+    lambda: config,
   )
 
 
@@ -173,12 +186,20 @@ def _describe(
   config: ml_collections.ConfigDict, source: _Source
 ) -> dict[str, str]:
   """Returns what is changed, with like parameters of all blocks as one."""
+  where, is_teacher = (
+    f"init_from={config.init_from}",
+    starts_from_teacher(config),
+  )
+  if is_teacher and source.config is not None:
+    check_is_teacher(config, source.config(), where)
   try:
     changes = describe_adaptation(
       source.model, build_model(config), **_options(config)
     )
   except UsageError as error:
-    raise UsageError(f"init_from={config.init_from}: {error}") from None
+    raise UsageError(f"{where}: {error}") from None
+  if is_teacher:
+    check_unchanged(config, changes, where)
   grouped: dict[str, str] = {}
   for path, change in changes.items():
     grouped[re.sub(r"(?<=_)\d+(?=/)", "*", path)] = change

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import ml_collections
 
+from get_jax.builders.teacher import with_teachers
 from get_jax.errors import UsageError
 from get_jax.storage.lease import DURATION, find_holder
 from get_jax.storage.paths import Path, as_path, is_remote
@@ -121,9 +122,10 @@ def _stages(config: ml_collections.ConfigDict, folder: Path) -> Iterator[Stage]:
   """Yields the parts of a run in the order in which they are done."""
   for name, directory in _encoded(config).items():
     yield from _shards_stage(name, directory, "record")
+  teachers = [*with_teachers(config, folder)][1:]
+  for teacher, place in reversed(teachers):
+    yield _training_stage("teacher", teacher, place)
   if config.task == "distillation" and not config.pairs.directory:
-    if not config.pairs.teacher_workdir:
-      yield _training_stage("teacher", config.teacher, folder / "teacher")
     pairs = [*_shards_stage("pairs", folder / "pairs", "pair")]
     nothing = Stage("pairs", 0, config.pairs.count, "pair", False, 0)
     yield from pairs or [nothing]

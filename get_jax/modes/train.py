@@ -1,5 +1,7 @@
 """--mode=train: trains an experiment, or resumes the run in the workdir."""
 
+import os
+
 import jax
 import ml_collections
 
@@ -8,6 +10,11 @@ from get_jax.builders.generator import build_generator
 from get_jax.builders.mesh import build_mesh
 from get_jax.builders.model import build_init, build_model
 from get_jax.builders.tasks import check_task
+from get_jax.builders.teacher import (
+  check_has_teacher,
+  trains_teacher,
+  with_teachers,
+)
 from get_jax.jobs.initial_params import check_init_from
 from get_jax.jobs.pairs import check_teacher, make_pairs
 from get_jax.jobs.report import make_report
@@ -28,12 +35,13 @@ def run(
   profile: str | None = None,
   num_slices: int | None = None,
 ) -> None:
-  """Trains the experiment; a distillation first trains its teacher.
+  """Trains the experiment, and first its teacher if it has one.
 
-  A distillation without `pairs.directory` trains the teacher, unless
-  `pairs.teacher_workdir` names one, and generates the pairs. An experiment with
-  `report.enabled` ends with a report. The page results/index.html is written at
-  the end.
+  The task "distillation" trains the teacher, unless `pairs.teacher_workdir`
+  names one, and generates the pairs; with `pairs.directory` it does neither.
+  Other tasks with a teacher train it, unless `init_from` names one, and start
+  from its parameters. An experiment with `report.enabled` ends with a report.
+  The page results/index.html is written at the end.
 
   Args:
     config: the experiment.
@@ -48,16 +56,12 @@ def run(
   """
   steps = None if profile is None else Profile.parse(profile)
   check_experiment(config, num_slices)
-  check_init_from(config, workdir)
-  if _has_own_teacher(config):
-    check_init_from(config.teacher, as_path(workdir) / "teacher")
+  for part, place in with_teachers(config, as_path(workdir)):
+    check_init_from(part, place)
   folder = open_workdir(workdir, config)
   enable_compilation_cache(folder)
   with locked(folder):
-    if config.task == "distillation" and not config.pairs.directory:
-      _train_teacher(config, folder, num_slices)
-      make_pairs(config, folder)
-    train(config, folder, profile=steps, num_slices=num_slices)
+    _train(config, folder, "train", steps, num_slices)
     if "report" in config and config.report.enabled:
       make_report(config, folder)
     write_page(folder)
@@ -82,11 +86,15 @@ def check_experiment(
   """
   check_task(config)
   check_wandb(config.get("wandb", ""))
-  parts = [config]
-  if config.task == "distillation" and "teacher" in config:
-    parts.append(config.teacher)
-    if not config.pairs.directory:
-      check_teacher(config)
+  parts = [part for part, _ in with_teachers(config, as_path(""))]
+  for part in parts:
+    check_task(part)
+    check_has_teacher(part)
+    if part.task == "distillation" and not part.pairs.directory:
+      check_teacher(part)
+  last = parts[-1]
+  if last.task == "distillation" and "teacher" in last:
+    parts.append(last.teacher)  # It made the pairs.
   for part in parts:
     model, mesh = build_model(part), build_mesh(config, num_slices=num_slices)
     jax.eval_shape(build_init(model), jax.random.key(0))
@@ -98,23 +106,25 @@ def check_experiment(
     build_evaluator(config)
 
 
-def _has_own_teacher(config: ml_collections.ConfigDict) -> bool:
-  """Returns whether the run trains the teacher of a distillation."""
-  if config.task != "distillation" or config.pairs.directory:
-    return False
-  return not config.pairs.teacher_workdir
-
-
-def _train_teacher(
+def _train(
   config: ml_collections.ConfigDict,
-  workdir: Path,
+  folder: Path,
+  name: str,
+  profile: Profile | None,
   num_slices: int | None,
 ) -> None:
-  """Trains the teacher in `<workdir>/teacher`, unless the config names one."""
-  if not _has_own_teacher(config):
-    return
-  teacher = config.teacher.copy_and_resolve_references()
-  with teacher.unlocked():
-    teacher.wandb = teacher.get("wandb") or config.get("wandb", "")
-  folder = open_workdir(workdir / "teacher", teacher)
-  train(teacher, folder, "teacher", num_slices=num_slices)
+  """Trains an experiment after what it learns from: teacher and pairs."""
+  start = config
+  if trains_teacher(config):
+    teacher = config.teacher.copy_and_resolve_references()
+    with teacher.unlocked():
+      teacher.wandb = teacher.get("wandb") or config.get("wandb", "")
+    teacher_folder = open_workdir(folder / "teacher", teacher)
+    _train(teacher, teacher_folder, "teacher", None, num_slices)
+    if config.task != "distillation":
+      start = config.copy_and_resolve_references()
+      with start.unlocked():
+        start.init_from = os.fspath(teacher_folder)
+  if config.task == "distillation" and not config.pairs.directory:
+    make_pairs(config, folder)
+  train(start, folder, name, profile, num_slices)

@@ -54,13 +54,14 @@ def learning_rate(
 def create_optimizer(
   config: ml_collections.ConfigDict, num_steps: int
 ) -> optax.GradientTransformation:
-  """Builds AdamW with float32 moments.
+  """Builds AdamW, or rectified Adam, with float32 moments.
 
   Args:
     config: section `optimizer`: learning_rate, schedule, warmup_steps, b1, b2,
-      eps, weight_decay, clip_norm (maximum global norm; 0: no clipping),
-      nonfinite ("replace": applies `replace_nonfinite`; "stop" and "skip":
-      leave gradients unchanged, see `make_train_step`).
+      eps, rectified (whether it is the rectified Adam of Liu et al., 2020),
+      weight_decay, clip_norm (maximum global norm; 0: no clipping), nonfinite
+      ("replace": applies `replace_nonfinite`; "stop" and "skip": leave
+      gradients unchanged, see `make_train_step`).
     num_steps: steps of the whole run.
 
   Raises:
@@ -72,14 +73,17 @@ def create_optimizer(
       f"optimizer.nonfinite is {nonfinite!r}; "
       f"expected one of: {', '.join(NONFINITE)}"
     )
-  adam = optax.adamw(
-    learning_rate(config, num_steps),
-    b1=config.b1,
-    b2=config.b2,
-    eps=config.eps,
-    weight_decay=config.weight_decay,
-    mask=_weight_decay_mask,
-  )
+  rate = learning_rate(config, num_steps)
+  moments = {"b1": config.b1, "b2": config.b2, "eps": config.eps}
+  decay = {"weight_decay": config.weight_decay, "mask": _weight_decay_mask}
+  if config.get("rectified", False):
+    adam = optax.chain(
+      optax.scale_by_radam(**moments),
+      optax.add_decayed_weights(**decay),
+      optax.scale_by_learning_rate(rate),
+    )
+  else:
+    adam = optax.adamw(rate, **moments, **decay)
   before = [replace_nonfinite()] if nonfinite == "replace" else []
   if config.clip_norm:
     before.append(optax.clip_by_global_norm(config.clip_norm))

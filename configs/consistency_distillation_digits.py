@@ -1,0 +1,26 @@
+r"""Consistency distillation on handwritten digits (8x8 pixels, ten classes).
+
+  python main.py --config=configs/consistency_distillation_digits.py \
+    --workdir=runs/consistency_distillation_digits
+
+Trains a teacher first, in the same workdir, and starts from it.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import base, experiment
+from configs.recipes import digits
+
+
+@experiment
+def get_config() -> ConfigDict:
+  config = base()
+  config.task = "consistency_distillation"
+  config.teacher = digits.edm_teacher()
+  config.data = dict(name="digits")
+  config.model = digits.denoiser()
+  config.process = dict(name="consistency", sigma_data=0.75, time_scale=400.0)
+  config.consistency_distillation = dict(distance="huber", scales=18)
+  config.sampler = dict(name="consistency", num_steps=1)
+  digits.train_and_evaluate(config, num_steps=2_000, learning_rate=1e-3)
+  return config

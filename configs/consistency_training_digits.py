@@ -1,0 +1,32 @@
+r"""Improved consistency training on handwritten digits (8x8 pixels).
+
+  python main.py --config=configs/consistency_training_digits.py \
+    --workdir=runs/consistency_training_digits
+
+Has no teacher.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import base, experiment
+from configs.recipes import consistency, digits
+
+
+@experiment
+def get_config() -> ConfigDict:
+  config = base()
+  config.task = "consistency_training"
+  config.data = dict(name="digits")
+  config.model = digits.denoiser()
+  config.process = dict(
+    name="consistency",
+    sigma_data=0.75,
+    time_scale=400.0,
+    distribution="log_normal",
+  )
+  config.consistency_training = consistency.improved(
+    end_scales=160, schedule_steps=3_000
+  )
+  config.sampler = dict(name="consistency", num_steps=1)
+  digits.train_and_evaluate(config, num_steps=3_000, learning_rate=1e-3)
+  return config

@@ -1,0 +1,28 @@
+r"""Easy consistency tuning on handwritten digits (8x8 pixels, ten classes).
+
+  python main.py --config=configs/easy_consistency_digits.py \
+    --workdir=runs/easy_consistency_digits
+
+Trains a denoiser first, in the same workdir, and starts from it.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import base, experiment
+from configs.recipes import digits
+
+
+@experiment
+def get_config() -> ConfigDict:
+  config = base()
+  config.task = "easy_consistency"
+  config.teacher = digits.edm_teacher()
+  config.data = dict(name="digits")
+  config.model = digits.denoiser()
+  config.process = config.teacher.process.copy_and_resolve_references()
+  config.process.update(p_mean=-1.1, p_std=2.0)
+  # Eight stages, as in the official run.
+  config.easy_consistency = dict(stage_steps=250)
+  config.sampler = dict(name="consistency", num_steps=1)
+  digits.train_and_evaluate(config, num_steps=2_000, learning_rate=1e-3)
+  return config
