@@ -9,7 +9,7 @@ Has no teacher.
 from ml_collections import ConfigDict
 
 from configs.common import base, experiment
-from configs.recipes import consistency, digits
+from configs.recipes import digits
 
 
 @experiment
@@ -24,8 +24,14 @@ def get_config() -> ConfigDict:
     time_scale=400.0,
     distribution="log_normal",
   )
-  config.consistency_training = consistency.improved(
-    end_scales=160, schedule_steps=3_000
+  config.consistency_training = dict(
+    distance="huber",
+    weighting="inverse_step",
+    schedule="doubling",
+    start_scales=10,
+    end_scales=160,
+    schedule_steps=3_000,
+    start_decay=0.0,
   )
   config.sampler = dict(name="consistency", num_steps=1)
   digits.train_and_evaluate(config, num_steps=3_000, learning_rate=1e-3)
