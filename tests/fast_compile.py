@@ -19,6 +19,7 @@ def sample_together(samplers, net, noise, shape):
   Shorter schemes are padded with rows that have no effect. All samplers must
   combine predictions of the same kind; that of the first is used.
   """
+  assert not any(s.scheme.end_noise_scale for s in samplers)
   length = max(s.evaluations for s in samplers)
   noisy = any(s.scheme.noise_scale is not None for s in samplers)
 
