@@ -21,8 +21,20 @@ from get_jax.training.tensorboard import TensorBoardWriter
 from tests.faults.test_surroundings import Batches, train
 
 
+def losses(workdir):
+  return [(line["step"], line["loss"]) for line in read_metrics(workdir)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  """The losses of a run without a failure."""
+  workdir = tmp_path_factory.mktemp("whole")
+  train(workdir, Batches())
+  return losses(workdir)
+
+
 @pytest.mark.parametrize("name", ["write_scalars", "flush", "close"])
-def test_a_metric_writer_that_fails(name, tmp_path, monkeypatch, capsys):
+def test_a_metric_writer_that_fails(name, whole, tmp_path, monkeypatch, capsys):
   original, calls = getattr(TensorBoardWriter, name), []
 
   def fail(self, *args):
@@ -41,12 +53,7 @@ def test_a_metric_writer_that_fails(name, tmp_path, monkeypatch, capsys):
   assert "No space left on device" in said.splitlines()[-1]
   assert "Traceback" not in said
   assert int(train(tmp_path / "run", Batches()).step) == 6
-  train(tmp_path / "whole", Batches())
-  lines, whole = (
-    [(line["step"], line["loss"]) for line in read_metrics(tmp_path / folder)]
-    for folder in ("run", "whole")
-  )
-  assert lines == whole
+  assert losses(tmp_path / "run") == whole
 
 
 def test_the_other_writers_are_closed(tmp_path, monkeypatch):
