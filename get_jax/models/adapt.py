@@ -49,13 +49,18 @@ Shapes = Mapping[Path, tuple[int, ...]]
 # Path, shape in the source and shape in the target; None where it is missing.
 _Misfit = tuple[Path, tuple[int, ...] | None, tuple[int, ...] | None]
 
-LABEL_MODULES = ("label_embed", "map_label")
+LABEL_MODULES = ("label_embed", "map_label", "class_tokens")
 # Fields that change what the network computes, but no shape of a parameter.
 _SAME_FIELDS = ("num_heads", "channels_per_head", "skip", "resample_filter")
 # The same, unless the layers of patches are reset, or resized.
 _PATCH_FIELDS = ("patch_size", "in_channels")
 # Layers whose outputs are the values of patches.
-_PATCH_OUTPUTS = (("final_layer", "linear"), ("decoder",))
+_PATCH_OUTPUTS = (
+  ("final_layer", "linear"),
+  ("decoder",),
+  ("u_final", "linear"),
+  ("v_final", "linear"),
+)
 _MAX_ITEMS = 8
 _LEVEL = re.compile(r"(enc|dec)_(\d+x\d+)_(.*)")
 

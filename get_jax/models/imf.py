@@ -204,8 +204,8 @@ class IMF(PatchTransformer, Denoiser):
       y: Labels, `num_classes` for the null class; None if unconditional.
       train: Whether to also compute v; needs `v_head`.
       **scalars: "h", the length t - r of the interval of times; "w", the
-        guidance scale, 1 or more; "t_min" and "t_max", the times between which
-        it applies.
+        guidance scale, where less than 1 counts as 1; "t_min" and "t_max", the
+        times between which it applies.
 
     Returns:
       u in float32, followed by C channels with v if `train` and `v_head`.
@@ -278,7 +278,7 @@ class IMF(PatchTransformer, Denoiser):
       )(y)
       parts.append(self._tokens("class", self.class_tokens, embedding))
     for name, value, count in (
-      ("w", 1 - 1 / scalars["w"], self.guidance_tokens),
+      ("w", 1 - 1 / jnp.maximum(scalars["w"], 1), self.guidance_tokens),
       ("t_min", scalars["t_min"], self.interval_tokens),
       ("t_max", scalars["t_max"], self.interval_tokens),
       ("h", scalars["h"], self.time_tokens),
