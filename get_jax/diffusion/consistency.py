@@ -132,7 +132,7 @@ class Consistency(PreconditionedProcess):
     """Samples noise levels, (batch,)."""
     return self.sigma_at(jax.random.uniform(key, (batch,), jnp.float32))
 
-  def level(self, index: Array, num_scales: Array | int) -> jax.Array:
+  def level(self, index: Array | int, num_scales: Array | int) -> jax.Array:
     """Returns levels of the grid.
 
     Args:

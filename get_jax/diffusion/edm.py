@@ -75,6 +75,8 @@ class EDM(SigmaProcess):
       limit.
   """
 
+  description: ClassVar[str] = "the process edm"
+
   sigma_data: float = 0.5
   p_mean: float = -1.2
   p_std: float = 1.2
