@@ -7,8 +7,11 @@ from clu import parameter_overview
 from rich.console import Console
 from rich.table import Table
 
+from get_jax.builders.conditioning import abstract_conditioning
 from get_jax.builders.model import build_model, build_student
+from get_jax.builders.objective import build_objective
 from get_jax.builders.tasks import check_task
+from get_jax.models.base import ImageModel
 from get_jax.models.counting import model_size
 from get_jax.models.parameters import abstract_params
 from get_jax.progress import print_ending
@@ -35,13 +38,14 @@ def run(config: ml_collections.ConfigDict, workdir: str | None) -> None:
       call["iterations"] = config.sampling.iterations
   size = model_size(model, **call)
   entries = size.params + size.position_table
+  targets = _target_names(config, model)
   figures = {
     "model": config.model.name,
     "params": size.params,
     "params_position_table": size.position_table,
     "macs": size.macs,
     **call,
-    "state_bytes": 4 * COPIES * entries,
+    "state_bytes": 4 * (COPIES + len(targets)) * entries,
     "gradient_bytes": 4 * entries,
   }
   params = abstract_params(model)
@@ -56,7 +60,7 @@ def run(config: ml_collections.ConfigDict, workdir: str | None) -> None:
     f"multiply-adds of one forward pass{note}", f"{size.macs / 1e9:.4g} G"
   )
   table.add_row(
-    "float32 state: parameters, EMA, two moments",
+    ", ".join(["float32 state: parameters, EMA, two moments", *targets]),
     f"{figures['state_bytes'] / 2**30:.3g} GiB",
   )
   table.add_row(
@@ -69,3 +73,11 @@ def run(config: ml_collections.ConfigDict, workdir: str | None) -> None:
     write_results(folder, "summary", figures)
     path = folder / "results" / "summary.json"
     print_ending("Finished", f"figures in {path}")
+
+
+def _target_names(
+  config: ml_collections.ConfigDict, model: ImageModel
+) -> tuple[str, ...]:
+  """Returns the names of the networks that the objective compares with."""
+  conditioning = abstract_conditioning(config, model)
+  return build_objective(config, model, 0, conditioning).target_names

@@ -12,7 +12,7 @@ from get_jax.builders.teacher import check_has_teacher, with_teachers
 from get_jax.errors import UsageError
 from get_jax.jobs.initial_params import check_init_from
 from get_jax.jobs.run_status import read_status
-from get_jax.modes import train
+from get_jax.modes import summary, train
 from get_jax.storage.paths import as_path
 from get_jax.training.checkpoints import load_params
 
@@ -123,6 +123,14 @@ def test_wrong_teachers_are_one_sentence(name):
   with pytest.raises(UsageError, match=sentence) as caught:
     check_has_teacher(config)
   assert "\n" not in str(caught.value)
+
+
+def test_the_summary_counts_the_targets(tmp_path):
+  summary.run(config_of(), tmp_path)
+  figures = json.loads((tmp_path / "results" / "summary.json").read_text())
+  entries = figures["params"] + figures["params_position_table"]
+  # Parameters, average, two moments, teacher and target.
+  assert figures["state_bytes"] == 4 * 6 * entries
 
 
 def test_a_given_teacher(workdir, tmp_path):
