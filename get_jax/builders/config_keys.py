@@ -412,7 +412,8 @@ FIELD_RANGES: dict[str, Range] = {
     FRACTION,
   ),
   **dict.fromkeys(
-    ("b", "huber_c", "k", "omega", "w", "weight_power"), NON_NEGATIVE
+    ("b", "huber_c", "k", "omega", "w", "w_range", "weight_power"),
+    NON_NEGATIVE,
   ),
   **dict.fromkeys(("decay", "dropout", "start_decay"), BELOW_ONE),
   "diffusion_norm": NON_NEGATIVE,

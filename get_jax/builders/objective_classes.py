@@ -17,6 +17,7 @@ from get_jax.diffusion.easy_consistency import EasyConsistency
 from get_jax.diffusion.improved_mean_flow import ImprovedMeanFlow
 from get_jax.diffusion.mean_flow import MeanFlow
 from get_jax.diffusion.objective import DataObjective
+from get_jax.diffusion.progressive_distillation import ProgressiveDistillation
 
 OBJECTIVES: dict[str, type[DataObjective]] = {
   "denoising": Denoising,
@@ -27,4 +28,5 @@ OBJECTIVES: dict[str, type[DataObjective]] = {
   "continuous_consistency_training": ContinuousConsistencyTraining,
   "continuous_consistency_distillation": ContinuousConsistencyDistillation,
   "easy_consistency": EasyConsistency,
+  "progressive_distillation": ProgressiveDistillation,
 }

@@ -1,4 +1,4 @@
-"""Number of noise levels of consistency training, by training step.
+"""Number of noise levels of a distillation or training, by training step.
 
 The schedules are computed in float64 on the host, as tables of the steps at
 which the number changes.
@@ -71,6 +71,23 @@ def doubling(start: int, end: int, steps: int) -> Stages:
   length = max(1, int(steps / (np.log2(end // start) + 1)))
   stages = np.arange(count + (start * 2 ** (count - 1) < end))
   return Stages(stages * length, np.minimum(start * 2**stages, end))
+
+
+def halving(start: int, steps: int) -> Stages:
+  """Returns the stages of progressive distillation.
+
+  The number of intervals halves from `start` to 1. The stages with two and with
+  one are twice as long.
+
+  Args:
+    start: number of intervals of the first stage, a power of two.
+    steps: training steps of a stage.
+
+  Source: the official code of Song et al., "Consistency Models", 2023.
+  """
+  intervals = start // 2 ** np.arange(start.bit_length())
+  lengths = np.where(intervals <= 2, 2, 1) * steps
+  return Stages(np.append(0, np.cumsum(lengths)[:-1]), intervals)
 
 
 def make_stages(schedule: str, start: int, end: int, steps: int) -> Stages:

@@ -87,6 +87,26 @@ class Objective(abc.ABC):
     del params, step
     return targets
 
+  def restarts_optimizer(self, step: Array) -> Array | bool:
+    """Returns whether the optimizer forgets its moments after an update.
+
+    False, if it never does.
+
+    Args:
+      step: number of updates done before, () int32.
+    """
+    del step
+    return False
+
+  def learning_rate_factor(self, step: Array) -> Array | float:
+    """Returns the factor by which an update is multiplied.
+
+    Args:
+      step: number of updates done before, () int32.
+    """
+    del step
+    return 1.0
+
   def init_targets(self, params: Params) -> dict[str, Params]:
     """Returns the targets of a run that starts from `params`."""
     return {name: jax.tree.map(jnp.copy, params) for name in self.target_names}

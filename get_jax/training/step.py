@@ -98,7 +98,8 @@ def make_train_step(
       them.
     nonfinite: what a loss or gradient that is not finite does. "stop": the
       state keeps the number of the first such step. "skip": the step changes
-      neither parameters, nor EMA, nor optimizer, nor targets. "replace": the
+      neither parameters, nor EMA, nor optimizer, nor targets, unless the
+      objective restarts the optimizer at that step. "replace": the
       optimizer handles it, and there are no bad steps.
     accumulation: number of microbatches per batch, see `accumulate`.
   """
@@ -114,10 +115,12 @@ def make_train_step(
     )
     grads = shard_gradients(grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    factor = objective.learning_rate_factor(state.step)
+    if not isinstance(factor, float) or factor != 1:
+      updates = jax.tree.map(lambda u: factor * u, updates)
     params = optax.apply_updates(state.params, updates)
     decay = ema_decay(state.step)
     ema = optax.incremental_update(params, state.ema, 1.0 - decay)
-    targets = objective.update_targets(state.targets, params, state.step)
 
     norm = optax.tree.norm(grads)
     metrics = {**metrics, "loss": value, "grad_norm": norm}
@@ -129,10 +132,18 @@ def make_train_step(
     bad_step = first_bad_step = jnp.where(first_bad, state.step, state.bad_step)
     if nonfinite == "skip":
       bad_step = jnp.where(finite, -1, state.step)
-      params, ema, opt_state, targets = jax.tree.map(
-        lambda new, old: jnp.where(finite, new, old),
-        (params, ema, opt_state, targets),
-        (state.params, state.ema, state.opt_state, state.targets),
+      params, ema, opt_state = _where(
+        finite,
+        (params, ema, opt_state),
+        (state.params, state.ema, state.opt_state),
+      )
+    targets = objective.update_targets(state.targets, params, state.step)
+    restarts = objective.restarts_optimizer(state.step)
+    if nonfinite == "skip":
+      targets = _where(finite | restarts, targets, state.targets)
+    if not isinstance(restarts, bool):
+      opt_state = _where(
+        jnp.asarray(restarts), optimizer.init(params), opt_state
       )
     state = TrainState(
       step=state.step + 1,
@@ -149,3 +160,8 @@ def make_train_step(
     return state, bad_step
 
   return train_step
+
+
+def _where(condition: jax.Array, new: PyTree, old: PyTree) -> PyTree:
+  """Returns one of two trees of arrays."""
+  return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)

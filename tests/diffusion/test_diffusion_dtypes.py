@@ -298,6 +298,7 @@ def test_losses_do_not_depend_on_the_dtype(name):
     ("euler_maruyama", "vp", {"num_steps": 4}),
     ("probability_flow", "vp", {"num_steps": 4}),
     ("consistency", "consistency", {"num_steps": 3}),
+    ("euler_grid", "vp", {"num_steps": 4}),
     ("flow_ode", "flow_matching", {"num_steps": 4, "solver": "heun"}),
     ("flow_sde", "flow_matching", {"num_steps": 4, "last_step": "none"}),
   ],

@@ -36,6 +36,9 @@ COUNTS = [
   ("dpm_solver", VP, {"num_steps": 20, "method": "singlestep"}, 18),
   ("dpm_solver++", SD, {"num_steps": 16, "order": 2}, 16),
   ("dpm_solver++", SD, {"num_steps": 12, "method": "multistep"}, 12),
+  ("euler_grid", EDM, {}, 1),
+  ("euler_grid", VP, {"num_steps": 4}, 4),
+  ("euler_grid", ADM, {"num_steps": 8}, 8),
   ("flow_ode", FLOW, {"num_steps": 10, "solver": "heun"}, 20),
   ("flow_sde", FLOW, {"num_steps": 10}, 10),
   ("consistency", create_process("consistency"), {}, 1),
@@ -218,4 +221,5 @@ def test_wrong_combinations_are_one_sentence(make, sentence, unchecked_types):
 
 def test_every_sampler_is_tested():
   tested = {name for name, *_ in COUNTS} | {"dpm_solver_adaptive"}
+  tested |= {"mean_flow", "improved_mean_flow"}  # See test_mean_flow.
   assert tested == set(SAMPLERS)

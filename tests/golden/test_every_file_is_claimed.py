@@ -7,8 +7,6 @@ import pytest
 from cases import CLAIMED, ROOT
 
 DESCRIPTIONS = {"README.md", "OTHER_NAMES.txt"}
-# Files of methods that are not part of this library.
-NOT_BUILT = ("one_step/pd_",)
 
 
 def test_every_file_is_claimed():
@@ -21,6 +19,5 @@ def test_every_file_is_claimed():
     path.relative_to(ROOT).as_posix()
     for path in present - CLAIMED
     if path.name not in DESCRIPTIONS
-    and not path.relative_to(ROOT).as_posix().startswith(NOT_BUILT)
   }
   assert not left_over

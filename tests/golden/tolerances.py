@@ -136,6 +136,7 @@ TOLERANCES: dict[str, dict[str, float | Stated]] = {
     "inception_score": 1e-4,
   },
   "consistency": {"out": 1e-4},
+  "progressive_distillation": {"out": 1e-4},
   # Elementwise for guidance scales.
   "meanflow": {"out": 1e-5, "grad": 1e-4},
   "vae": {

@@ -9,6 +9,7 @@ from get_jax.diffusion.samplers.ddim import DDIM
 from get_jax.diffusion.samplers.ddpm import DDPM
 from get_jax.diffusion.samplers.dpm_solver import DPMSolver, DPMSolverPP
 from get_jax.diffusion.samplers.euler import EulerMaruyama, ProbabilityFlow
+from get_jax.diffusion.samplers.euler_grid import EulerGrid
 from get_jax.diffusion.samplers.flow import FlowODE, FlowSDE
 from get_jax.diffusion.samplers.heun import Heun
 from get_jax.diffusion.samplers.mean_flow import (
@@ -24,6 +25,7 @@ __all__ = [
   "DPMSolver",
   "DPMSolverAdaptive",
   "DPMSolverPP",
+  "EulerGrid",
   "EulerMaruyama",
   "FlowODE",
   "FlowSDE",
@@ -47,6 +49,7 @@ SAMPLERS = {
   "flow_ode": FlowODE,
   "flow_sde": FlowSDE,
   "consistency": ConsistencySampler,
+  "euler_grid": EulerGrid,
   "mean_flow": MeanFlowSampler,
   "improved_mean_flow": ImprovedMeanFlowSampler,
 }

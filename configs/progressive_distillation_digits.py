@@ -1,0 +1,31 @@
+r"""Progressive distillation on handwritten digits (8x8 pixels, ten classes).
+
+  python main.py --config=configs/progressive_distillation_digits.py \
+    --workdir=runs/progressive_distillation_digits
+
+Trains a teacher first, in the same workdir, and distils it from 64 steps to one
+in six rounds.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.common import base, experiment
+from configs.recipes import digits
+
+
+@experiment
+def get_config() -> ConfigDict:
+  config = base()
+  config.task = "progressive_distillation"
+  config.teacher = digits.edm_teacher()
+  config.data = dict(name="digits")
+  config.model = digits.denoiser()
+  config.process = config.teacher.process.copy_and_resolve_references()
+  config.progressive_distillation = dict(start_scales=32, steps_per_stage=250)
+  config.sampler = dict(name="euler_grid", num_steps=1)
+  digits.train_and_evaluate(config, num_steps=2_000, learning_rate=1e-3)
+  # The learning rate decays in every round.
+  config.optimizer.schedule = "constant"
+  config.optimizer.warmup_steps = 0.0
+  config.ema = dict(decay=0.0)
+  return config

@@ -1,0 +1,229 @@
+"""Progressive distillation on normal data, whose trajectories are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from fast_compile import fast_compile_jit
+from gaussian_flow import Gaussian
+
+from get_jax.diffusion import SampleNoise, create_process, create_sampler
+from get_jax.diffusion.consistency_schedules import halving
+from get_jax.diffusion.edm import EDM
+from get_jax.diffusion.progressive_distillation import ProgressiveDistillation
+from get_jax.diffusion.trajectory import trajectory_of
+from get_jax.errors import UsageError
+from get_jax.training.state import make_init_state
+from get_jax.training.step import make_train_step
+
+DATA = Gaussian(mean=0.4, std=0.6)
+NOISE = np.random.default_rng(0).standard_normal((6, 2, 2, 1), np.float32)
+STEPS = 4
+PROCESSES = {
+  "edm": create_process("edm", time_scale=100.0),
+  "vp": create_process("vp"),
+  "data": create_process("vp", beta_schedule="cosine", prediction="data"),
+  "adm": create_process("adm"),
+}
+
+
+def identity(params, x, t, y=None, key=None, train=True):
+  return x
+
+
+def position_of(process, trajectory, t):
+  """The position at which the network has the time input t."""
+  if isinstance(process, EDM):
+    roots = [x ** (1 / 7) for x in (80.0, 0.002, process.sigma_of(t))]
+    return (roots[2] - roots[0]) / (roots[1] - roots[0])
+  time = t / 999 if hasattr(process, "target") else (t + 1) / 1000
+  return 1 - time / trajectory.process.schedule.t_first
+
+
+def output_of(process, noise, x, position, trajectory):
+  """The output of a network that estimates the noise at x / alpha."""
+  ratio = trajectory.ratio(position)[:, None, None, None]
+  if isinstance(process, EDM):
+    c = process.coefficients(ratio)
+    return (x - ratio * noise - c.c_skip * x) / c.c_out
+  if process.prediction == "data":
+    return x - ratio * noise
+  return noise
+
+
+def exact_apply(process, trajectory):
+  """The exact noise, and with params["steps"] its mean over two half steps.
+
+  "shift", a parameter, is added to it.
+  """
+
+  def noise(x, position):
+    ratio = trajectory.ratio(position)[:, None, None, None]
+    return DATA.noise(x, 1.0, ratio), ratio
+
+  def apply(params, x, t, y=None, key=None, train=True):
+    position = position_of(process, trajectory, t)
+    if isinstance(process, EDM):
+      sigma = process.sigma_of(t)[:, None, None, None]
+      x = x / process.coefficients(sigma).c_in
+    else:
+      ratio = trajectory.ratio(position)[:, None, None, None]
+      x = x * jnp.sqrt(1 + ratio**2)
+    first, start = noise(x, position)
+    if train:
+      half = 0.5 / STEPS
+      middle = trajectory.ratio(position + half)[:, None, None, None]
+      at_middle = x + (middle - start) * first
+      second, _ = noise(at_middle, position + half)
+      # The last step ends where rounding may miss 1.
+      end = trajectory.ratio(jnp.round((position + 2 * half) * STEPS) / STEPS)
+      end = end[:, None, None, None]
+      at_end = at_middle + (end - middle) * second
+      first = (at_end - x) / (end - start)
+    first = first + params["shift"]
+    return output_of(process, first, x, position, trajectory)
+
+  return apply
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_exact_student_is_a_fixed_point(name):
+  """No loss, no gradient; and N of its steps are 2 N of its teacher's."""
+  process = PROCESSES[name]
+  trajectory = trajectory_of(process, "the test")
+  apply = exact_apply(process, trajectory)
+  objective = ProgressiveDistillation(
+    apply, process, start_scales=STEPS, weighting="uniform"
+  )
+  zero = {"shift": jnp.float32(0)}
+  noise = SampleNoise.create(jax.random.key(1), np.arange(5))
+
+  @fast_compile_jit
+  def run(shift):
+    batch = {"image": DATA.mean + DATA.std * NOISE}
+    samples = objective.prepare(batch, jax.random.key(0))
+
+    def loss(params):
+      targets = {"teacher": zero}
+      return objective.loss(params, samples, jax.random.key(0), targets)[0]
+
+    value = jax.value_and_grad(loss)
+    ends = [
+      create_sampler("euler_grid", process, num_steps=steps)(
+        lambda x, t, train=train: apply(zero, x, t, train=train),
+        noise,
+        (2, 2, 1),
+      )
+      for steps, train in ((2 * STEPS, False), (STEPS, True))
+    ]
+    return value(zero), value({"shift": shift}), ends
+
+  (loss, gradient), (shifted, pull), ends = run(jnp.float32(0.1))
+  assert loss < 1e-6 and abs(gradient["shift"]) < 1e-3
+  assert shifted > 1e-4 and pull["shift"] > 1e-2
+  np.testing.assert_allclose(ends[1], ends[0], rtol=1e-3, atol=1e-3)
+  # They follow the exact trajectories, up to the error of the steps.
+  assert abs(np.mean(ends[0]) - DATA.mean) < 0.6
+
+
+def test_rounds():
+  stages = halving(8, 10)
+  np.testing.assert_array_equal(stages.intervals, [8, 4, 2, 1])
+  np.testing.assert_array_equal(stages.first_steps, [0, 10, 20, 40])
+  np.testing.assert_array_equal(halving(1, 10).first_steps, [0])
+  objective = ProgressiveDistillation(
+    identity, EDM(), start_scales=8, steps_per_stage=10
+  )
+  steps = list(range(70))
+  ends = [bool(objective.restarts_optimizer(step)) for step in steps]
+  np.testing.assert_array_equal(np.flatnonzero(ends), [9, 19, 39])
+  factors = np.array([objective.learning_rate_factor(step) for step in steps])
+  expected = [1.0, 0.1, 1.0, 1.0, 0.05, 1.0, 0.05, 0.0]
+  chosen = factors[[0, 9, 10, 20, 39, 40, 59, 65]]
+  np.testing.assert_allclose(chosen, expected, atol=1e-6)
+  constant = ProgressiveDistillation(identity, EDM(), linear_decay=False)
+  assert constant.learning_rate_factor(5) == 1.0
+
+
+@pytest.mark.parametrize("broken", [None, 1])
+def test_a_round_ends_in_the_training_step(broken):
+  """The network becomes the teacher and the optimizer starts anew.
+
+  Also if the last step of the round is skipped.
+  """
+
+  def apply(params, x, t, y=None, key=None, train=True):
+    return params["a"] * x
+
+  objective = ProgressiveDistillation(
+    apply, create_process("vp"), start_scales=4, steps_per_stage=2
+  )
+  optimizer = optax.adam(1e-2)
+  step = make_train_step(
+    objective,
+    optimizer,
+    lambda step: 0.0,
+    jax.random.key(0),
+    log_every=100,
+    nonfinite="skip",
+  )
+  params = {"a": jnp.float32(0.5)}
+  state = make_init_state(
+    lambda key: params,
+    objective.metric_names,
+    optimizer,
+    objective.target_names,
+  )(jax.random.key(0))
+  run = fast_compile_jit(step)
+  counts, teachers, trained = [], [], []
+  for index in range(3):
+    image = jnp.asarray(NOISE * (np.nan if index == broken else 1.0))
+    state, _ = run(state, {"image": image})
+    counts.append(int(optax.tree.get(state.opt_state, "count")))
+    teachers.append(float(state.targets["teacher"]["a"]))
+    trained.append(float(state.params["a"]))
+  assert counts == [1, 0, 1]
+  assert teachers == [0.5, trained[1], trained[1]]
+  assert (trained[1] == trained[0]) == (broken == 1)
+  assert len({0.5, trained[0], trained[2]}) == 3
+
+
+WRONG = {
+  "scales": (
+    lambda: ProgressiveDistillation(identity, EDM(), start_scales=6),
+    "start_scales is 6; expected a power of two",
+  ),
+  "process": (
+    lambda: ProgressiveDistillation(identity, create_process("flow_matching")),
+    "the objective ProgressiveDistillation needs an EDM process .* or a",
+  ),
+  "discrete": (
+    lambda: ProgressiveDistillation(identity, create_process("adm")),
+    "start_scales=4096: the teacher takes 8192 steps; expected 1000 or fewer",
+  ),
+  "levels": (
+    lambda: ProgressiveDistillation(identity, create_process("edm_ve")),
+    "sigma_min is 0.002 .* expected an interval between 0.02 and 100",
+  ),
+  "distance": (
+    lambda: ProgressiveDistillation(identity, EDM(), distance="lpips"),
+    "features of a pre-trained VGG network",
+  ),
+  "w_range": (
+    lambda: ProgressiveDistillation(identity, EDM(), w_range=(4.0, 1.0)),
+    r"w_range is \(4.0, 1.0\); expected \(low, high\)",
+  ),
+  "sampler": (
+    lambda: create_sampler("euler_grid", create_process("consistency")),
+    "the sampler euler_grid needs an EDM process",
+  ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_fit_is_one_sentence(name):
+  make, sentence = WRONG[name]
+  with pytest.raises(UsageError, match=sentence) as caught:
+    make()
+  assert "\n" not in str(caught.value)
