@@ -82,3 +82,30 @@ def test_nonfinite_gradients_are_replaced_if_configured():
   optimizer = create_optimizer(config, 10)
   found, _ = optimizer.update(gradient, optimizer.init(gradient), gradient)
   assert not np.isfinite(optax.tree.norm(found))
+
+
+def test_rectified_adam():
+  """The formulas of Liu et al. (2020), Algorithm 2."""
+  config = edm_cifar10_vp.get_config().optimizer
+  config.update(warmup_steps=0.0, nonfinite="stop")
+  config.rectified = True
+  optimizer = create_optimizer(config, 10)
+  gradients = np.random.default_rng(0).normal(size=(8, 3))
+  params = {"w": jnp.zeros(3)}
+  state, m, v = optimizer.init(params), np.zeros(3), np.zeros(3)
+  longest = 2 / (1 - config.b2) - 1
+  for t, g in enumerate(gradients, 1):
+    updates, state = optimizer.update({"w": jnp.float32(g)}, state, params)
+    m = config.b1 * m + (1 - config.b1) * g
+    v = config.b2 * v + (1 - config.b2) * g**2
+    power = config.b2**t
+    length = longest - 2 * t * power / (1 - power)
+    step = m / (1 - config.b1**t)
+    if length > 5:
+      part = (length - 4) * (length - 2) * longest
+      whole = (longest - 4) * (longest - 2) * length
+      root = np.sqrt(v / (1 - power)) + config.eps
+      step = np.sqrt(part / whole) * step / root
+    expected = -config.learning_rate * step
+    # `length` is a small difference of large float32 numbers in Optax.
+    np.testing.assert_allclose(updates["w"], expected, rtol=0.02)
