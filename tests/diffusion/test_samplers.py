@@ -42,11 +42,13 @@ COUNTS = [
   ("flow_ode", FLOW, {"num_steps": 10, "solver": "heun"}, 20),
   ("flow_sde", FLOW, {"num_steps": 10}, 10),
   ("consistency", create_process("consistency"), {}, 1),
+  ("mean_flow", create_process("mean_flow"), {"num_steps": 2}, 2),
+  ("improved_mean_flow", create_process("mean_flow"), {}, 1),
   ("consistency", EDM, {"num_steps": 2, "sigmas": (0.8,)}, 2),
 ]
 
 
-def network(x, t):
+def network(x, t, **scalars):
   """An arbitrary network with outputs for noise and variance."""
   out = jnp.tanh(x) + 0.1 * jnp.tanh(t)[:, None, None, None]
   return jnp.concatenate([out, 0.1 * out], axis=-1)
@@ -60,7 +62,7 @@ def test_number_of_evaluations(name, process, settings, count):
     return
   calls = []
 
-  def counting(x, t):
+  def counting(x, t, **scalars):
     jax.debug.callback(lambda t: calls.append(float(t)), t[0])
     return network(x, t)
 
