@@ -5,9 +5,6 @@ r"""Improved consistency training (iCT) on CIFAR-10, unconditional.
 
 Published: FID 2.83 in one step and 2.46 in two (Song and Dhariwal 2023). See
 configs/recipes/consistency.py.
-
-Differs: the frequencies of the Fourier embedding have the scale 16 of NCSN++,
-in the paper 0.02.
 """
 
 from configs.common import experiment

@@ -388,7 +388,8 @@ FIELD_RANGES: dict[str, Range] = {
   **dict.fromkeys(
     (
       "aniso_std", "atol", "beta_d", "beta_max", "beta_min", "brightness_std",
-      "c_1", "c_2", "contrast_std", "equilibrium_mlp_ratio", "h_init",
+      "c_1", "c_2", "contrast_std", "equilibrium_mlp_ratio", "fourier_scale",
+      "h_init",
       "hue_max", "mlp_ratio", "p_std", "rho", "rotate_frac_max", "rtol",
       "s_noise", "saturation_std", "scale_std", "scaling_factor", "sigma_data",
       "sigma_max", "sigma_min", "sigmas", "t_error", "time_scale",

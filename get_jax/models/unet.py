@@ -194,6 +194,7 @@ class SongUNet(_UNet):
     decoder_type: "standard", or "skip", where every level outputs an image.
     resample_filter: Taps of the resampling filter.
     tmsa: Whether to use DiffiT's time-dependent attention (its Table 5).
+    fourier_scale: Standard deviation of the frequencies of "fourier".
   """
 
   embedding_type: str = "positional"
@@ -202,6 +203,7 @@ class SongUNet(_UNet):
   decoder_type: str = "standard"
   resample_filter: tuple[int, ...] = (1, 1)
   tmsa: bool = False
+  fourier_scale: float = 16.0
 
   def _network(self, x, levels, embedding, train):
     initial, last = Init("xavier_uniform"), Init("xavier_uniform", weight=1e-5)
@@ -283,7 +285,7 @@ class SongUNet(_UNet):
     if self.embedding_type == "positional":
       h = noise_sinusoid(t, width, endpoint=True)
     else:
-      h = FourierEmbed(width, name="map_noise")(t)
+      h = FourierEmbed(width, self.fourier_scale, name="map_noise")(t)
     h = jnp.roll(h, width // 2, axis=-1)  # sine first
     for name, value in scalars.items():
       sinusoid = noise_sinusoid(value, width, endpoint=True)
