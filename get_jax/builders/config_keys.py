@@ -323,6 +323,13 @@ OPTIONAL_SECTIONS: dict[str, Keys] = {
     "z0": Key(
       Literal["noise", "zeros"], "Initial state of the equilibrium.", "noise"
     ),
+    "time": Key(
+      float,
+      "Constant time input of a student that is a denoiser.",
+      0.0,
+      FINITE,
+      required=False,
+    ),
   },
   "pairs": {
     "count": Key(int, "Number of noise/image pairs.", 1_000_000, COUNT),

@@ -56,6 +56,7 @@ def _build_one_step(
     return student(params, noise, y, num_iterations)
 
   steps = num_iterations if student.has_equilibrium else None
+  time = {} if student.time is None else {"time": student.time}
   return Generator(
     generate,
     nfe=1,
@@ -69,6 +70,7 @@ def _build_one_step(
       "equilibrium": config_to_dict(config.equilibrium),
       "iterations": steps,
       "z0": student.z0,
+      **time,
     },
   )
 

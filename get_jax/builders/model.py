@@ -11,8 +11,9 @@ import ml_collections
 from get_jax.builders.sections import name_and_fields
 from get_jax.distillation.student import Student
 from get_jax.equilibrium.settings import Settings
+from get_jax.errors import UsageError
 from get_jax.models import create_model
-from get_jax.models.base import ImageModel
+from get_jax.models.base import Denoiser, ImageModel
 from get_jax.models.parameters import abstract_inputs
 
 
@@ -53,5 +54,28 @@ def build_init(model: nn.Module) -> Callable[[jax.Array], dict]:
 def build_student(
   config: ml_collections.ConfigDict, model: nn.Module
 ) -> Student:
-  """Builds the one-step generator of a distillation."""
-  return Student(model, image_shape(model), config.distillation.z0)
+  """Builds the one-step generator of a distillation.
+
+  Raises:
+    UsageError: the network needs texts or further scalars as inputs.
+  """
+  section, time = config.distillation, None
+  if isinstance(model, Denoiser):
+    _check_student(config.model.name, model)
+    time = section.get("time", 0.0)
+  return Student(model, image_shape(model), section.z0, time)
+
+
+def _check_student(name: str, model: Denoiser) -> None:
+  """Checks that a denoiser needs noise, time and labels alone."""
+  y = model.abstract_conditioning(1)
+  if model.scalars:
+    raise UsageError(
+      f"model.scalars is {tuple(model.scalars)} for {name}; expected none, "
+      "which task='distillation' needs"
+    )
+  if y is not None and y.ndim > 1:
+    raise UsageError(
+      f"{name} takes texts; task='distillation' needs a network with labels or "
+      "without conditioning, because pairs have no texts"
+    )

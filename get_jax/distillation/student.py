@@ -18,19 +18,25 @@ Z0 = ("noise", "zeros")
 
 @dataclasses.dataclass(frozen=True)
 class Student:
-  """Generates images from noise in one call of a network (GET, or ViT).
+  """Generates images from noise in one call of a network.
+
+  A denoiser gets the noise, of unit variance, as its state, and a constant
+  time. Its output, or the first channels of it, are the image.
 
   Attributes:
-    model: a one-step generator; one with an equilibrium layer has
-      `state_shape`, the shape (N, D) of its state.
+    model: a one-step generator (GET, ViT) or a denoiser (DiT, a U-Net). One
+      with an equilibrium layer has `state_shape`, the shape (N, D) of its
+      state.
     image_shape: (H, W, C).
     z0: initial state of the equilibrium layer: "noise", as in the official
       code, or "zeros".
+    time: time input of a denoiser; None for a one-step generator.
   """
 
   model: nn.Module
   image_shape: tuple[int, int, int]
   z0: str = "noise"
+  time: float | None = None
 
   def __post_init__(self):
     if self.z0 not in Z0:
@@ -61,7 +67,7 @@ class Student:
     """
     x = noise(INITIAL, self.image_shape)
     if not self.has_equilibrium:
-      return self._apply(params, x, y)[None]
+      return self._image(params, x, y)[None]
     z0 = self._initial_state(start)
     return self._apply(params, x, y, z0, iterations, method="outputs")
 
@@ -83,7 +89,7 @@ class Student:
     """
     x = noise(INITIAL, self.image_shape)
     if not self.has_equilibrium:
-      return self._apply(params, x, y)
+      return self._image(params, x, y)
     return self._apply(params, x, y, self._initial_state(noise), iterations)
 
   def residuals(
@@ -105,6 +111,15 @@ class Student:
     trace = cast(Solution, solution).relative_trace
     assert trace is not None
     return trace
+
+  def _image(
+    self, params: dict[str, Any], x: jax.Array, y: jax.Array | None
+  ) -> jax.Array:
+    """Returns the output of a network without an equilibrium layer."""
+    if self.time is None:
+      return self._apply(params, x, y)
+    t = jnp.full(x.shape[:1], self.time, jnp.float32)
+    return self._apply(params, x, t, y)[..., : x.shape[-1]]
 
   def _apply(
     self, params: dict[str, Any], *args: Any, method: str | None = None
