@@ -6,7 +6,8 @@ One run is recorded: every call that changes its workdir, from Python and from
 C++, with its data. Every state of the workdir that a kill can leave is made
 from the record (`tests.faults.replay`), and the program is resumed from it in
 this process, in which it is compiled already. So a kill at each of a thousand
-calls takes minutes, not hours. `--trials` takes a random sample of them.
+calls takes minutes, not hours. States that differ only in files that the next
+run removes unread are resumed once. `--trials` takes a random sample of all.
 """
 
 import argparse
@@ -36,7 +37,9 @@ def main(argv: list[str] | None = None) -> int:
       trials = Trials(program, pathlib.Path(folder, name))
       kills = trials.kills()
       count = len(kills)
-      if not flags.all:
+      if flags.all:
+        kills = trials.distinct_kills()
+      else:
         rng = random.Random(f"{flags.fault_seed} {name}")
         kills = rng.sample(kills, min(flags.trials, count))
       wrong = 0
@@ -46,8 +49,8 @@ def main(argv: list[str] | None = None) -> int:
           wrong += 1
           print(f"{name}: {kill}: {verdict.fault}\n{verdict.messages[-500:]}")
       print(
-        f"{name}: {len(kills)} of {count} kills at {trials.count} calls, "
-        f"{wrong} wrong",
+        f"{name}: {len(kills)} states of {count} kills at {trials.count} "
+        f"calls, {wrong} wrong",
         flush=True,
       )
       failures += wrong

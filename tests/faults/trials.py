@@ -7,6 +7,7 @@ the disturbed run ended as documented and the next run makes the same.
 import contextlib
 import dataclasses
 import gc
+import hashlib
 import logging
 import os
 import pathlib
@@ -20,6 +21,8 @@ from unittest import mock
 
 from get_jax.cli import exit
 from get_jax.cli.messages import set_up_messages
+from get_jax.errors import shorten
+from get_jax.training import checkpoint_folders
 from tests.faults import replay, shim
 from tests.faults.programs import Program
 
@@ -98,6 +101,30 @@ class Trials:
       for part in (PARTS if numbered[i].kind == "w" else PARTS[:1])
     ]
 
+  def distinct_kills(self) -> list[Kill]:
+    """Returns one kill for each state that the next run can tell from others.
+
+    It removes unfinished and outdated checkpoints without reading them, so that
+    states may differ in their files.
+    """
+    kills: dict[int, list[Kill]] = {}
+    for kill in self.kills():
+      kills.setdefault(kill.calls, []).append(kill)
+    distinct: dict[bytes, Kill] = {}
+    target = self._folder / "state"
+    shutil.rmtree(target, ignore_errors=True)
+    self.program.prepare(target)
+    done = 0
+    with replay.Replay(self._workdir, target) as repeated:
+      for call in self._calls:
+        for kill in kills.get(done, []) if call.counts else []:
+          if kill.part:
+            repeated.apply(call, kill.part)
+          distinct.setdefault(_digest(target), kill)
+        repeated.apply(call)
+        done += call.counts
+    return [*distinct.values()]
+
   def state(self, kill: Kill) -> pathlib.Path:
     """Makes the workdir that a kill leaves."""
     target = self._folder / "state"
@@ -155,7 +182,8 @@ class Trials:
     except Exception as raised:
       return f"resuming raises {type(raised).__name__}: {raised}"
     differing = [
-      f"{key}: {found.get(key)} instead of {self.truth.get(key)}"
+      f"{key}: {shorten(found.get(key), 300)} instead of "
+      f"{shorten(self.truth.get(key), 300)}"
       for key in sorted(found.keys() | self.truth.keys())
       if found.get(key) != self.truth.get(key)
     ]
@@ -168,6 +196,18 @@ class _Refused(Exception):
 
 def _refuse(sentence: str) -> NoReturn:
   raise _Refused(sentence)
+
+
+def _digest(workdir: pathlib.Path) -> bytes:
+  """Returns a digest of a workdir, without files that are removed unread."""
+  removed = f"checkpoints/({checkpoint_folders.OUTDATED}"
+  removed += rf"|.*{re.escape(checkpoint_folders.TEMPORARY)}.*?)/.*"
+  content = sorted(
+    item
+    for item in replay.content_of(workdir).items()
+    if not re.fullmatch(removed, item[0])
+  )
+  return hashlib.sha256(repr(content).encode()).digest()
 
 
 def _verdict(fault: str, messages: list[str]) -> Verdict:
