@@ -63,3 +63,28 @@ def train_and_evaluate(
   config.evaluation.extractor = "digits-v1"
   config.evaluation.scores = ("fid", "inception_score", "class_accuracy")
   config.evaluation.count = 5_000
+
+
+def guided_teacher() -> ConfigDict:
+  """Returns the experiment of a denoiser that guidance can be applied to."""
+  config = edm_teacher()
+  config.model = denoiser(null_class=True)
+  config.label_dropout = 0.1
+  return config
+
+
+def guidance_distillation() -> ConfigDict:
+  """Returns the experiment of a denoiser with the guidance scale as an input.
+
+  The first stage of guided distillation; the second starts from it.
+  """
+  config = base()
+  config.task = "guidance_distillation"
+  config.teacher = guided_teacher()
+  config.data = dict(name="digits")
+  config.model = denoiser(null_class=True, scalars=("w",))
+  config.process = config.teacher.process.copy_and_resolve_references()
+  config.guidance_distillation = dict(w_range=(1.0, 4.0))
+  config.sampler = dict(name="euler_grid", num_steps=64, w=2.0)
+  train_and_evaluate(config, num_steps=1_000, learning_rate=1e-3)
+  return config

@@ -14,6 +14,7 @@ from get_jax.diffusion.continuous_consistency import (
 )
 from get_jax.diffusion.denoising import Denoising
 from get_jax.diffusion.easy_consistency import EasyConsistency
+from get_jax.diffusion.guidance_distillation import GuidanceDistillation
 from get_jax.diffusion.improved_mean_flow import ImprovedMeanFlow
 from get_jax.diffusion.mean_flow import MeanFlow
 from get_jax.diffusion.objective import DataObjective
@@ -28,5 +29,6 @@ OBJECTIVES: dict[str, type[DataObjective]] = {
   "continuous_consistency_training": ContinuousConsistencyTraining,
   "continuous_consistency_distillation": ContinuousConsistencyDistillation,
   "easy_consistency": EasyConsistency,
+  "guidance_distillation": GuidanceDistillation,
   "progressive_distillation": ProgressiveDistillation,
 }

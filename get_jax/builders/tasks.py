@@ -15,6 +15,7 @@ TASKS = (
   "continuous_consistency_training",
   "continuous_consistency_distillation",
   "easy_consistency",
+  "guidance_distillation",
   "progressive_distillation",
   "distillation",
 )

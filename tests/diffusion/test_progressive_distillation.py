@@ -8,9 +8,13 @@ import pytest
 from fast_compile import fast_compile_jit
 from gaussian_flow import Gaussian
 
+from configs import guided_progressive_distillation_digits
+from get_jax.builders.generator import build_generator
 from get_jax.diffusion import SampleNoise, create_process, create_sampler
 from get_jax.diffusion.consistency_schedules import halving
 from get_jax.diffusion.edm import EDM
+from get_jax.diffusion.guidance_distillation import GuidanceDistillation
+from get_jax.diffusion.noise import INITIAL
 from get_jax.diffusion.progressive_distillation import ProgressiveDistillation
 from get_jax.diffusion.trajectory import trajectory_of
 from get_jax.errors import UsageError
@@ -214,6 +218,10 @@ WRONG = {
     lambda: ProgressiveDistillation(identity, EDM(), w_range=(4.0, 1.0)),
     r"w_range is \(4.0, 1.0\); expected \(low, high\)",
   ),
+  "null class": (
+    lambda: GuidanceDistillation(identity, EDM()),
+    "needs a network with a null class or texts, and a teacher",
+  ),
   "sampler": (
     lambda: create_sampler("euler_grid", create_process("consistency")),
     "the sampler euler_grid needs an EDM process",
@@ -226,4 +234,92 @@ def test_what_does_not_fit_is_one_sentence(name):
   make, sentence = WRONG[name]
   with pytest.raises(UsageError, match=sentence) as caught:
     make()
+  assert "\n" not in str(caught.value)
+
+
+def test_guidance_becomes_an_input():
+  """The exact student has no loss and no gradient, with and without label."""
+
+  def noise(x, y):
+    return jnp.tanh(x) + 0.3 * y[:, None, None, None]
+
+  def apply(params, x, t, y, key=None, train=True, w=None):
+    given = noise(x, y)
+    if not train:
+      return given
+    without = noise(x, jnp.full_like(y, 9))
+    scale = w[:, None, None, None]
+    return without + scale * (given - without) + params["shift"]
+
+  objective = GuidanceDistillation(
+    apply, create_process("vp"), null=9, label_dropout=0.3, w_range=(1.0, 3.0)
+  )
+  zero = {"shift": jnp.float32(0)}
+
+  @fast_compile_jit
+  def run(shift):
+    batch = {"image": NOISE, "label": np.arange(6, dtype=np.int32)}
+    samples = objective.prepare(batch, jax.random.key(3))
+
+    def loss(params):
+      targets = {"teacher": zero}
+      return objective.loss(params, samples, jax.random.key(0), targets)[0]
+
+    value = jax.value_and_grad(loss)
+    return samples, value(zero), value({"shift": shift})
+
+  samples, (loss, gradient), (shifted, pull) = run(jnp.float32(0.1))
+  assert loss < 1e-6 and abs(gradient["shift"]) < 1e-3
+  assert shifted > 1e-3 and pull["shift"] > 1e-2
+  assert set(np.asarray(samples["y"])) - {9} and 9 in samples["y"]
+  assert 1 <= samples["w"].min() < samples["w"].max() <= 3
+
+
+def test_rounds_keep_the_guidance_scale():
+  """The network, its teacher and the sampler get it."""
+
+  def apply(params, x, t, y=None, key=None, train=True, w=None):
+    return params["a"] * w[:, None, None, None] * jnp.ones_like(x)
+
+  process = create_process("vp")
+  objective = ProgressiveDistillation(
+    apply, process, start_scales=4, w_range=(1.0, 3.0)
+  )
+  params = {"a": jnp.float32(1)}
+  samples = objective.prepare({"image": NOISE}, jax.random.key(0))
+  assert samples["w"].shape == (6,)
+  # A constant noise is the same in one step and in two.
+  targets = {"teacher": params}
+  loss, _ = objective.loss(params, samples, jax.random.key(0), targets)
+  assert loss < 1e-9
+  sampler = create_sampler("euler_grid", process, w=2.5)
+  noise = SampleNoise.create(jax.random.key(1), np.arange(2))
+
+  def net(x, t, w):
+    return jnp.broadcast_to(w[:, None, None, None], x.shape)
+
+  samples = sampler(net, noise, (2, 2, 1))
+  trajectory = sampler.trajectory
+  expected = trajectory.start * noise(INITIAL, (2, 2, 1))
+  expected = expected - 2.5 * trajectory.ratio(np.zeros(1), np)
+  np.testing.assert_allclose(samples, expected, rtol=1e-5)
+  assert sampler.network_fields == {"scalars": ("w",)}
+
+
+@pytest.mark.parametrize(
+  "changes, sentence",
+  [
+    ({"sampler.w": None}, r"scalars is \('w',\) for DiT; expected \(\), which"),
+    ({"guidance.scale": 2.0}, "takes the guidance scale as an input"),
+    ({"model.scalars": ()}, r"is \(\) for DiT; expected \('w',\), which"),
+  ],
+)
+def test_sampler_and_network_agree_on_the_guidance_scale(changes, sentence):
+  config = guided_progressive_distillation_digits.get_config()
+  with config.unlocked():
+    for key, value in changes.items():
+      section, name = key.split(".")
+      config[section] = {**config[section].to_dict(), name: value}
+  with pytest.raises(UsageError, match=sentence) as caught:
+    build_generator(config)
   assert "\n" not in str(caught.value)
