@@ -23,9 +23,9 @@ def get_config() -> ConfigDict:
     patch_size=4,
     hidden_size=128,
     depth=4,
-    head_depth=2,
+    head_depth=1,
     num_heads=4,
-    class_tokens=2,
+    class_tokens=1,
     guidance_tokens=1,
     interval_tokens=1,
     time_tokens=1,
@@ -37,5 +37,5 @@ def get_config() -> ConfigDict:
   config.sampler = dict(
     name="improved_mean_flow", num_steps=1, w=1.0, t_min=0.0, t_max=1.0
   )
-  digits.train_and_evaluate(config, num_steps=3_000, learning_rate=1e-3)
+  digits.train_and_evaluate(config, num_steps=2_000, learning_rate=1e-3)
   return config
