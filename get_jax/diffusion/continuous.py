@@ -25,8 +25,8 @@ class VariancePreserving(Process):
   """Interface of a process for samplers in continuous time.
 
   Attributes:
-    prediction: "noise" or "data": what the leading channels of the network's
-      output predict.
+    prediction: "noise", "data" or "velocity", alpha noise - sigma data: what
+      the leading channels of the network's output predict.
   """
 
   description: ClassVar[str] = (
@@ -62,11 +62,41 @@ class VariancePreserving(Process):
       x = as_float32(x)
       t = jnp.broadcast_to(as_float32(t), x.shape[:1])
       out = as_float32(net(x, self.network_time(t))[..., : x.shape[-1]])
-      return (
-        out if self.prediction == "noise" else self.noise_from_x0(x, t, out)
-      )
+      return self.convert(x, t, out, "noise")
 
     return predict
+
+  def convert(
+    self,
+    x: Real[Array, "B H W C"],
+    t,
+    out: Real[Array, "B H W C"],
+    target: str,
+  ) -> jax.Array:
+    """Returns the estimate of `target` that follows from the network's.
+
+    Args:
+      x: state (B, H, W, C).
+      t: continuous time, scalar or (B,).
+      out: what the network predicts, like x.
+      target: "noise", "data" or "velocity".
+    """
+    x, out = as_float32(x), as_float32(out)
+    alpha, sigma = self._scales(x, t)
+    match self.prediction, target:
+      case "noise", "data":
+        return self.x0_from_noise(x, t, out)
+      case "data", "noise":
+        return self.noise_from_x0(x, t, out)
+      case "velocity", "noise":
+        return sigma * x + alpha * out
+      case "velocity", "data":
+        return alpha * x - sigma * out
+      case "noise", "velocity":
+        return (out - sigma * x) / alpha
+      case "data", "velocity":
+        return (alpha * x - out) / sigma
+    return out
 
   def x0_from_noise(
     self,
@@ -114,8 +144,10 @@ class VP(VariancePreserving):
     beta_schedule: "linear" or "cosine".
     beta_min: beta(0) of "linear".
     beta_max: beta(1) of "linear".
-    prediction: "noise" or "data": what the output of the network predicts.
-    target: "noise" or "data": the quantity whose squared error is the loss.
+    prediction: "noise", "data" or "velocity", alpha noise - sigma data: what
+      the output of the network predicts.
+    target: "noise", "data" or "velocity": the quantity whose squared error is
+      the loss.
     time_scale: the time input of the network is time_scale * t.
     cosine_s: offset s of "cosine".
   """
@@ -132,10 +164,11 @@ class VP(VariancePreserving):
 
   def __post_init__(self):
     check_interval("process", "cosine_s", self.cosine_s, 0, 1)
-    choices = ("linear", "cosine")
-    check_choice("process", "beta_schedule", self.beta_schedule, choices)
+    schedules = ("linear", "cosine")
+    check_choice("process", "beta_schedule", self.beta_schedule, schedules)
     for field in ("prediction", "target"):
-      check_choice("process", field, getattr(self, field), ("noise", "data"))
+      value, choices = getattr(self, field), ("noise", "data", "velocity")
+      check_choice("process", field, value, choices)
 
   @functools.cached_property
   def schedule(self) -> SDESchedule:
@@ -175,11 +208,11 @@ class VP(VariancePreserving):
     alpha, sigma = self._scales(x0, t)
     x = alpha * x0 + sigma * noise
     out = as_float32(net(x, self.network_time(t)))
-    if self.prediction != self.target:
-      convert = (
-        self.x0_from_noise if self.target == "data" else self.noise_from_x0
-      )
-      out = convert(x, t, out)
-    target = noise if self.target == "noise" else x0
+    out = self.convert(x, t, out, self.target)
+    target = {
+      "noise": noise,
+      "data": x0,
+      "velocity": alpha * noise - sigma * x0,
+    }[self.target]
     mse = ((out - target) ** 2).mean(tuple(range(1, x0.ndim)))
     return mse, {"mse": mse}

@@ -86,3 +86,28 @@ def test_metrics_have_the_names_that_the_process_gives(name, settings):
     objective, jnp.float32(0.5), {"image": IMAGES}, KEY
   )
   assert {*metrics} == {*objective.metric_names}
+
+
+@pytest.mark.parametrize("target", ["noise", "data", "velocity"])
+@pytest.mark.parametrize("prediction", ["noise", "data", "velocity"])
+def test_predictions_of_a_vp_process(prediction, target):
+  """A network that predicts the truth has no loss; another one has."""
+  process = create_process("vp", prediction=prediction, target=target)
+  x0, noise = np.split(np.asarray(IMAGES[:6]), 2)
+  t = np.float32([0.2, 0.5, 0.8])
+  alpha, sigma = (
+    np.reshape(f(t), (3, 1, 1, 1))
+    for f in (process.schedule.alpha, process.schedule.sigma)
+  )
+  x = np.float32(alpha * x0 + sigma * noise)
+  truth = {"noise": noise, "data": x0, "velocity": alpha * noise - sigma * x0}
+
+  def net(x, time, error=0.0):
+    np.testing.assert_allclose(time, 999 * t, rtol=1e-6)
+    return jnp.float32(truth[prediction] + error)
+
+  loss, _ = process.loss_at(net, x0, t, noise)
+  assert loss.max() < 1e-9
+  assert process.loss_at(lambda *a: net(*a, 0.1), x0, t, noise)[0].min() > 1e-5
+  estimate = process.predictor(net)(x, t)
+  np.testing.assert_allclose(estimate, noise, atol=1e-4)

@@ -30,6 +30,7 @@ PROCESSES = {
   "edm": create_process("edm", time_scale=100.0),
   "vp": create_process("vp"),
   "data": create_process("vp", beta_schedule="cosine", prediction="data"),
+  "velocity": create_process("vp", prediction="velocity"),
   "adm": create_process("adm"),
 }
 
@@ -55,6 +56,8 @@ def output_of(process, noise, x, position, trajectory):
     return (x - ratio * noise - c.c_skip * x) / c.c_out
   if process.prediction == "data":
     return x - ratio * noise
+  if process.prediction == "velocity":
+    return (noise - ratio * (x - ratio * noise)) / jnp.sqrt(1 + ratio**2)
   return noise
 
 
