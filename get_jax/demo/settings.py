@@ -7,6 +7,7 @@ from typing import Any
 from get_jax.builders.conditioning import text_shape
 from get_jax.builders.config_check import setting_keys
 from get_jax.builders.process import build_process
+from get_jax.builders.requirements import check_network
 from get_jax.builders.sections import name_and_fields
 from get_jax.diffusion import SAMPLERS, Guidance, create_sampler
 from get_jax.errors import UsageError
@@ -95,7 +96,9 @@ def settings_of(pipeline: Pipeline) -> Settings:
   if not isinstance(steps, int):  # a spacing, or an adaptive sampler
     steps = sampler.evaluations or DEFAULT_STEPS
   has_null = takes_captions or getattr(model, "null_class", False)
-  guidance = Guidance(**config.guidance).full_scale if has_null else None
+  # A network with the guidance scale as an input is guided by `sampler.w`.
+  is_guided = has_null and "w" not in getattr(model, "scalars", ())
+  guidance = Guidance(**config.guidance).full_scale if is_guided else None
   return dataclasses.replace(
     common,
     sampler=name,
@@ -116,11 +119,15 @@ def has_steps(sampler: str) -> bool:
 
 
 def _supported_samplers(pipeline: Pipeline) -> tuple[str, ...]:
-  process, names = build_process(pipeline.config), []
+  """Returns the sampler of the config, and others that fit with defaults."""
+  config, names = pipeline.config, []
+  process = build_process(config)
   for name in SAMPLERS:
     try:
-      create_sampler(name, process)
+      fields = create_sampler(name, process).network_fields
+      check_network(config.model.name, pipeline.model, fields, name)
     except UsageError:
-      continue
+      if name != config.sampler.name:
+        continue
     names.append(name)
   return tuple(names)

@@ -26,7 +26,7 @@ class Sampler(abc.ABC):
   """
 
   process_class: ClassVar[type[Process]]
-  network_fields: ClassVar[Mapping[str, Any]] = {}
+  network_fields: ClassVar[Mapping[str, Any]] = {"scalars": ()}
   process: Process
 
   def __post_init__(self):
