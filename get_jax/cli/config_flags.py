@@ -12,6 +12,8 @@ from get_jax.builders.config_file import (
   find_config,
   load_config_file,
 )
+from get_jax.builders.config_keys import OPTIONAL_SECTIONS, SECTIONS
+from get_jax.builders.tasks import TASKS
 from get_jax.errors import UsageError
 
 
@@ -45,8 +47,8 @@ def parse_flags(argv: Sequence[str]) -> None:
 def check_config_flags(argv: Sequence[str]) -> None:
   """Checks that --config has the keys that other flags set.
 
-  Only sections with a `name` accept new keys: what they name has more settings
-  than the config, and checks them itself.
+  Sections accept the further keys that they may have. Those of sections with a
+  `name`, and of tasks, are checked by what they are settings of.
 
   Args:
     argv: the command line, program name first.
@@ -60,8 +62,13 @@ def check_config_flags(argv: Sequence[str]) -> None:
     match = re.match(r"--?config\.([\w.]+)(=|\[|$)", argument)
     if not match or match[1] in keys:
       continue
-    section = match[1].rpartition(".")[0]
-    if f"{section}.name" not in keys:
+    section, _, key = match[1].rpartition(".")
+    kind = section.rpartition(".")[2]
+    is_open = f"{section}.name" in keys or (section in keys and kind in TASKS)
+    known = section in keys and key in (SECTIONS | OPTIONAL_SECTIONS).get(
+      kind, {}
+    )
+    if not is_open and not known:
       similar = difflib.get_close_matches(match[1], keys, n=1)
       hint = f"did you mean {similar[0]}?" if similar else f"it has {keys}"
       raise UsageError(

@@ -44,10 +44,12 @@ def test_a_setting_that_the_config_leaves_out(tmp_path):
     "--config.model.hidden_size=64",
     "--config.model.num_heads=2",
     "--config.data.labels=False",
+    "--config.optimizer.rectified=True",
   )
   assert done.returncode == 0, done.stderr
   config = json.loads((tmp_path / "config.json").read_text())
   assert config["model"]["hidden_size"] == 64
+  assert config["optimizer"]["rectified"] is True
   assert config["data"]["labels"] is False
 
 
