@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from timing import Scale, medians, time_alternately, utilization
 
-from get_jax.diffusion.objective import Objective
+from get_jax.diffusion.objectives.base import Objective
 from get_jax.models import create_model
 from get_jax.models.counting import model_size
 from get_jax.models.parameters import init_params

@@ -15,11 +15,11 @@ from get_jax.builders.config_keys import (
   SECTIONS,
   TOP,
 )
-from get_jax.builders.objective_classes import OBJECTIVES
 from get_jax.builders.schema import Keys
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
 from get_jax.diffusion.augmentation import Augmentation
+from get_jax.diffusion.objectives import OBJECTIVES
 from get_jax.models.registry import FAMILIES
 
 PAGE = pathlib.Path(__file__).parents[1] / "docs" / "config.md"

@@ -1,4 +1,4 @@
-from get_jax.diffusion.objective import Objective
+from get_jax.diffusion.objectives.base import Objective
 
 
 class PlainObjective(Objective):

@@ -18,11 +18,11 @@ from get_jax.builders.config_keys import (
   SECTIONS,
   TOP,
 )
-from get_jax.builders.objective_classes import OBJECTIVES
 from get_jax.builders.schema import COUNT, Key, Keys, check_keys, mentions_int
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
 from get_jax.diffusion.augmentation import Augmentation
+from get_jax.diffusion.objectives import OBJECTIVES
 from get_jax.equilibrium.gradients import Gradient
 from get_jax.equilibrium.settings import Settings
 from get_jax.equilibrium.solvers import Solver

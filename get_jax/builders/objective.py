@@ -6,11 +6,11 @@ import ml_collections
 
 from get_jax.builders.conditioning import build_conditioning
 from get_jax.builders.model import build_student
-from get_jax.builders.objective_classes import OBJECTIVES
 from get_jax.builders.process import build_augmentation, build_process
 from get_jax.builders.requirements import check_network, with_forward_mode
 from get_jax.diffusion.noise import SampleNoise
-from get_jax.diffusion.objective import DataObjective, Objective
+from get_jax.diffusion.objectives import OBJECTIVES
+from get_jax.diffusion.objectives.base import DataObjective, Objective
 from get_jax.diffusion.registry import build
 from get_jax.distillation.objective import Distillation
 from get_jax.errors import UsageError

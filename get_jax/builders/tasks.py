@@ -5,7 +5,7 @@ import ml_collections
 from get_jax.errors import UsageError
 
 # "distillation" learns from stored pairs, the others from data, with the
-# objectives of `get_jax.builders.objective_classes`.
+# objectives of `get_jax.diffusion.objectives`.
 TASKS = (
   "denoising",
   "mean_flow",

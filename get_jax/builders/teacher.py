@@ -1,7 +1,7 @@
 """Teachers: the trained networks that a distillation learns from.
 
-The objectives of `objective_classes` start from the parameters of the teacher;
-the task "distillation" learns from its samples.
+The objectives of `get_jax.diffusion.objectives` start from the parameters of the
+teacher; the task "distillation" learns from its samples.
 """
 
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import ml_collections
 
 from get_jax.builders.model import build_model
-from get_jax.builders.objective_classes import OBJECTIVES
 from get_jax.builders.process import build_process
 from get_jax.diffusion import PROCESSES
+from get_jax.diffusion.objectives import OBJECTIVES
 from get_jax.diffusion.process import Process
 from get_jax.errors import UsageError
 from get_jax.models.adapt import describe_adaptation

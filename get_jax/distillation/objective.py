@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.diffusion.noise import SampleNoise
-from get_jax.diffusion.objective import Batch, Objective, Params
+from get_jax.diffusion.objectives.base import Batch, Objective, Params
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ class TrainState(struct.PyTreeNode):
       state so that a resumed run writes the same lines.
     bad_step: first step whose loss or gradient was not finite; -1: none.
     targets: parameters of the networks that the objective compares with, by
-      name, float32; see `get_jax.diffusion.objective.Objective`.
+      name, float32; see `get_jax.diffusion.objectives.base.Objective`.
   """
 
   step: jax.Array

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from get_jax.diffusion.objective import Objective
+from get_jax.diffusion.objectives.base import Objective
 from get_jax.nn.sharding import gather_outside_blocks, shard_batch
 from get_jax.training.ema import DecaySchedule
 from get_jax.training.sharding import shard_gradients

@@ -25,11 +25,11 @@ from get_jax.builders.config_keys import (
 )
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model
-from get_jax.builders.objective_classes import OBJECTIVES
 from get_jax.builders.tasks import TASKS
 from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.data.sources import SOURCES
 from get_jax.diffusion import PROCESSES, SAMPLERS
+from get_jax.diffusion.objectives import OBJECTIVES
 from get_jax.errors import UsageError
 from get_jax.models.registry import FAMILIES
 

@@ -16,20 +16,23 @@ from get_jax.builders.model import build_model
 from get_jax.builders.objective import build_objective
 from get_jax.diffusion import SampleNoise, create_process, create_sampler
 from get_jax.diffusion.consistency import Consistency, Pair
-from get_jax.diffusion.consistency_objectives import (
+from get_jax.diffusion.edm import EDM
+from get_jax.diffusion.objectives.consistency import (
   WEIGHTINGS,
   ConsistencyDistillation,
   ConsistencyTraining,
 )
-from get_jax.diffusion.consistency_schedules import doubling, progressive
-from get_jax.diffusion.continuous_consistency import (
+from get_jax.diffusion.objectives.consistency_schedules import (
+  doubling,
+  progressive,
+)
+from get_jax.diffusion.objectives.continuous_consistency import (
   ContinuousConsistencyDistillation,
   ContinuousConsistencyTraining,
 )
-from get_jax.diffusion.denoising import Denoising
-from get_jax.diffusion.distances import DISTANCES, pseudo_huber
-from get_jax.diffusion.easy_consistency import EasyConsistency
-from get_jax.diffusion.edm import EDM
+from get_jax.diffusion.objectives.denoising import Denoising
+from get_jax.diffusion.objectives.distances import DISTANCES, pseudo_huber
+from get_jax.diffusion.objectives.easy_consistency import EasyConsistency
 from get_jax.errors import UsageError
 
 PROCESS = Consistency()

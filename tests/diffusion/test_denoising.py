@@ -6,7 +6,7 @@ from fast_compile import fast_compile_jit
 
 from get_jax.diffusion import create_process
 from get_jax.diffusion.augmentation import Augmentation
-from get_jax.diffusion.denoising import Denoising
+from get_jax.diffusion.objectives.denoising import Denoising
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.normal(KEY, (64, 4, 4, 3))

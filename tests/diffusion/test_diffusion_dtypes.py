@@ -13,8 +13,8 @@ import pytest
 
 from get_jax.diffusion import Guidance, create_process, create_sampler
 from get_jax.diffusion.augmentation import Augmentation
-from get_jax.diffusion.denoising import Denoising
 from get_jax.diffusion.noise import SampleNoise
+from get_jax.diffusion.objectives.denoising import Denoising
 from get_jax.diffusion.schedules import Cosine, Interpolated, Linear
 from get_jax.diffusion.warp import warp
 

@@ -12,8 +12,8 @@ from gaussian_flow import Gaussian
 from numpy_scheme import run_scheme
 
 from get_jax.diffusion import Guidance, create_process, create_sampler
-from get_jax.diffusion.denoising import Denoising
 from get_jax.diffusion.noise import SampleNoise
+from get_jax.diffusion.objectives.denoising import Denoising
 from get_jax.diffusion.samplers.flow import DIFFUSIONS, LAST_STEPS, FlowSDE
 from get_jax.errors import UsageError
 

@@ -14,10 +14,13 @@ from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model
 from get_jax.builders.objective import build_objective
 from get_jax.diffusion import create_process, create_sampler
-from get_jax.diffusion.improved_mean_flow import SCALARS, ImprovedMeanFlow
 from get_jax.diffusion.linear_path import LinearPath
-from get_jax.diffusion.mean_flow import MeanFlow
 from get_jax.diffusion.noise import SampleNoise
+from get_jax.diffusion.objectives.improved_mean_flow import (
+  SCALARS,
+  ImprovedMeanFlow,
+)
+from get_jax.diffusion.objectives.mean_flow import MeanFlow
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params

@@ -13,11 +13,15 @@ from gaussian_flow import Gaussian
 from configs import guided_progressive_distillation_digits
 from get_jax.builders.generator import build_generator
 from get_jax.diffusion import SampleNoise, create_process, create_sampler
-from get_jax.diffusion.consistency_schedules import halving
 from get_jax.diffusion.edm import EDM
-from get_jax.diffusion.guidance_distillation import GuidanceDistillation
 from get_jax.diffusion.noise import INITIAL
-from get_jax.diffusion.progressive_distillation import ProgressiveDistillation
+from get_jax.diffusion.objectives.consistency_schedules import halving
+from get_jax.diffusion.objectives.guidance_distillation import (
+  GuidanceDistillation,
+)
+from get_jax.diffusion.objectives.progressive_distillation import (
+  ProgressiveDistillation,
+)
 from get_jax.diffusion.trajectory import trajectory_of
 from get_jax.errors import UsageError
 from get_jax.training.state import make_init_state

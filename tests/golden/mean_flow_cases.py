@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
-from get_jax.diffusion.improved_mean_flow import ImprovedMeanFlow
 from get_jax.diffusion.linear_path import Interval, LinearPath
-from get_jax.diffusion.mean_flow import MeanFlow
+from get_jax.diffusion.objectives.improved_mean_flow import ImprovedMeanFlow
+from get_jax.diffusion.objectives.mean_flow import MeanFlow
 from get_jax.models import create_model
 
 _IMF_FIELDS = {

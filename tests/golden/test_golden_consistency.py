@@ -9,16 +9,16 @@ from golden_numbers import fast_compile_jit, relative
 from tolerances import tolerance
 
 from get_jax.diffusion.consistency import Consistency, Pair
-from get_jax.diffusion.consistency_objectives import (
+from get_jax.diffusion.edm import EDM
+from get_jax.diffusion.objectives.consistency import (
   ConsistencyDistillation,
   ConsistencyTraining,
 )
-from get_jax.diffusion.continuous_consistency import (
+from get_jax.diffusion.objectives.continuous_consistency import (
   ContinuousConsistencyDistillation,
   ContinuousConsistencyTraining,
 )
-from get_jax.diffusion.easy_consistency import EasyConsistency
-from get_jax.diffusion.edm import EDM
+from get_jax.diffusion.objectives.easy_consistency import EasyConsistency
 
 
 def toy_network(params, x, t, y, key, train=True):

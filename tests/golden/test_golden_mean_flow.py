@@ -18,8 +18,11 @@ from mean_flow_cases import (
 from tolerances import tolerance
 
 from get_jax.diffusion import create_process, create_sampler
-from get_jax.diffusion.improved_mean_flow import SCALARS, ImprovedMeanFlow
 from get_jax.diffusion.linear_path import LinearPath
+from get_jax.diffusion.objectives.improved_mean_flow import (
+  SCALARS,
+  ImprovedMeanFlow,
+)
 from get_jax.interop.convert import import_checkpoint
 from get_jax.interop.official import load_official
 from get_jax.models import create_model

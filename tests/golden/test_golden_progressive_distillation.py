@@ -8,7 +8,9 @@ from test_golden_consistency import parameters, toy_network
 from tolerances import tolerance
 
 from get_jax.diffusion.edm import EDM
-from get_jax.diffusion.progressive_distillation import ProgressiveDistillation
+from get_jax.diffusion.objectives.progressive_distillation import (
+  ProgressiveDistillation,
+)
 
 
 @cases("one_step/pd_*.npz", lambda case: case.meta["kind"] == "pd")

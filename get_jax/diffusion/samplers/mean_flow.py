@@ -5,8 +5,8 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 
-from get_jax.diffusion.improved_mean_flow import SCALARS
 from get_jax.diffusion.linear_path import LinearPath
+from get_jax.diffusion.objectives.improved_mean_flow import SCALARS
 from get_jax.diffusion.process import as_float32
 from get_jax.diffusion.samplers.base import SchemeSampler
 from get_jax.diffusion.scheme import Scheme

@@ -13,9 +13,13 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.diffusion.consistency import Consistency
-from get_jax.diffusion.consistency_objectives import teacher_slope
-from get_jax.diffusion.distances import check_distance, distance, pseudo_huber
-from get_jax.diffusion.objective import DataObjective, Targets
+from get_jax.diffusion.objectives.base import DataObjective, Targets
+from get_jax.diffusion.objectives.consistency import teacher_slope
+from get_jax.diffusion.objectives.distances import (
+  check_distance,
+  distance,
+  pseudo_huber,
+)
 from get_jax.diffusion.process import as_float32, expand
 from get_jax.errors import UsageError
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from get_jax.diffusion.mean_flow import (
+from get_jax.diffusion.objectives.mean_flow import (
   AverageVelocity,
   average_and_slope,
   squared_error,

@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from get_jax.diffusion.consistency import Pair
-from get_jax.diffusion.consistency_objectives import WEIGHTINGS, weights
-from get_jax.diffusion.consistency_schedules import Stages, halving
-from get_jax.diffusion.distances import check_distance, distance
-from get_jax.diffusion.objective import DataObjective, Params
+from get_jax.diffusion.objectives.base import DataObjective, Params
+from get_jax.diffusion.objectives.consistency import WEIGHTINGS, weights
+from get_jax.diffusion.objectives.consistency_schedules import Stages, halving
+from get_jax.diffusion.objectives.distances import check_distance, distance
 from get_jax.diffusion.process import as_float32, expand
 from get_jax.diffusion.registry import check_choice
 from get_jax.diffusion.trajectory import Trajectory, trajectory_of

@@ -18,14 +18,14 @@ import numpy as np
 import optax
 
 from get_jax.diffusion.consistency import Consistency, Pair
-from get_jax.diffusion.consistency_schedules import (
+from get_jax.diffusion.edm import EDM
+from get_jax.diffusion.objectives.base import DataObjective, Params, Targets
+from get_jax.diffusion.objectives.consistency_schedules import (
   SCHEDULES,
   Stages,
   make_stages,
 )
-from get_jax.diffusion.distances import check_distance, distance
-from get_jax.diffusion.edm import EDM
-from get_jax.diffusion.objective import DataObjective, Params, Targets
+from get_jax.diffusion.objectives.distances import check_distance, distance
 from get_jax.diffusion.process import as_float32, expand
 from get_jax.diffusion.registry import check_choice
 from get_jax.diffusion.typing import Array

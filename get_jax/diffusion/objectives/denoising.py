@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from get_jax.diffusion.objective import DataObjective
+from get_jax.diffusion.objectives.base import DataObjective
 
 
 @dataclasses.dataclass(frozen=True)

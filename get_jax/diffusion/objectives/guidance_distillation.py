@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from get_jax.diffusion.process import as_float32, expand
-from get_jax.diffusion.progressive_distillation import (
+from get_jax.diffusion.objectives.progressive_distillation import (
   TrajectoryDistillation,
   check_w_range,
   sample_w,
 )
+from get_jax.diffusion.process import as_float32, expand
 from get_jax.errors import UsageError
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.diffusion.linear_path import Interval, LinearPath
-from get_jax.diffusion.objective import DataObjective, Params
+from get_jax.diffusion.objectives.base import DataObjective, Params
 from get_jax.diffusion.process import as_float32, expand
 from get_jax.diffusion.typing import Array
 from get_jax.errors import UsageError

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.diffusion.consistency import Pair
-from get_jax.diffusion.distances import pseudo_huber
 from get_jax.diffusion.edm import EDM
-from get_jax.diffusion.objective import DataObjective
+from get_jax.diffusion.objectives.base import DataObjective
+from get_jax.diffusion.objectives.distances import pseudo_huber
 from get_jax.diffusion.process import as_float32, expand
 from get_jax.diffusion.registry import check_choice
 from get_jax.diffusion.typing import Array
