@@ -1,7 +1,7 @@
 """Teachers: the trained networks that a distillation learns from.
 
-The objectives of `get_jax.diffusion.objectives` start from the parameters of the
-teacher; the task "distillation" learns from its samples.
+The objectives of `get_jax.diffusion.objectives` start from the parameters of
+the teacher; the task "distillation" learns from its samples.
 """
 
 from collections.abc import Iterator

@@ -18,7 +18,6 @@ import collections
 import contextlib
 import dataclasses
 import faulthandler
-import importlib.util
 import io
 import logging
 import os
@@ -247,9 +246,8 @@ def main() -> None:
   trials = range(flags.trials) if flags.trial is None else [flags.trial]
   count = 0
   for name in [flags.reader] if flags.reader else READERS:
-    needs = READERS[name].needs
-    if needs and importlib.util.find_spec(needs) is None:
-      print(f"{name:24} needs {needs}", flush=True)
+    if not READERS[name].is_installed:
+      print(f"{name:24} needs {READERS[name].needs}", flush=True)
       continue
     folder = pathlib.Path(tempfile.mkdtemp(prefix="get_jax_faults_"))
     start, findings = time.process_time(), collections.Counter()

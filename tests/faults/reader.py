@@ -1,6 +1,7 @@
 """What a reader of files is, for the trials of `tests.faults.mutate`."""
 
 import dataclasses
+import importlib.util
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,11 @@ class Reader:
   write: Callable[[Folder], Any]
   read: Callable[[Folder], Any]
   needs: str = ""
+
+  @property
+  def is_installed(self):
+    """Whether what it needs is installed."""
+    return not self.needs or importlib.util.find_spec(self.needs) is not None
 
 
 def file(name: str, content: bytes) -> Callable[[Folder], Any]:

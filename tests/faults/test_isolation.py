@@ -70,4 +70,4 @@ def test_every_module_and_reader_is_isolated(tmp_path):
   assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
   found = json.loads(done.stdout.splitlines()[-1])
   assert found["modules"] > 300
-  assert found["readers"] == [*READERS]
+  assert found["readers"] == [k for k, v in READERS.items() if v.is_installed]

