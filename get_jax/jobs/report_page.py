@@ -113,11 +113,17 @@ def _collect(workdir: Path) -> Page:
       ("Training of the teacher", teacher, read_metrics(teacher))
     )
   now = datetime.datetime.now(datetime.UTC)
-  model = config["model"]["name"]
+  try:
+    title = f"{config['model']['name']}: {workdir.name}"
+    subtitle, facts = _subtitle(config), _facts(config, results, records)
+  except (LookupError, ValueError, TypeError, AttributeError) as error:
+    raise UsageError(
+      f"{workdir / 'config.json'} is not the config of a run ({reason(error)})"
+    ) from error
   return Page(
-    title=f"{model}: {workdir.name}",
-    subtitle=_subtitle(config),
-    facts=_facts(config, results, records),
+    title=title,
+    subtitle=subtitle,
+    facts=facts,
     scores=_scores(results),
     pictures=[
       picture for _, folder, _ in trainings for picture in _pictures(folder)

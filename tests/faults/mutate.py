@@ -159,7 +159,7 @@ class Trials:
       if memory := _memory_error(error):
         return "memory", memory
       text = str(error)
-      if "\n" in text or len(text) > 2000:
+      if "\n" in text or len(text) > 4000:
         return "sentence", repr(text[:300])
       return "", ""
     except (_Executed, _Hang) as error:

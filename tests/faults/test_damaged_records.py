@@ -54,6 +54,11 @@ def test_the_page_leaves_out_damaged_results(tmp_path, caplog):
   assert first.startswith(f"{tmp_path}/results/curve.json is not JSON")
   assert first.endswith("; the page is written without it")
   assert second.startswith(f"{tmp_path}/results/evaluate.json is damaged (")
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr("get_jax.jobs.report_page.log.warning", lambda *_: None)
+    change(tmp_path / "config.json", model=[])
+    with pytest.raises(UsageError, match="config.json is not the config of"):
+      write_page(as_path(tmp_path))
   page = (tmp_path / PAGE).read_text()
   assert "Student and teacher" in page
   assert "Evaluation" not in page
