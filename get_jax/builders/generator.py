@@ -93,7 +93,7 @@ def _build_sampler(
   ):
     raise UsageError(
       f"guidance.scale is {guidance.scale}, but {config.model.name} takes the "
-      f"guidance scale as an input; expected guidance.scale=1 and sampler.w"
+      "guidance scale as an input; expected guidance.scale=1 and sampler.w"
     )
   null = conditioning.null
   guidance.check(not isinstance(conditioning, Unconditional), null is not None)
