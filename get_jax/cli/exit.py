@@ -86,13 +86,13 @@ def exit_on_error() -> Iterator[None]:
   except Exception as error:
     if (fault := describe_disk_error(error)) is not None:
       _refuse_all(DISK_SENTENCE.format(fault))
-    traceback.print_exc()
     # It may be a consequence of another process's exit. In that case the
     # watchdog exits with the real reason during this time. Errors of Gloo,
     # which connects CPUs, also arrive as ValueError.
     if isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error):
       if processes.process_group() is not None:
         time.sleep(heartbeats.TIMEOUT + 3 * heartbeats.INTERVAL)
+    traceback.print_exc()
     sentence = f"{type(error).__name__}: {reason(error)}"
     print_ending("Failed", sentence)
     _abort_group(FAULT, f"process {jax.process_index()} failed: {sentence}")

@@ -118,13 +118,14 @@ class ProcessGroup:
     self._client.key_value_set(f"{key}{self.index:06d}", text)
     return self._wait_for(key, self.count)
 
-  def abort(self, code: int, reason: str) -> NoReturn:
+  def abort(self, code: int, reason: str, announce: bool = False) -> NoReturn:
     """Exits this process immediately and makes the others exit.
 
     Args:
       code: exit code of this process. The others exit with the same code if it
         is 2 (invalid input), else with `EXIT_CODE_LOST`.
       reason: message that the others print.
+      announce: whether this process prints it too, as its last line.
     """
     self._closing = True
     others_code = code if code == 2 else EXIT_CODE_LOST
@@ -136,6 +137,8 @@ class ProcessGroup:
     if self.index == 0:
       # The store ends with process 0; the others must read the message first.
       time.sleep(3 * heartbeats.INTERVAL)
+    if announce:
+      _print_error(reason, code)
     _exit(code)
 
   def close(self) -> None:
@@ -225,12 +228,11 @@ class ProcessGroup:
       time.sleep(heartbeats.INTERVAL)
       reason = self._peers.find_lost()
       if reason and not self._closing:
-        _print_error(reason, EXIT_CODE_LOST)
         # Without process 0 there is no store to send a message through.
         if self.index == 0:
-          self.abort(EXIT_CODE_LOST, reason)
-        else:
-          _exit(EXIT_CODE_LOST)
+          self.abort(EXIT_CODE_LOST, reason, announce=True)
+        _print_error(reason, EXIT_CODE_LOST)
+        _exit(EXIT_CODE_LOST)
 
 
 def _print_error(reason: str, code: int) -> None:
