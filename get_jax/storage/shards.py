@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
@@ -100,7 +101,7 @@ class Layout:
       raise UsageError(damaged)
     try:
       manifest["arrays"] = {
-        name: (_checked_dtype(dtype), _checked_shape(shape))
+        _checked_name(name): (_checked_dtype(dtype), _checked_shape(shape))
         for name, (dtype, shape) in manifest["arrays"].items()
       }
       layout = cls(**manifest)
@@ -146,6 +147,12 @@ def read_fact(layout: Layout, name: str, *types: type) -> Any:
   if type(value) not in types:
     raise ValueError(f"{name} is {shorten(value)}")
   return value
+
+
+def _checked_name(name: str) -> str:
+  if not re.fullmatch(r"\w{1,64}", name):  # a part of the names of files
+    raise ValueError(f"an array has the name {shorten(name)}")
+  return name
 
 
 def _checked_dtype(dtype: Any) -> str:

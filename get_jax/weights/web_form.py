@@ -18,7 +18,10 @@ def form_address(page: str, url: str) -> str | None:
     form, or one that leaves the protocol of the page.
   """
   parser = _FormParser()
-  parser.feed(page)
+  try:
+    parser.feed(page)
+  except AssertionError:  # for a declaration that is none
+    return None
   if parser.action is None:
     return None
   address = urljoin(url, parser.action)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from get_jax.data.latents import LatentsSource
+from get_jax.data.texts import StoredTexts
 from get_jax.errors import UsageError
 from get_jax.interop.pretrained import load_text_encoder
 from get_jax.jobs.captions import encode_captions
@@ -15,6 +16,7 @@ from get_jax.storage.paths import as_path
 from get_jax.training.metrics import read_metrics
 from get_jax.training.wandb_writer import run_id
 from get_jax.weights.downloader import ResumingDownloader
+from get_jax.weights.web_form import form_address
 from tests.faults import readers_of_libraries, readers_of_records
 from tests.faults.readers_of_records import RECORD_READERS, RESULTS
 
@@ -102,6 +104,21 @@ def test_facts_of_a_manifest(name, facts, sentence, tmp_path):
   change(path, facts=json.loads(path.read_text())["facts"] | facts)
   with pytest.raises(UsageError, match=f"manifest.json is damaged.*{sentence}"):
     RECORD_READERS[name].read(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../label", "", "a" * 65])
+def test_names_of_arrays_are_parts_of_names_of_files(name, tmp_path):
+  RECORD_READERS["texts"].write(tmp_path)
+  path = tmp_path / "manifest.json"
+  arrays = json.loads(path.read_text())["arrays"]
+  change(path, arrays={**arrays, name: arrays["image"]})
+  with pytest.raises(UsageError, match=r"\(an array has the name '"):
+    StoredTexts(tmp_path)
+
+
+def test_a_page_with_a_broken_declaration():
+  page = "<html><![- x --></html>"
+  assert form_address(page, readers_of_records.URL) is None
 
 
 def test_an_older_manifest_has_integers(tmp_path):
