@@ -9,14 +9,14 @@ Trains a teacher first, in the same workdir, and starts from it.
 from ml_collections import ConfigDict
 
 from configs.common import base, experiment
-from configs.recipes import digits
+from configs.recipes import digits, digits_teachers
 
 
 @experiment
 def get_config() -> ConfigDict:
   config = base()
   config.task = "consistency_distillation"
-  config.teacher = digits.edm_teacher()
+  config.teacher = digits_teachers.edm_teacher()
   config.data = dict(name="digits")
   config.model = digits.denoiser()
   config.process = dict(name="consistency", sigma_data=0.75, time_scale=400.0)

@@ -9,14 +9,14 @@ Trains a denoiser first, in the same workdir, and starts from it.
 from ml_collections import ConfigDict
 
 from configs.common import base, experiment
-from configs.recipes import digits
+from configs.recipes import digits, digits_teachers
 
 
 @experiment
 def get_config() -> ConfigDict:
   config = base()
   config.task = "easy_consistency"
-  config.teacher = digits.edm_teacher()
+  config.teacher = digits_teachers.edm_teacher()
   config.data = dict(name="digits")
   config.model = digits.denoiser()
   config.process = config.teacher.process.copy_and_resolve_references()

@@ -10,7 +10,10 @@ guidance scale stays an input: --config.sampler.w=3.
 
 from ml_collections import ConfigDict
 
-from configs import progressive_distillation_digits
+from configs import (
+  guidance_distillation_digits,
+  progressive_distillation_digits,
+)
 from configs.common import experiment
 from configs.recipes import digits
 
@@ -18,7 +21,7 @@ from configs.recipes import digits
 @experiment
 def get_config() -> ConfigDict:
   config = progressive_distillation_digits.get_config()
-  config.teacher = digits.guidance_distillation()
+  config.teacher = guidance_distillation_digits.get_config()
   config.model = digits.denoiser(null_class=True, scalars=("w",))
   config.progressive_distillation.w_range = (1.0, 4.0)
   config.sampler.w = 2.0

@@ -10,14 +10,14 @@ in six rounds.
 from ml_collections import ConfigDict
 
 from configs.common import base, experiment
-from configs.recipes import digits
+from configs.recipes import digits, digits_teachers
 
 
 @experiment
 def get_config() -> ConfigDict:
   config = base()
   config.task = "progressive_distillation"
-  config.teacher = digits.edm_teacher()
+  config.teacher = digits_teachers.edm_teacher()
   config.data = dict(name="digits")
   config.model = digits.denoiser()
   config.process = config.teacher.process.copy_and_resolve_references()

@@ -9,8 +9,6 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs.common import base
-
 # Fields of the teacher's and of the student's network.
 IMAGES = dict(
   image_size=8, downsample=1, in_channels=1, patch_size=4, hidden_size=192
@@ -25,20 +23,6 @@ def denoiser(**fields: Any) -> dict[str, Any]:
   """
   network = dict(IMAGES, hidden_size=128, depth=3, num_heads=2, num_classes=10)
   return dict(network, name="DiT", null_class=False, learn_sigma=False) | fields
-
-
-def edm_teacher() -> ConfigDict:
-  """Returns the experiment of a denoiser with the network `denoiser()`."""
-  config = base()
-  config.data = dict(name="digits")
-  config.model = denoiser()
-  # DiT's sinusoid expects times up to 1000; c_noise is about -1.5 to 1.1.
-  config.process = dict(
-    name="edm", sigma_data=0.75, time_scale=400.0, reduction="mean"
-  )
-  config.sampler = dict(name="heun", num_steps=18)
-  train_and_evaluate(config, num_steps=1_000, learning_rate=2e-3)
-  return config
 
 
 def train_and_evaluate(
@@ -63,28 +47,3 @@ def train_and_evaluate(
   config.evaluation.extractor = "digits-v1"
   config.evaluation.scores = ("fid", "inception_score", "class_accuracy")
   config.evaluation.count = 5_000
-
-
-def guided_teacher() -> ConfigDict:
-  """Returns the experiment of a denoiser that guidance can be applied to."""
-  config = edm_teacher()
-  config.model = denoiser(null_class=True)
-  config.label_dropout = 0.1
-  return config
-
-
-def guidance_distillation() -> ConfigDict:
-  """Returns the experiment of a denoiser with the guidance scale as an input.
-
-  The first stage of guided distillation; the second starts from it.
-  """
-  config = base()
-  config.task = "guidance_distillation"
-  config.teacher = guided_teacher()
-  config.data = dict(name="digits")
-  config.model = denoiser(null_class=True, scalars=("w",))
-  config.process = config.teacher.process.copy_and_resolve_references()
-  config.guidance_distillation = dict(w_range=(1.0, 4.0))
-  config.sampler = dict(name="euler_grid", num_steps=64, w=2.0)
-  train_and_evaluate(config, num_steps=1_000, learning_rate=1e-3)
-  return config
