@@ -81,9 +81,12 @@ def _run_mode(argv: list[str]) -> None:
   from get_jax.cli.exit import exit_on_error, interrupted_by_signals
   from get_jax.cli.launch import check_platform, join_processes
   from get_jax.cli.messages import set_up_messages
+  from get_jax.hardware.host_memory import keep_freed_memory
   from get_jax.storage import cache
 
   set_up_messages()
+  if flags.KEEP_FREED_MEMORY.value:
+    keep_freed_memory()
   with exit_on_error():
     mode = flags.MODE.value
     workdir, options = flags.workdir(), flags.mode_options()

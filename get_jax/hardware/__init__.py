@@ -1,3 +1,3 @@
-"""Accelerator chips and device topologies, including ones not attached."""
+"""Chips and device topologies, including ones not attached, and host memory."""
 
-__all__ = ["chips", "cuda", "rings", "slices", "topology"]
+__all__ = ["chips", "cuda", "host_memory", "rings", "slices", "topology"]

@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 import get_jax
 from get_jax.aot.lower import count_operations
 from get_jax.hardware.chips import device_peak
+from get_jax.hardware.host_memory import keeps_freed_memory
 from get_jax.storage.paths import Path
 from get_jax.training.profiling import PerformanceMetrics
 from get_jax.training.state import TrainState
@@ -88,6 +89,7 @@ def log_run_info(
     "devices": f"{mesh.size} x {', '.join(kinds)}",
     "processes": jax.process_count(),
     "compilation_cache": _compilation_cache(),
+    "freed_memory": "kept" if keeps_freed_memory() else "returned",
     "jax": jax.__version__,
   }
   info["dtype"] = str(info["dtype"] or "float32")
