@@ -10,11 +10,13 @@ import ml_collections
 
 from get_jax.builders.config_file import load_config_file
 from get_jax.builders.model import build_model
+from get_jax.builders.process import build_process
 from get_jax.builders.teacher import (
   check_is_teacher,
   check_unchanged,
   starts_from_teacher,
 )
+from get_jax.diffusion.objectives import OBJECTIVES
 from get_jax.errors import UsageError
 from get_jax.interop import import_checkpoint_of_any_size
 from get_jax.models.adapt import adapt_params, describe_adaptation
@@ -200,10 +202,37 @@ def _describe(
     raise UsageError(f"{where}: {error}") from None
   if is_teacher:
     check_unchanged(config, changes, where)
-  grouped: dict[str, str] = {}
+  grouped = {} if is_teacher else _process_changes(config, source)
   for path, change in changes.items():
     grouped[re.sub(r"(?<=_)\d+(?=/)", "*", path)] = change
   return grouped
+
+
+def _process_changes(
+  config: ml_collections.ConfigDict, source: _Source
+) -> dict[str, str]:
+  """Returns how the process differs from the one of the source.
+
+  The parameters fit all the same, but the network predicts something else.
+  """
+  trained = source.config() if source.config is not None else config
+  if not {trained.task, config.task} <= set(OBJECTIVES):
+    return {}
+  old, new = build_process(trained), build_process(config)
+  found: dict[str, tuple[Any, Any]] = {}
+  if type(old) is not type(new):
+    found["process.name"] = trained.process.name, config.process.name
+  else:
+    key = "process.prediction"
+    found[key] = (
+      getattr(old, "prediction", None),
+      getattr(new, "prediction", None),
+    )
+  return {
+    key: f"{before!r} in training, {now!r} here"
+    for key, (before, now) in found.items()
+    if before != now
+  }
 
 
 def _options(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -134,6 +134,35 @@ def test_parameters_and_average_are_those_of_the_source(
   assert written == {"source": f"EMA of {source}", "changes": {}}
 
 
+@pytest.mark.parametrize(
+  ("trained", "used", "changes"),
+  [
+    (
+      dict(name="edm"),
+      dict(name="flow_matching"),
+      {"process.name": "'edm' in training, 'flow_matching' here"},
+    ),
+    (
+      dict(name="adm"),
+      dict(name="adm", prediction="data"),
+      {"process.prediction": "'noise' in training, 'data' here"},
+    ),
+    (dict(name="adm"), dict(name="adm", spacing=10), {}),
+  ],
+)
+def test_another_process_is_a_change(source, tmp_path, trained, used, changes):
+  """The parameters fit, but are those of another prediction."""
+  workdir = shutil.copytree(source, tmp_path / "source")
+  path = workdir / "config.json"
+  saved = json.loads(path.read_text("utf-8"))
+  path.write_text(json.dumps({**saved, "process": trained}), "utf-8")
+  config = config_of(init_from=str(workdir))
+  config.process = used
+  found = load_initial_params(config, jax.random.key(0))
+  assert found.changes == changes
+  assert_equal_params(found.params, load_params(source))
+
+
 def export(source, tmp_path):
   file = str(tmp_path / "dit.safetensors")
   export_checkpoint(file, build_model(read_config(source)), load_params(source))
