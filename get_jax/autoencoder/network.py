@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 from jaxtyping import Array, Float
 
+from get_jax.nn.attention_maps import sow_probabilities
+
 EPSILON = 1e-6  # Of all group norms.
 
 
@@ -63,6 +65,7 @@ class Attention(nn.Module):
       nn.Dense(channels, dtype=self.dtype, name=name)(tokens)[:, :, None]
       for name in ("q", "k", "v")
     )
+    sow_probabilities(self, q, k)
     out = jax.nn.dot_product_attention(q, k, v)[:, :, 0]
     out = nn.Dense(channels, dtype=self.dtype, name="out")(out)
     return x + out.reshape(x.shape)

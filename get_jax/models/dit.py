@@ -17,6 +17,7 @@ from get_jax.errors import UsageError
 from get_jax.models.base import Denoiser, PatchTransformer
 from get_jax.nn.adaln import AdaLNBlock, FinalLayer
 from get_jax.nn.attention import SelfAttention, attend
+from get_jax.nn.attention_maps import sow_probabilities
 from get_jax.nn.block_stack import apply_blocks
 from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import XAVIER, ZEROS, Linear
@@ -69,7 +70,9 @@ class CrossAttention(nn.Module):
 
     q = heads(project(dim, "q")(x))
     k, v = jnp.split(project(2 * dim, "kv")(context), 2, axis=-1)
-    out = attend(q, heads(k), heads(v), implementation=self.attention)
+    k, v = heads(k), heads(v)
+    sow_probabilities(self, q, k)
+    out = attend(q, k, v, implementation=self.attention)
     return project(dim, "proj")(out.reshape(x.shape))
 
 

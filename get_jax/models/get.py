@@ -19,6 +19,7 @@ from get_jax.equilibrium.gradients import Gradient
 from get_jax.equilibrium.solvers import Solver
 from get_jax.models.base import OneStepGenerator, PatchTransformer
 from get_jax.nn.adaln import FinalLayer
+from get_jax.nn.attention_maps import COLLECTION, is_capturing
 from get_jax.nn.block_stack import apply_blocks, run_blocks, stack_params
 from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import Linear
@@ -249,7 +250,7 @@ class GET(PatchTransformer, OneStepGenerator):
       )
       return out
 
-    return fixed_point(
+    solution = fixed_point(
       layer,
       stack_params(params) if self.scan else params,
       injections,
@@ -258,3 +259,16 @@ class GET(PatchTransformer, OneStepGenerator):
       gradient=self.gradient,
       **options,
     )
+    if is_capturing(self):
+      self._capture(params, injections, solution.value)
+    return solution
+
+  def _capture(self, params, injections, z) -> None:
+    """Sows the attention of one evaluation of the equilibrium layer at z."""
+    for i, block in enumerate(self.equilibrium_blocks):
+      pure = block.clone(parent=None, name=None)
+      z, state = pure.apply(
+        {"params": params[i]}, z, injections[i], mutable=[COLLECTION]
+      )
+      for name, tree in state[COLLECTION].items():
+        block.put_variable(COLLECTION, name, tree)

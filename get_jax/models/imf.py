@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int, Real
 from get_jax.errors import UsageError
 from get_jax.models.base import Denoiser, PatchTransformer
 from get_jax.nn.attention import attend
-from get_jax.nn.attention_kernels import attention_probabilities
+from get_jax.nn.attention_maps import sow_probabilities
 from get_jax.nn.block_stack import apply_blocks
 from get_jax.nn.label_embedding import LabelEmbed
 from get_jax.nn.linear import ZEROS, Linear
@@ -68,11 +68,7 @@ class RotaryAttention(nn.Module):
 
   @nn.compact
   def __call__(self, x: Float[Array, "B N D"]) -> Float[Array, "B N D"]:
-    """Applies self-attention.
-
-    If the collection "intermediates" is mutable, the attention probabilities
-    (B, K, N, N) are sown into it.
-    """
+    """Applies self-attention."""
     dim = x.shape[-1]
 
     def project(name):
@@ -84,8 +80,7 @@ class RotaryAttention(nn.Module):
     q = rotate_by_position(rms_norm("query_norm")(project("query")))
     k = rotate_by_position(rms_norm("key_norm")(project("key")))
     q, k = q.astype(v.dtype), k.astype(v.dtype)
-    if self.is_mutable_collection("intermediates"):
-      self.sow("intermediates", "probabilities", attention_probabilities(q, k))
+    sow_probabilities(self, q, k)
     out = attend(q, k, v, implementation=self.attention)
     return _linear(dim, self.dtype, "proj")(out.reshape(x.shape))
 

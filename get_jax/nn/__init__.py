@@ -4,6 +4,7 @@ __all__ = [
   "adaln",
   "attention",
   "attention_kernels",
+  "attention_maps",
   "block_stack",
   "edm_layers",
   "equilibrium",

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from get_jax.errors import UsageError
 from get_jax.nn import attention_kernels
+from get_jax.nn.attention_maps import sow_probabilities
 from get_jax.nn.linear import XAVIER, Linear, Projections
 
 log = logging.getLogger(__name__)
@@ -182,9 +183,7 @@ class SelfAttentionBase(AttentionFields):
       qkv = qkv + shifts.astype(qkv.dtype)
     heads = (batch, tokens, self.num_heads, dim // self.num_heads)
     q, k, v = (qkv[:, :, i].reshape(heads) for i in range(3))
-    if self.is_mutable_collection("intermediates"):
-      probabilities = attention_kernels.attention_probabilities(q, k, bias)
-      self.sow("intermediates", "probabilities", probabilities)
+    sow_probabilities(self, q, k, bias)
     out = attend(q, k, v, bias, self.attention)
     return Linear(dim, name="proj", **options)(out.reshape(x.shape))
 
@@ -200,9 +199,6 @@ class SelfAttention(SelfAttentionBase):
     bias: jax.Array | None = None,
   ) -> Float[Array, "B N D"]:
     """Applies self-attention.
-
-    If the collection "intermediates" is mutable, the attention probabilities
-    (B, K, N, N) are sown into it.
 
     Args:
       x: Tokens.

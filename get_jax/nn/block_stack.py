@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from get_jax.errors import UsageError
+from get_jax.nn.attention_maps import is_capturing
 from get_jax.nn.sharding import (
   gather_params,
   is_sharded_over,
@@ -171,7 +172,7 @@ def apply_blocks(
 
   Between blocks the tokens are sharded by `shard_batch`. Each block gathers its
   own parameters, and gathers them again in the backward pass if that recomputes
-  the block.
+  the block. If their attention is captured, the blocks are called one by one.
 
   Args:
     blocks: Modules with equal fields and one name each, bound to the calling
@@ -212,7 +213,8 @@ def _apply(blocks, x, inputs, per_block, scan, remat, keep_states):
     first_inputs = () if per_block is None else (per_block[0],)
     init_blocks(blocks, x, *inputs, *first_inputs)
     scan = True
-  if blocks and (scan or is_sharded_over("fsdp") or remat != "none"):
+  is_pure = scan or is_sharded_over("fsdp") or remat != "none"
+  if blocks and is_pure and not is_capturing(blocks[0]):
     params = [block.variables["params"] for block in blocks]
     return run_blocks(
       blocks[0],

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from get_jax.nn.attention import attend
+from get_jax.nn.attention_maps import sow_probabilities
 from get_jax.nn.edm_layers import Conv, Init, Linear
 from get_jax.nn.tmsa import relative_position_bias
 
@@ -149,6 +150,7 @@ class UNetBlock(nn.Module):
     # The official channel order: head, channel, then query, key, value.
     heads = len(x), height * width, self.num_heads, -1, 3
     q, k, v = jnp.moveaxis(qkv.reshape(heads), -1, 0)
+    sow_probabilities(self, q, k, bias)
     out = attend(q, k, v, bias, self.attention).reshape(x.shape)
     proj = Conv(
       channels, 1, initial=self.initial_last, dtype=self.dtype, name="proj"

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from get_jax.errors import UsageError
 from get_jax.nn.attention import attend
+from get_jax.nn.attention_maps import sow_probabilities
 from get_jax.nn.linear import Linear
 from get_jax.nn.mlp import Mlp, gelu_erf
 from get_jax.nn.transformer_block import layer_norm
@@ -54,6 +55,7 @@ class TextBlock(nn.Module):
     )
     is_later = ~jnp.tri(x.shape[1], dtype=bool)
     mask = jnp.where(is_later, jnp.finfo(jnp.float32).min, 0.0)
+    sow_probabilities(self, q, k, mask)
     attended = attend(q, k, v, mask)
     out = Linear(x.shape[-1], dtype=self.dtype, name="out")
     x = x + out(attended.reshape(x.shape))
