@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from fast_compile import fast_compile_jit
 
-from configs import consistency_distillation_digits
+from configs import (
+  consistency_distillation_digits,
+  progressive_distillation_digits,
+)
 from get_jax.builders.model import build_model
 from get_jax.builders.training_step import batch_shapes, build_training_step
 from get_jax.training.sharding import (
@@ -16,16 +19,25 @@ from get_jax.training.sharding import (
   state_sharding,
 )
 
-TASKS = ("consistency_distillation", "continuous_consistency_distillation")
+TASKS = (
+  "consistency_distillation",
+  "continuous_consistency_distillation",
+  "progressive_distillation",
+)
 
 
 def config_of(task, **fields):
-  config = consistency_distillation_digits.get_config("smoke")
-  section = config.consistency_distillation.copy_and_resolve_references()
-  del config.consistency_distillation
-  config.task = task
-  if task == TASKS[0]:
-    config[task] = {**section, "decay": 0.9}
+  if task == TASKS[2]:
+    config = progressive_distillation_digits.get_config("smoke")
+    # The network becomes the teacher after the first step.
+    config[task] = dict(start_scales=4, steps_per_stage=1)
+  else:
+    config = consistency_distillation_digits.get_config("smoke")
+    section = config.consistency_distillation.copy_and_resolve_references()
+    del config.consistency_distillation
+    config.task = task
+    if task == TASKS[0]:
+      config[task] = {**section, "decay": 0.9}
   config.log_every = 1
   config.model.update(hidden_size=64, depth=2, **fields)
   return config
@@ -102,8 +114,13 @@ def test_compute_options_give_the_same_derivatives():
   np.testing.assert_allclose(found, expected, rtol=2e-4)
 
 
-def test_accumulation_computes_the_same():
-  """The pairs of noise levels are split with the batch."""
-  expected, _ = one_device(TASKS[0])
-  found, _ = losses(TASKS[0], (1, 1, 1), accumulation=2)
+@pytest.mark.parametrize("task", [TASKS[0], TASKS[2]])
+def test_accumulation_computes_the_same(task):
+  """The noise levels are split with the batch, and count steps, not parts."""
+  expected, alone = one_device(task)
+  found, state = losses(task, (1, 1, 1), accumulation=2)
   np.testing.assert_allclose(found, expected, rtol=2e-4)
+  for name, target in state.targets.items():
+    kernel = target["blocks_0"]["mlp"]["fc2"]["kernel"]
+    other = alone.targets[name]["blocks_0"]["mlp"]["fc2"]["kernel"]
+    np.testing.assert_allclose(kernel, other, rtol=1e-4, atol=1e-6)
