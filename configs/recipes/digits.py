@@ -42,7 +42,7 @@ def train_and_evaluate(
   config.optimizer.warmup_steps = 100
   config.ema = dict(half_life_images=10_000.0, rampup=0.05)
   config.log_every = 50
-  config.checkpoint_every = 500
+  config.checkpoint_every = config.preview_every = 500
   config.sampling = dict(count=100, batch_size=500, seed=0)
   config.evaluation.extractor = "digits-v1"
   config.evaluation.scores = ("fid", "inception_score", "class_accuracy")

@@ -31,7 +31,11 @@ from get_jax.training.plots import LOSSES, plot_losses
 from get_jax.training.processes import run_on_main
 from get_jax.training.profiling import Profile
 from get_jax.training.rng import named_key
-from get_jax.training.sharding import check_batch_size, local_batch_indices
+from get_jax.training.sharding import (
+  check_batch_size,
+  local_batch_indices,
+  num_batch_shards,
+)
 from get_jax.training.state import TrainState, create_state, with_params
 
 
@@ -176,12 +180,12 @@ def _make_preview_fn(
   --mode=sample.
   """
   key = named_key(config.sampling.seed, "sample")
-  image_sampler = ImageSampler(
-    build_generator(config), key, config.sampling.batch_size, mesh
-  )
+  count = min(config.sampling.count, GRID_SIZE)
+  shards = num_batch_shards(mesh)
+  batch_size = min(config.sampling.batch_size, -(-count // shards) * shards)
+  image_sampler = ImageSampler(build_generator(config), key, batch_size, mesh)
 
   def preview(state: TrainState, step: int) -> np.ndarray:
-    count = min(config.sampling.count, GRID_SIZE)
     images, ids = image_sampler.sample(state.ema, np.arange(count))
     titles = image_sampler.generator.conditioning.descriptions(ids)
     path = workdir / "samples" / f"{step:08d}.png"
