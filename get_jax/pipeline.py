@@ -19,8 +19,13 @@ from get_jax.builders.evaluator import build_conventions
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model
 from get_jax.builders.sampling_options import set_sampling_options
+from get_jax.diffusion.noise import SampleNoise
 from get_jax.errors import UsageError
 from get_jax.evaluation import to_uint8
+from get_jax.generation.attention_recording import (
+  AttentionMoment,
+  attention_moments,
+)
 from get_jax.generation.conditioning import Captions, Conditioning
 from get_jax.generation.generator import Generator
 from get_jax.generation.grids import save_grid
@@ -169,6 +174,7 @@ class Pipeline:
     requests = {"steps": steps, "guidance": guidance, "sampler": sampler}
     requests |= {"iterations": iterations}
     self._check_options(requests)
+    self._check_decoded()
     count = self._count(class_labels, captions, count)
     _check_integer("seed", seed, 0, 2**32 - 1)
     size = self._batch_size(batch_size, count)
@@ -189,6 +195,66 @@ class Pipeline:
         bar.update(len(indices))
     self._images = np.concatenate(images)
     return self._images
+
+  def attention_maps(
+    self,
+    *,
+    class_labels: Sequence[int] | np.ndarray | None = None,
+    captions: Sequence[str] | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    guidance: float | None = None,
+    sampler: str | None = None,
+    iterations: int | None = None,
+    moments: int = 8,
+    layers: Sequence[str] | None = None,
+  ) -> list[AttentionMoment]:
+    """Returns the attention probabilities while images are generated.
+
+    The images are those of a call with the same arguments; latents are not
+    decoded. Under guidance the maps are those of the conditional evaluation.
+
+    Args:
+      class_labels: see `__call__`.
+      captions: see `__call__`.
+      count: see `__call__`.
+      seed: see `__call__`.
+      steps: see `__call__`.
+      guidance: see `__call__`.
+      sampler: see `__call__`.
+      iterations: see `__call__`.
+      moments: number of evaluations of the network, evenly spaced, the first
+        and the last included; with an equilibrium layer, of iterations.
+      layers: paths of the attention layers, such as "blocks_0/attn"; None for
+        all, which needs much memory in a large network.
+
+    Returns:
+      One entry per moment, in the order of the generation, with the maps by
+      layer.
+
+    Raises:
+      UsageError: an argument is out of range or does not fit the network.
+    """
+    requests = {"steps": steps, "guidance": guidance, "sampler": sampler}
+    requests |= {"iterations": iterations}
+    self._check_options(requests)
+    count = self._count(class_labels, captions, count)
+    _check_integer("seed", seed, 0, 2**32 - 1)
+    _check_integer("moments", moments, 1)
+    key, indices = named_key(seed, "sample"), np.arange(count, dtype=np.uint32)
+    ids = self._ids(class_labels, captions)
+    if ids is None:
+      ids = self._conditioning.sample_ids(key, indices)
+    return attention_moments(
+      self.model,
+      self._generator_with(requests),
+      jax.device_put(self.params, jax.local_devices()[0]),
+      SampleNoise.create(key, indices),
+      self._conditioning.model_inputs(ids),
+      moments,
+      layers,
+    )
 
   def save_grid(
     self, path: str | os.PathLike[str], columns: int | None = None
@@ -241,7 +307,7 @@ class Pipeline:
     Raises:
       UsageError: the network makes latents and no autoencoder is named.
     """
-    self._check_options({})
+    self._check_decoded()
     return self._generator.output_shape
 
   @property
@@ -296,7 +362,11 @@ class Pipeline:
           f"iterations is {requests[option]!r}, but {name} has no equilibrium "
           "layer; expected None"
         )
+
+  def _check_decoded(self) -> None:
+    """Checks that the pipeline makes images, not latents."""
     if self._undecoded:
+      name = self.config.model.name
       raise UsageError(
         f"{name} makes latents of {self.config.autoencoder.name!r} and no "
         "autoencoder is named; expected Pipeline.load(..., autoencoder=WEIGHTS)"
@@ -369,17 +439,21 @@ class Pipeline:
   def _sampler(self, requests: tuple, batch_size: int) -> ImageSampler:
     """Returns the sampler of these options, built at their first use."""
     if (requests, batch_size) not in self._samplers:
-      generator = self._generator
-      if any(value is not None for _, value in requests):
-        config = set_sampling_options(self.config, **dict(requests))
-        # The decoder stays, so that its weights are read once.
-        config.autoencoder.weights = ""
-        generator = build_generator(config, conditioning=self._conditioning)
-        generator = generator.with_decoder(self._generator.decoder)
+      generator = self._generator_with(dict(requests))
       self._samplers[requests, batch_size] = ImageSampler(
         generator, named_key(0, "sample"), batch_size, self._mesh
       )
     return self._samplers[requests, batch_size]
+
+  def _generator_with(self, requests: dict[str, Any]) -> Generator:
+    """Returns a generator with these options."""
+    if all(value is None for value in requests.values()):
+      return self._generator
+    config = set_sampling_options(self.config, **requests)
+    # The decoder stays, so that its weights are read once.
+    config.autoencoder.weights = ""
+    generator = build_generator(config, conditioning=self._conditioning)
+    return generator.with_decoder(self._generator.decoder)
 
 
 def _read_config(workdir: str) -> ml_collections.ConfigDict:

@@ -1,5 +1,9 @@
 """Generators: map parameters, sample noise and conditioning to images."""
 
+from get_jax.generation.attention_recording import (
+  AttentionMoment,
+  attention_moments,
+)
 from get_jax.generation.conditioning import (
   Captions,
   ClassLabels,
@@ -11,6 +15,7 @@ from get_jax.generation.generator import Generator, make_sample_fn
 from get_jax.generation.image_sampler import ImageSampler
 
 __all__ = [
+  "AttentionMoment",
   "Captions",
   "ClassLabels",
   "Conditioning",
@@ -18,5 +23,6 @@ __all__ = [
   "Generator",
   "ImageSampler",
   "Unconditional",
+  "attention_moments",
   "make_sample_fn",
 ]
