@@ -70,7 +70,7 @@ class Method:
   @property
   def folder(self) -> str:
     """Name of its folder in the workdir."""
-    return self.name.replace(",", "").replace(" ", "-")
+    return self.name.translate({ord(" "): "-", ord("("): None, ord(")"): None})
 
 
 # Of two blocks; this width makes it as large as the other networks.
@@ -81,8 +81,8 @@ GET = Method("GET", "get_digits")
 METHODS = (
   Method("Flow matching (SiT)", "sit_digits", one_step=False),
   GET,
-  Method("Distillation on pairs, ViT", "knowledge_distillation_digits", _VIT),
-  Method("Distillation on pairs, DiT", "knowledge_distillation_digits"),
+  Method("Distillation on pairs (ViT)", "knowledge_distillation_digits", _VIT),
+  Method("Distillation on pairs (DiT)", "knowledge_distillation_digits"),
   Method("Progressive distillation", "progressive_distillation_digits"),
   Method("Consistency distillation", "consistency_distillation_digits"),
   Method("Easy consistency tuning", "easy_consistency_digits"),
@@ -188,13 +188,33 @@ class Run:
     return [scores[score] for scores in self.scores]
 
 
+def methods_of(text: str) -> Sequence[Method]:
+  """Returns the methods of an argument such as "GET,MeanFlow".
+
+  Raises:
+    argparse.ArgumentTypeError: there is no method of such a name.
+  """
+  by_name = {method.name: method for method in METHODS}
+  names = text.split(",")
+  unknown = [name for name in names if name not in by_name]
+  if unknown:
+    raise argparse.ArgumentTypeError(
+      f"unknown method {unknown[0]!r}; expected some of: {', '.join(by_name)}"
+    )
+  return [by_name[name] for name in names]
+
+
 def run_all(
-  workdir: Path, seeds: Sequence[int], budget: float
+  workdir: Path,
+  methods: Sequence[Method],
+  seeds: Sequence[int],
+  budget: float,
 ) -> Iterator[Run]:
   """Trains and scores every method; yields the runs, over all seeds.
 
   Args:
     workdir: folder of all runs.
+    methods: what is trained.
     seeds: seeds of the runs and their teachers.
     budget: operations of the training, with teacher and pairs.
 
@@ -202,14 +222,14 @@ def run_all(
     UsageError: the budget is too small for a method.
   """
   print("counting the operations of each method", flush=True)
-  plans = {method: Plan.of(method) for method in METHODS}
-  steps = {method: plans[method].steps_within(budget) for method in METHODS}
+  plans = {method: Plan.of(method) for method in {GET, *methods}}
+  steps = {method: plan.steps_within(budget) for method, plan in plans.items()}
   for seed in seeds:
     make_pairs(experiment_config(GET, seed), workdir / f"seed{seed}")
-  for method, plan in plans.items():
-    yield _run(plan, OPERATIONS, steps[method], workdir, seeds)
+  for method in methods:
+    yield _run(plans[method], OPERATIONS, steps[method], workdir, seeds)
     if method.one_step:
-      yield _run(plan, IMAGES, steps[GET], workdir, seeds)
+      yield _run(plans[method], IMAGES, steps[GET], workdir, seeds)
 
 
 def _run(
@@ -247,7 +267,7 @@ def table(runs: Sequence[Run], seconds: dict[str, float]) -> Table:
     "operations", "MiB", style="dim",
   )  # fmt: skip
   by_key = {(run.plan.method, run.budget): run for run in runs}
-  for method in METHODS:
+  for method in dict.fromkeys(run.plan.method for run in runs):
     run = by_key[method, OPERATIONS]
     cells = []
     for kind in (OPERATIONS, IMAGES):
@@ -296,6 +316,12 @@ def main() -> None:
     "--seeds", type=seeds_of, default=[0], help="such as 0,1,2 (default: 0)"
   )
   parser.add_argument(
+    "--methods",
+    type=methods_of,
+    default=METHODS,
+    help="names of the table, separated by commas (default: all)",
+  )
+  parser.add_argument(
     "--budget",
     type=float,
     default=BUDGET,
@@ -305,7 +331,9 @@ def main() -> None:
   keep_freed_memory()
   workdir = as_path(arguments.workdir)
   try:
-    runs = list(run_all(workdir, arguments.seeds, arguments.budget))
+    runs = list(
+      run_all(workdir, arguments.methods, arguments.seeds, arguments.budget)
+    )
   except UsageError as error:
     parser.error(str(error))
   full = [run for run in runs if run.budget == OPERATIONS]

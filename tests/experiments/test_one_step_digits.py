@@ -1,5 +1,6 @@
 """The comparison of one-step methods: equal budgets, table and figure."""
 
+import argparse
 import importlib
 import io
 import pathlib
@@ -120,3 +121,10 @@ def test_the_figure_has_the_best_method_first(module, tmp_path):
     pixels = np.asarray(picture.convert("L"))
   dark = np.argwhere(pixels[:, : pixels.shape[1] // 2] == 0)
   assert dark[:, 0].mean() > pixels.shape[0] / 2
+
+
+def test_methods_are_named(module):
+  get, flow = module.methods_of("GET,MeanFlow")
+  assert (get.config, flow.config) == ("get_digits", "mean_flow_digits")
+  with pytest.raises(argparse.ArgumentTypeError, match="'DCGAN'; expected"):
+    module.methods_of("GET,DCGAN")
