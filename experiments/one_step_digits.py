@@ -46,6 +46,7 @@ from get_jax.storage.paths import Path, as_path
 FID, ACCURACY = "fid[digits-v1]", "class_accuracy[digits-v1]"
 BUDGET = 20e12
 OPERATIONS, IMAGES = "equal operations", "equal images"
+PAIRS = 32_000
 MIN_STEPS = 100
 LABELS = tuple(range(10)) * 2  # of the images in the figure
 
@@ -111,7 +112,7 @@ def experiment_config(
     config.teacher = digits_teachers.edm_teacher()
     config.teacher.seed = seed
     if "pairs" in config:
-      config.pairs.seed = seed
+      config.pairs.update(seed=seed, count=PAIRS)
     if workdir and "pairs" in config:
       config.pairs.directory = str(workdir / "pairs")
     elif workdir:
