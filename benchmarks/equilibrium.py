@@ -22,7 +22,6 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from tables import markdown
-from timing import Scale
 
 from get_jax.equilibrium import (
   Anderson,
@@ -310,32 +309,6 @@ def solve_linear(w: jax.Array, x: jax.Array, solver: Solver) -> Solution:
   return fixed_point(
     lambda w, x, z: z @ w.T + x, w, x, jnp.zeros_like(x), solver=solver
   )
-
-
-def rows(scale: Scale) -> list[Row]:
-  """Returns the rows of the memory table, then those of the time table."""
-  tiny = scale.name == "tiny"
-  steps = [2] if tiny else [6, 24]
-  flags.FLAGS(
-    [
-      "equilibrium",
-      f"--model={'GET-B/2' if scale.name == 'paper' else 'GET-T/2'}",
-      f"--batch={1 if tiny else 8}",
-      f"--timed_batch={1 if tiny else 4}",
-      f"--repeats={scale.repeats}",
-      f"--timed_steps={2 if tiny else 6}",
-      *(f"--steps={count}" for count in steps),
-    ]
-  )
-  memory = [] if tiny else memory_table()
-  narrow = dict(
-    hidden_size=32, num_heads=2, injection_depth=1, equilibrium_depth=1
-  )
-  times = time_table(["Unrolled"], **narrow) if tiny else time_table()
-  return [
-    {k: f"{v:.0f} MiB" if isinstance(v, float) else v for k, v in row.items()}
-    for row in memory
-  ] + times
 
 
 def main(_: Sequence[str]) -> None:

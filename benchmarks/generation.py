@@ -6,8 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import machine
 import numpy as np
-from timing import Scale, medians, time_alternately, utilization
+from timing import (
+  Cases,
+  Row,
+  Scale,
+  medians,
+  on_cpu,
+  time_alternately,
+  utilization,
+)
 
 from get_jax.autoencoder import create_autoencoder
 from get_jax.diffusion import SampleNoise, create_process, create_sampler
@@ -16,7 +25,24 @@ from get_jax.models.counting import model_size, multiply_adds
 from get_jax.models.parameters import init_params
 
 
-def pairs(scale: Scale) -> list[dict[str, Any]]:
+def pairs_cases(scale: Scale) -> Cases:
+  """Returns one case."""
+  return {"pairs": lambda: pairs(scale)}
+
+
+def autoencoder_cases(scale: Scale) -> Cases:
+  """Returns one case."""
+  return {"autoencoder": lambda: autoencoder(scale)}
+
+
+def share_of_peak(flops: float, seconds: float, scale: Scale) -> float | None:
+  """Returns the share of the machine's peak; see `machine` for a CPU's."""
+  if on_cpu():
+    return flops / seconds / machine.measure("float32", scale).peak
+  return utilization(flops, seconds)
+
+
+def pairs(scale: Scale) -> list[Row]:
   """Returns one row for DDPM++ with Heun's method, as for GET's pairs.
 
   The GET paper uses 18 steps, which are 35 network evaluations.
@@ -52,12 +78,12 @@ def pairs(scale: Scale) -> list[dict[str, Any]]:
       "batch": batch,
       "images/s": batch / seconds,
       "GFLOP/s of the model": flops / seconds / 1e9,
-      "share of the peak": utilization(flops, seconds),
+      "share of the peak": share_of_peak(flops, seconds, scale),
     }
   ]
 
 
-def autoencoder(scale: Scale) -> list[dict[str, Any]]:
+def autoencoder(scale: Scale) -> list[Row]:
   """Returns one row each for the encoder and the decoder of SD."""
   batch, side, fields = scale.select(
     paper=(32, 256, {}),
@@ -96,7 +122,7 @@ def autoencoder(scale: Scale) -> list[dict[str, Any]]:
         "batch": batch,
         "images/s": batch / seconds,
         "GFLOP/s": flops / seconds / 1e9,
-        "share of the peak": utilization(flops, seconds),
+        "share of the peak": share_of_peak(flops, seconds, scale),
       }
     )
   return table

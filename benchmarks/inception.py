@@ -16,12 +16,21 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import machine
 import numpy as np
-from timing import Scale, median_ratio, medians, time_alternately
+from timing import (
+  Cases,
+  Row,
+  Scale,
+  median_ratio,
+  medians,
+  number_of_cores,
+  on_cpu,
+  time_alternately,
+)
 from tqdm import trange
 
 from get_jax.evaluation.extractors.inception import Inception
@@ -56,8 +65,13 @@ def jax_features(arrays: Checkpoint) -> Features:
   return lambda x: np.asarray(network(params, x)["pool"])
 
 
-def torch_features(arrays: Checkpoint) -> Features:
-  """Returns the feature extractor of PyTorch; see `jax_features`."""
+def torch_features(arrays: Checkpoint, compiled: bool = False) -> Features:
+  """Returns the feature extractor of PyTorch; see `jax_features`.
+
+  Args:
+    arrays: a checkpoint, by official name.
+    compiled: whether to apply `torch.compile`.
+  """
   import torch
   from torch_models.inception import Inception as TorchInception
 
@@ -67,11 +81,12 @@ def torch_features(arrays: Checkpoint) -> Features:
   state = {key: torch.from_numpy(value) for key, value in arrays.items()}
   missing = network.load_state_dict(state, strict=False).missing_keys
   assert all(key.endswith("num_batches_tracked") for key in missing)
+  call = torch.compile(network) if compiled else network
 
   @torch.no_grad()
   def run(x):
     x = torch.from_numpy(x.transpose(0, 3, 1, 2).copy()).to(device)
-    return network(x).cpu().numpy()
+    return call(x).cpu().numpy()
 
   return run
 
@@ -95,31 +110,54 @@ def matmul_rate(size: int) -> float:
   return 2 * size**3 / min(seconds)
 
 
-def rows(scale: Scale) -> list[dict[str, Any]]:
-  """Returns one row per network."""
+def cases(scale: Scale) -> Cases:
+  """Returns one case."""
+  return {"networks": lambda: rows(scale)}
+
+
+def rows(scale: Scale) -> list[Row]:
+  """Returns one row per network.
+
+  Raises:
+    AssertionError: outputs differ.
+  """
   arrays = random_checkpoint(0)
   networks = {"get_jax": jax_features(arrays)}
   if scale.with_torch:
     networks["PyTorch"] = torch_features(arrays)
+    if scale.with_compiled_torch:
+      networks["PyTorch, compiled"] = torch_features(arrays, True)
   batch = scale.select(paper=64, small=4, tiny=1)
   side = scale.select(paper=299, small=299, tiny=75)
   x = np.random.default_rng(0).uniform(-1, 1, (batch, side, side, 3))
   x = x.astype(np.float32)
+  check_equal({name: run(x) for name, run in networks.items()})
   functions = {
     name: functools.partial(run, x) for name, run in networks.items()
   }
   runs = time_alternately(functions, scale.repeats)
+  flops = batch * FLOPS_PER_IMAGE * (side / 299) ** 2
+  peak = machine.measure("float32", scale).peak
   return [
     {
       "network": name,
       "batch": batch,
+      "cores": number_of_cores() if on_cpu() else None,
       "images/s": batch / seconds,
-      "time over PyTorch's": median_ratio(runs[name], runs["PyTorch"])
-      if "PyTorch" in runs
-      else None,
+      "get_jax's time over this": median_ratio(runs["get_jax"], runs[name]),
+      "of the peak": f"{flops / seconds / peak:.0%}",
     }
     for name, seconds in medians(runs).items()
   ]
+
+
+def check_equal(outputs: Mapping[str, np.ndarray]) -> None:
+  """Raises AssertionError unless all outputs agree with those of get_jax."""
+  first = outputs["get_jax"]
+  limit = 2e-5 if on_cpu() else 5e-3
+  for name, output in outputs.items():
+    error = np.linalg.norm(output - first) / np.linalg.norm(first)
+    assert error < limit, f"{name} differs by {error:.1e}"
 
 
 def main() -> None:
@@ -137,11 +175,7 @@ def main() -> None:
     networks["pytorch-fid's"] = torch_features(arrays)
   x = np.random.default_rng(0).uniform(-1, 1, (args.batch, 299, 299, 3))
   x = x.astype(np.float32)
-  outputs = {name: run(x) for name, run in networks.items()}  # compiles
-  first = outputs["get_jax"]
-  for name, output in outputs.items():
-    error = np.linalg.norm(output - first) / np.linalg.norm(first)
-    assert error < 2e-5, f"{name} differs by {error:.1e}"
+  check_equal({name: run(x) for name, run in networks.items()})  # compiles
   wall: dict[str, list[float]] = {name: [] for name in networks}
   cpu: dict[str, list[float]] = {name: [] for name in networks}
   for _ in trange(args.rounds, unit="round"):
@@ -150,8 +184,7 @@ def main() -> None:
       run(x)
       wall[name].append((time.perf_counter() - start[0]) / args.batch)
       cpu[name].append((time.process_time() - start[1]) / args.batch)
-  on_cpu = jax.default_backend() == "cpu"
-  rate = matmul_rate(2048 if on_cpu else 8192)
+  rate = matmul_rate(2048 if on_cpu() else 8192)
   print(
     f"{jax.devices()[0].device_kind}, batch {args.batch}, medians of "
     f"{args.rounds} rounds; matmul {rate / 1e9:.0f} GFLOP/s"

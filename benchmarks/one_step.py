@@ -1,4 +1,4 @@
-"""Images per second of GET by iterations, with ViT, DiT and GET in PyTorch.
+"""GET by iterations, with ViT, one-step DiT and GET in PyTorch.
 
 See Figure 3a of the GET paper: GET generates images in one call, whose cost
 grows with the number of iterations. ViT needs one call, and DiT one call per
@@ -12,12 +12,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import Scale, median_ratio, medians, on_cpu, time_alternately
+from timing import (
+  Cases,
+  Row,
+  Scale,
+  median_ratio,
+  medians,
+  number_of_cores,
+  on_cpu,
+  time_alternately,
+  utilization,
+)
 
 from get_jax.equilibrium import Simple
 from get_jax.models import create_model
+from get_jax.models.counting import multiply_adds
 from get_jax.models.get import GET
-from get_jax.models.parameters import init_params
+from get_jax.models.parameters import abstract_params, init_params
 from get_jax.nn.patches import as_pair
 
 
@@ -47,6 +58,17 @@ def jax_call(
   return lambda: forward(params, *inputs)
 
 
+def count_flops(model: nn.Module, batch: int, **options: Any) -> float:
+  """Returns the floating-point operations of the products of a call."""
+
+  def forward(params, *inputs):
+    return model.apply({"params": params}, *inputs, **options)
+
+  return 2 * multiply_adds(
+    forward, abstract_params(model), *model.inputs(batch)
+  )
+
+
 def torch_call(model: GET, batch: int, iterations: int) -> Callable[[], None]:
   """Returns a function that runs the same GET in PyTorch.
 
@@ -61,7 +83,7 @@ def torch_call(model: GET, batch: int, iterations: int) -> Callable[[], None]:
   from torch_models.transformers import GET as TorchGET
 
   if on_cpu():
-    torch.set_num_threads(1)
+    torch.set_num_threads(number_of_cores())
   device = "cpu" if on_cpu() else "cuda"
   side, _ = as_pair(model.input_size)
   network = TorchGET(
@@ -90,7 +112,12 @@ def torch_call(model: GET, batch: int, iterations: int) -> Callable[[], None]:
   return run
 
 
-def rows(scale: Scale) -> list[dict[str, Any]]:
+def cases(scale: Scale) -> Cases:
+  """Returns one case; all networks run alternately."""
+  return {"networks": lambda: rows(scale)}
+
+
+def rows(scale: Scale) -> list[Row]:
   """Returns one row per network and number of iterations."""
   get, vit, dit, batch, counts = scale.select(
     paper=("GET-B/2", "ViT-L/2", "DiT-L/2", 256, (1, 2, 4, 6, 12, 24)),
@@ -113,8 +140,13 @@ def rows(scale: Scale) -> list[dict[str, Any]]:
     (vit, 1): jax_call(vit_model, batch),
     (f"{dit}, one step", 1): jax_call(dit_model, batch),
   }
+  flops = {
+    (vit, 1): count_flops(vit_model, batch),
+    (f"{dit}, one step", 1): count_flops(dit_model, batch),
+  }
   for count in counts:
     functions[get, count] = jax_call(model, batch, iterations=count)
+    flops[get, count] = count_flops(model, batch, iterations=count)
     if scale.with_torch:
       functions["PyTorch", count] = torch_call(model, batch, count)
   seconds = time_alternately(functions, scale.repeats)
@@ -122,8 +154,14 @@ def rows(scale: Scale) -> list[dict[str, Any]]:
   for (name, count), median in medians(seconds).items():
     if name == "PyTorch":
       continue
-    row = {"network": name, "iterations": count, "images/s": batch / median}
+    row: Row = {
+      "network": name,
+      "iterations": count,
+      "images/s": batch / median,
+    }
     row["ms an image"] = 1e3 * median / batch
+    row["GFLOP/s"] = flops[name, count] / median / 1e9
+    row["MFU"] = utilization(flops[name, count], median)
     if name == get and scale.with_torch:
       row["time over PyTorch's"] = median_ratio(
         seconds[name, count], seconds["PyTorch", count]

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.special
 from numpy.typing import ArrayLike
-from timing import Scale
+from timing import Cases, Row, Scale
 
 from get_jax.diffusion import (
   Guidance,
@@ -216,11 +216,16 @@ def guided_dit() -> dict[str, float]:
   return seconds | {"network traced": len(traces)}
 
 
-def rows(scale: Scale) -> list[dict[str, Any]]:
+def cases(scale: Scale) -> Cases:
+  """Returns one case with all samplers."""
+  return {"samplers": lambda: rows(scale)}
+
+
+def rows(scale: Scale) -> list[Row]:
   """Returns one row per sampler: overhead, and error by evaluations."""
   if scale.name == "tiny":
-    cases = {"Euler (EDM)": CASES["Euler (EDM)"]}
-    costs = overhead(cases, 2, scale.repeats)
+    timed = {"Euler (EDM)": CASES["Euler (EDM)"]}
+    costs = overhead(timed, 2, scale.repeats)
     errors: dict[str, dict[int, float]] = {}
   else:
     costs, errors = overhead(repeats=scale.repeats), sampling_errors()

@@ -1,9 +1,9 @@
 """Timing and problem sizes of the benchmarks.
 
 Compared functions run alternately, so that other load on the machine affects
-them equally, and medians are reported. On a CPU, times are CPU seconds of this
-process on one core, which depend least on other load; on an accelerator, they
-are wall seconds.
+them equally, and medians are reported. On one core of a CPU, times are CPU
+seconds of this process, which depend least on other load. On several cores and
+on an accelerator they are wall seconds; the CPU seconds are kept beside them.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from jax.typing import DTypeLike
 from get_jax.hardware.chips import device_peak
 
 Key = TypeVar("Key", bound=Hashable)
+Row = dict[str, Any]
+Cases = dict[str, Callable[[], list[Row]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Scale:
       of the benchmarks.
     repeats: timed runs of each function, after a first run that compiles.
     with_torch: whether implementations in PyTorch are timed too.
+    with_compiled_torch: whether they are also timed after `torch.compile`.
   """
 
   name: str
   repeats: int
   with_torch: bool
+  with_compiled_torch: bool = True
 
   def select(self, *, paper: Any, small: Any, tiny: Any) -> Any:
     """Returns the argument named like this scale."""
@@ -47,22 +51,38 @@ class Scale:
     return None if on_cpu() else jnp.bfloat16
 
 
+class Seconds(NamedTuple):
+  """Time of a run: wall seconds, and CPU seconds of this process."""
+
+  wall: float
+  cpu: float
+
+
 def on_cpu() -> bool:
   """Returns whether JAX runs on a CPU."""
   return jax.default_backend() == "cpu"
 
 
-def pin_to_one_core() -> None:
-  """Pins this process to one core.
+def number_of_cores() -> int:
+  """Returns the number of cores that this process may use."""
+  return len(os.sched_getaffinity(0))
 
-  Call it before libraries read the number of cores.
+
+def use_cores(count: int) -> None:
+  """Limits this process to some cores.
+
+  Call it before JAX or PyTorch start their threads.
+
+  Args:
+    count: number of cores, at most those of the machine.
   """
-  os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+  available = sorted(os.sched_getaffinity(0))
+  os.sched_setaffinity(0, set(available[:count]))
 
 
 def time_alternately(
   functions: Mapping[Key, Callable[[], Any]], repeats: int
-) -> dict[Key, list[float]]:
+) -> dict[Key, list[Seconds]]:
   """Times functions in rounds, in which each runs once.
 
   Every second round reverses the order.
@@ -73,28 +93,41 @@ def time_alternately(
     repeats: number of rounds, after one that is not timed.
 
   Returns:
-    Seconds of every run, by name.
+    Times of every run, by name.
   """
-  clock = time.process_time if on_cpu() else time.perf_counter
-  seconds: dict[Key, list[float]] = {name: [] for name in functions}
+  seconds: dict[Key, list[Seconds]] = {name: [] for name in functions}
   for function in functions.values():
     jax.block_until_ready(function())
   for i in range(repeats):
     for name in list(functions)[:: 1 if i % 2 == 0 else -1]:
-      start = clock()
+      start = Seconds(time.perf_counter(), time.process_time())
       jax.block_until_ready(functions[name]())
-      seconds[name].append(clock() - start)
+      wall, cpu = time.perf_counter(), time.process_time()
+      seconds[name].append(Seconds(wall - start.wall, cpu - start.cpu))
   return seconds
 
 
-def medians(seconds: Mapping[Key, list[float]]) -> dict[Key, float]:
+def main_clock(runs: list[Seconds]) -> list[float]:
+  """Returns CPU seconds on one core of a CPU, else wall seconds."""
+  use_cpu = on_cpu() and number_of_cores() == 1
+  return [run.cpu if use_cpu else run.wall for run in runs]
+
+
+def medians(seconds: Mapping[Key, list[Seconds]]) -> dict[Key, float]:
   """Returns the median time of each function."""
-  return {name: statistics.median(runs) for name, runs in seconds.items()}
+  return {k: statistics.median(main_clock(v)) for k, v in seconds.items()}
 
 
-def median_ratio(times: list[float], baseline: list[float]) -> float:
+def median_ratio(times: list[Seconds], baseline: list[Seconds]) -> float:
   """Returns the median over rounds of time / baseline time."""
-  return statistics.median(a / b for a, b in zip(times, baseline, strict=True))
+  return statistics.median(
+    a / b for a, b in zip(main_clock(times), main_clock(baseline), strict=True)
+  )
+
+
+def median_cpu(runs: list[Seconds]) -> float:
+  """Returns the median of the CPU seconds."""
+  return statistics.median(run.cpu for run in runs)
 
 
 def utilization(flops: float, seconds: float) -> float | None:

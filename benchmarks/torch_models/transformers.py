@@ -1,4 +1,4 @@
-"""DiT and GET in plain PyTorch, for comparison of speed.
+"""DiT, ViT and GET in plain PyTorch, for comparison of speed.
 
 They use a fused projection and PyTorch's attention kernel. Modules have the
 names of the official checkpoints, so `get_jax.interop.export_official` exports
@@ -211,13 +211,35 @@ class GET(nn.Module):
     )
     self.final_layer = GETFinalLayer(dim, 12)
 
-  def forward(self, x, z, iterations=6):
+  def forward(self, noise, z0, iterations=6):
     """Noise (B, 3, H, W) and start (B, N, D) -> images (B, 3, H, W)."""
-    x = self.x_embedder(x) + self.pos_embed
+    x = self.x_embedder(noise) + self.pos_embed
     for block in self.blocks:
       x = block(x)
     injections = self.qkv_inj(x).chunk(len(self.deq_blocks), -1)
+    z = z0
     for _ in range(iterations):
       for block, injection in zip(self.deq_blocks, injections, strict=True):
         z = block(z, injection)
     return unpatchify(self.final_layer(z), 2, self.grid)
+
+
+class ViT(nn.Module):
+  """Unconditional ViT on square images of 3 channels."""
+
+  def __init__(self, side, patch, dim, depth, heads):
+    super().__init__()
+    self.patch, self.grid = patch, side // patch
+    self.x_embedder = PatchEmbed(patch, 3, dim)
+    self.pos_embed = nn.Parameter(
+      torch.zeros(1, self.grid**2, dim), requires_grad=False
+    )
+    self.blocks = nn.ModuleList(Block(dim, heads, 4) for _ in range(depth))
+    self.final_layer = GETFinalLayer(dim, patch * patch * 3)
+
+  def forward(self, noise):
+    """(B, 3, H, W) -> (B, 3, H, W)."""
+    x = self.x_embedder(noise) + self.pos_embed
+    for block in self.blocks:
+      x = block(x)
+    return unpatchify(self.final_layer(x), self.patch, self.grid)

@@ -48,7 +48,8 @@ class UViT(nn.Module):
   def forward(self, x, t):
     """(B, C, H, W) and (B,) -> (B, C, H, W)."""
     half = self.dim // 2
-    freqs = torch.exp(-math.log(10000) * torch.arange(half) / half)
+    steps = torch.arange(half, device=t.device)
+    freqs = torch.exp(-math.log(10000) * steps / half)
     angles = t[:, None] * freqs
     time = torch.cat([angles.cos(), angles.sin()], dim=-1)[:, None]
     x = torch.cat([time, self.patch_embed(x)], dim=1) + self.pos_embed
