@@ -19,9 +19,12 @@ def get_config() -> ConfigDict:
   config.teacher = digits_teachers.edm_teacher()
   config.data = dict(name="digits")
   config.model = digits.denoiser()
-  config.process = dict(name="consistency", sigma_data=0.75, time_scale=400.0)
-  # Without the average, or with a larger rate, training leaves the solution.
+  config.process = dict(
+    name="consistency",
+    sigma_data=0.75,
+    time_scale=digits_teachers.TIME_SCALE,
+  )
   config.consistency_distillation = dict(distance="l2", scales=18, decay=0.95)
   config.sampler = dict(name="consistency", num_steps=1)
-  digits.train_and_evaluate(config, num_steps=2_000, learning_rate=3e-4)
+  digits.train_and_evaluate(config, num_steps=2_000, learning_rate=1e-3)
   return config

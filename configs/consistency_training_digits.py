@@ -9,7 +9,7 @@ Has no teacher.
 from ml_collections import ConfigDict
 
 from configs.common import base, experiment
-from configs.recipes import digits
+from configs.recipes import digits, digits_teachers
 
 
 @experiment
@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
   config.process = dict(
     name="consistency",
     sigma_data=0.75,
-    time_scale=400.0,
+    time_scale=digits_teachers.TIME_SCALE,
     distribution="log_normal",
   )
   config.consistency_training = dict(
@@ -29,10 +29,10 @@ def get_config() -> ConfigDict:
     weighting="inverse_step",
     schedule="doubling",
     start_scales=10,
-    end_scales=160,
-    schedule_steps=3_000,
+    end_scales=80,
     start_decay=0.0,
   )
   config.sampler = dict(name="consistency", num_steps=1)
   digits.train_and_evaluate(config, num_steps=3_000, learning_rate=1e-3)
+  config.consistency_training.schedule_steps = config.get_ref("num_steps")
   return config

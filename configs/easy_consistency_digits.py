@@ -21,8 +21,9 @@ def get_config() -> ConfigDict:
   config.model = digits.denoiser()
   config.process = config.teacher.process.copy_and_resolve_references()
   config.process.update(p_mean=-1.1, p_std=2.0)
-  # Eight stages, as in the official run.
-  config.easy_consistency = dict(stage_steps=250)
   config.sampler = dict(name="consistency", num_steps=1)
   digits.train_and_evaluate(config, num_steps=2_000, learning_rate=1e-3)
+  # Eight stages, as in the official run.
+  steps = config.get_ref("num_steps")
+  config.easy_consistency = dict(stage_steps=(steps + 7) // 8)
   return config

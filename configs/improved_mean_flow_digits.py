@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
     in_channels=1,
     patch_size=4,
     hidden_size=128,
-    depth=4,
+    depth=3,
     head_depth=1,
     num_heads=4,
     class_tokens=1,
@@ -31,11 +31,13 @@ def get_config() -> ConfigDict:
     time_tokens=1,
     num_classes=10,
   )
-  config.process = dict(name="mean_flow", equal_fraction=0.5)
-  config.improved_mean_flow = dict(w_max=4.0)
+  config.process = dict(
+    name="mean_flow", time_distribution="uniform", equal_fraction=0.5
+  )
+  config.improved_mean_flow = dict(w_max=2.0, weight_power=0.5)
   config.label_dropout = 0.1
   config.sampler = dict(
-    name="improved_mean_flow", num_steps=1, w=1.0, t_min=0.0, t_max=1.0
+    name="improved_mean_flow", num_steps=1, w=1.5, t_min=0.0, t_max=1.0
   )
-  digits.train_and_evaluate(config, num_steps=2_000, learning_rate=1e-3)
+  digits.train_and_evaluate(config, num_steps=4_000, learning_rate=2e-3)
   return config

@@ -21,9 +21,13 @@ def get_config() -> ConfigDict:
   config.data = dict(name="digits")
   config.model = digits.denoiser()
   config.process = config.teacher.process.copy_and_resolve_references()
-  config.progressive_distillation = dict(start_scales=32, steps_per_stage=250)
   config.sampler = dict(name="euler_grid", num_steps=1)
   digits.train_and_evaluate(config, num_steps=2_000, learning_rate=1e-3)
+  # Six rounds, of which the last two are twice as long.
+  steps = config.get_ref("num_steps")
+  config.progressive_distillation = dict(
+    start_scales=32, steps_per_stage=(steps + 7) // 8
+  )
   # The learning rate decays in every round.
   config.optimizer.schedule = "constant"
   config.optimizer.warmup_steps = 0.0

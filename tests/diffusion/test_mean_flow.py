@@ -285,6 +285,9 @@ def config_of(task, **model):
     "improved_mean_flow": improved_mean_flow_digits,
   }[task]
   config = module.get_config("smoke")
+  if task == "mean_flow":  # without guidance
+    config.mean_flow, config.label_dropout = {}, 0.0
+    config.model.null_class = False
   config.model.update(model)
   return config
 

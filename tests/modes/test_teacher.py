@@ -90,7 +90,7 @@ WRONG = {
   ),
   "time_scale": (
     lambda config: config.process.update(time_scale=1.0),
-    "the teacher has process.time_scale=400.0; expected 1.0",
+    "the teacher has process.time_scale=10.0; expected 1.0",
   ),
   "process": (
     lambda config: setattr(config.teacher, "process", {"name": "edm_ve"}),
