@@ -3,12 +3,13 @@
     python -m experiments.digits_adaptive --workdir=runs/get_digits
 
 Each sample stops when its own relative residual falls below the tolerance. The
-script prints the mean number of evaluations of the equilibrium layer and the
-scores, and writes `samples/adaptive.png` and `results/adaptive.json` in the
-workdir.
+script prints the mean number of evaluations of the equilibrium layer, the time
+in whole batches and in slots (see `solve_in_slots`), and the scores, and writes
+`samples/adaptive.png` and `results/adaptive.json` in the workdir.
 """
 
 import logging
+import time
 
 import jax
 import numpy as np
@@ -41,17 +42,31 @@ _WORKDIR = flags.DEFINE_string(
 )
 TOLERANCES = (3e-1, 1e-1, 3e-2, 1e-2, 3e-3)
 MAX_EVALUATIONS = 48
+SLOTS = 50
 SOLVERS = {"plain": Simple, "Anderson": Anderson}
 
 
 def generate(
-  model: GET, params: dict, key: jax.Array, count: int, batch_size: int
-) -> tuple[np.ndarray, ...]:
+  model: GET,
+  params: dict,
+  key: jax.Array,
+  count: int,
+  batch_size: int,
+  slots: int | None = None,
+) -> tuple[float, tuple[np.ndarray, ...]]:
   """Generates samples 0 .. count - 1.
 
+  Args:
+    model: the network.
+    params: its parameters.
+    key: key of the noise.
+    count: number of samples.
+    batch_size: samples in a batch.
+    slots: see `GET.solve`.
+
   Returns:
-    Images (N, H, W, C), labels (N,), evaluations of the layer (N,) and whether
-    the solver converged (N,).
+    CPU seconds without compilation; images (N, H, W, C), labels (N,),
+    evaluations of the layer (N,) and whether the solver converged (N,).
   """
 
   @jax.jit
@@ -64,16 +79,19 @@ def generate(
       labels,
       noise(EQUILIBRIUM, model.state_shape) * 0,
       MAX_EVALUATIONS,
+      slots=slots,
       method="solve",
     )
     assert isinstance(solution, Solution)
     return images, labels, solution.steps, solution.converged
 
-  parts = [
-    solve(params, np.arange(start, start + batch_size))
-    for start in range(0, count, batch_size)
-  ]
-  return tuple(
+  def batch(start):
+    return jax.device_get(solve(params, np.arange(start, start + batch_size)))
+
+  batch(0)  # compiles
+  before = time.process_time()
+  parts = [batch(start) for start in range(0, count, batch_size)]
+  return time.process_time() - before, tuple(
     np.concatenate(part)[:count] for part in zip(*parts, strict=True)
   )
 
@@ -92,6 +110,8 @@ def main(_):
     "relative tolerance",
     "mean evaluations",
     "converged",
+    "CPU seconds",
+    "in slots",
     title=f"GET, {evaluator.count} digits, at most {MAX_EVALUATIONS} "
     "evaluations",
   )
@@ -101,9 +121,11 @@ def main(_):
       model = base_model.clone(
         solver=solver(tolerance=tolerance, relative=True)
       )
-      images, labels, steps, converged = generate(
+      arguments = (
         model, params, key, evaluator.count, config.sampling.batch_size
-      )
+      )  # fmt: skip
+      seconds, (images, labels, steps, converged) = generate(*arguments)
+      seconds_in_slots, _ = generate(*arguments, slots=SLOTS)
       summary = summarize_images(
         evaluator.extractor,
         batches(to_uint8(images), EXTRACTION_BATCH_SIZE),
@@ -124,6 +146,8 @@ def main(_):
           "tolerance": tolerance,
           "mean_evaluations": mean_evaluations,
           "converged": float(converged.mean()),
+          "cpu_seconds": seconds,
+          "cpu_seconds_in_slots": seconds_in_slots,
           "scores": dict(scores),
         }
       )
@@ -134,6 +158,8 @@ def main(_):
         f"{tolerance:g}",
         f"{steps.mean():.2f}",
         f"{converged.mean():.1%}",
+        f"{seconds:.1f}",
+        f"{seconds_in_slots:.1f}",
         *(f"{scores[score]:.3f}" for score in names),
       )
   Console(width=120).print(table)

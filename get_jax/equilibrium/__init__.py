@@ -21,6 +21,7 @@ from get_jax.equilibrium.regularizers import (
   spectral_radius,
 )
 from get_jax.equilibrium.settings import Settings
+from get_jax.equilibrium.slots import solve_in_slots
 from get_jax.equilibrium.solution import Solution
 from get_jax.equilibrium.solvers import Simple
 
@@ -41,5 +42,6 @@ __all__ = [
   "fixed_point",
   "gaussian_like",
   "jacobian_penalty",
+  "solve_in_slots",
   "spectral_radius",
 ]

@@ -14,7 +14,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from get_jax.equilibrium import Simple, Solution, Unrolled, fixed_point
+from get_jax.equilibrium import (
+  Simple,
+  Solution,
+  Unrolled,
+  fixed_point,
+  solve_in_slots,
+)
 from get_jax.equilibrium.gradients import Gradient
 from get_jax.equilibrium.solvers import Solver
 from get_jax.models.base import OneStepGenerator, PatchTransformer
@@ -147,6 +153,7 @@ class GET(PatchTransformer, OneStepGenerator):
     z0: Float[Array, "B N D"] | None = None,
     iterations: int = 6,
     trace: bool = False,
+    slots: int | None = None,
   ) -> tuple[Float[Array, "B H W C"], Solution]:
     """Generates images and returns the solution of the fixed point with them.
 
@@ -158,9 +165,13 @@ class GET(PatchTransformer, OneStepGenerator):
       z0: Initial state.
       iterations: Number of evaluations of the equilibrium layer.
       trace: Whether the solution contains the residuals of all iterations.
+      slots: Number of samples that the equilibrium layer is evaluated on at
+        once, see `solve_in_slots`; None for the whole batch. With a tolerance
+        this saves evaluations. It runs on one device, and has no gradient and
+        no trace.
     """
     solver = dataclasses.replace(self.solver, max_steps=iterations)
-    solution = self._equilibrium(noise, y, z0, solver, trace=trace)
+    solution = self._equilibrium(noise, y, z0, solver, slots=slots, trace=trace)
     return self.decode(solution.value), solution
 
   def outputs(
@@ -220,7 +231,9 @@ class GET(PatchTransformer, OneStepGenerator):
     images = images.reshape(*states.shape[:-2], *images.shape[1:])
     return images.swapaxes(0, 1) if several else images
 
-  def _equilibrium(self, noise, y, z0, solver, **options) -> Solution:
+  def _equilibrium(
+    self, noise, y, z0, solver, slots=None, **options
+  ) -> Solution:
     injections = self.inject(noise, y)
     if z0 is None:
       z0 = jnp.zeros((len(noise), *self.state_shape), jnp.float32)
@@ -250,15 +263,26 @@ class GET(PatchTransformer, OneStepGenerator):
       )
       return out
 
-    solution = fixed_point(
-      layer,
-      stack_params(params) if self.scan else params,
-      injections,
-      z0,
-      solver=solver,
-      gradient=self.gradient,
-      **options,
-    )
+    weights = stack_params(params) if self.scan else params
+    if slots is None:
+      solution = fixed_point(
+        layer,
+        weights,
+        injections,
+        z0,
+        solver=solver,
+        gradient=self.gradient,
+        **options,
+      )
+    else:
+      solution = solve_in_slots(
+        lambda params, x, z: layer(params, x.swapaxes(0, 1), z),
+        weights,
+        injections.swapaxes(0, 1),
+        z0,
+        solver=solver,
+        slots=slots,
+      )
     if is_capturing(self):
       self._capture(params, injections, solution.value)
     return solution

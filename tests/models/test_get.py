@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from get_jax.equilibrium import Implicit, Phantom, Unrolled
+from get_jax.equilibrium import Implicit, Phantom, Simple, Unrolled
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params, init_params
@@ -157,3 +157,27 @@ def test_initialisation():
   assert not np.any(params["final_layer"]["linear"]["kernel"])
   table = params["label_embed"]["table"]["embedding"]
   assert table.std() == pytest.approx(0.02, rel=0.2)
+
+
+def test_slots_generate_the_same_images(setting, fast_compile_jit):
+  model, params, noise, y, z0 = setting
+  noise, z0 = (jnp.concatenate([a, -a, 2 * a]) for a in (noise, z0))
+
+  @functools.partial(fast_compile_jit, static_argnums=(0, 1))
+  def solve(tolerance, slots):
+    solver = Simple(tolerance=tolerance, relative=True)
+    return model.clone(solver=solver).apply(
+      {"params": params}, noise, jnp.tile(y, 3), z0, 20,
+      trace=slots is None, slots=slots, method="solve",
+    )  # fmt: skip
+
+  # With random parameters no residual is small: some samples reach this one.
+  _, untiring = solve(0.0, None)
+  tolerance = float(np.median(untiring.relative_residual))
+  (expected, whole), (images, solution) = (
+    solve(tolerance, None),
+    solve(tolerance, 2),
+  )
+  assert len(set(whole.steps.tolist())) > 1
+  np.testing.assert_array_equal(solution.steps, whole.steps)
+  np.testing.assert_allclose(images, expected, atol=1e-5)
