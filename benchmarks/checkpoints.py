@@ -16,10 +16,10 @@ import time
 import jax
 import jax.numpy as jnp
 import optax
+from networks import random_params
 from timing import Cases, Row, Scale
 
 from get_jax.models import create_model
-from get_jax.models.parameters import init_params
 from get_jax.training.checkpoints import Checkpoints
 from get_jax.training.state import make_init_state
 
@@ -37,9 +37,8 @@ def rows(scale: Scale) -> list[Row]:
     tiny=("DiT-S/8", dict(depth=1, hidden_size=32, num_heads=2)),
   )
   model = create_model(name, **fields)
-  init = make_init_state(
-    lambda key: init_params(model, key), (), optax.adamw(1e-4)
-  )
+  params = jax.device_put(random_params(model))
+  init = make_init_state(lambda _: params, (), optax.adamw(1e-4))
   state = jax.block_until_ready(jax.jit(init)(jax.random.key(0)))
   size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
   times: dict[str, list[float]] = {k: [] for k in ("save", "restore", "copy")}

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import machine
 import numpy as np
+from networks import random_params
 from timing import (
   Cases,
   Row,
@@ -22,7 +23,6 @@ from get_jax.autoencoder import create_autoencoder
 from get_jax.diffusion import SampleNoise, create_process, create_sampler
 from get_jax.models import create_model
 from get_jax.models.counting import model_size, multiply_adds
-from get_jax.models.parameters import init_params
 
 
 def pairs_cases(scale: Scale) -> Cases:
@@ -54,7 +54,7 @@ def pairs(scale: Scale) -> list[Row]:
   )
   steps = scale.select(paper=18, small=18, tiny=2)
   model = create_model("DDPM++-32", dtype=scale.dtype, **fields)
-  params = init_params(model, jax.random.key(0))
+  params = jax.device_put(random_params(model))
   sampler = create_sampler("heun", create_process("edm"), num_steps=steps)
 
   @jax.jit
@@ -92,7 +92,12 @@ def autoencoder(scale: Scale) -> list[Row]:
   )
   network = create_autoencoder("SD", dtype=scale.dtype, **fields)
   images = jnp.zeros((batch, side, side, 3))
-  params = jax.jit(network.init)(jax.random.key(0), images)["params"]
+  shapes = jax.eval_shape(network.init, jax.random.key(0), images)["params"]
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+    lambda p: jnp.asarray(0.02 * rng.standard_normal(p.shape, np.float32)),
+    shapes,
+  )
 
   def encode(params, x):
     return network.apply({"params": params}, x, method="encode")

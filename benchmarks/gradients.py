@@ -10,12 +10,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from networks import random_params
 from timing import Cases, Row, Scale, medians, time_alternately
 
 from get_jax.aot.memory import read_memory
 from get_jax.equilibrium import Implicit, Phantom, Simple, Unrolled
 from get_jax.models import create_model
-from get_jax.models.parameters import init_params
 
 
 def gradients(steps: int) -> dict[str, Any]:
@@ -61,11 +61,12 @@ def rows(steps: int, scale: Scale) -> list[Row]:
     ),
   )
   functions, memory = {}, {}
+  params: Any = None  # the same for all gradients
   for label, gradient in gradients(steps).items():
     model = create_model(
       name, dtype=scale.dtype, solver=Simple(), gradient=gradient, **fields
     )
-    params = init_params(model, jax.random.key(0))
+    params = params or jax.device_put(random_params(model))
     images = model.inputs(batch)[0]
     assert images is not None
     noise = jax.random.normal(jax.random.key(1), images.shape)

@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from networks import random_params
 from timing import (
   Cases,
   Row,
@@ -28,7 +29,7 @@ from get_jax.equilibrium import Simple
 from get_jax.models import create_model
 from get_jax.models.counting import multiply_adds
 from get_jax.models.get import GET
-from get_jax.models.parameters import abstract_params, init_params
+from get_jax.models.parameters import abstract_params
 from get_jax.nn.patches import as_pair
 
 
@@ -42,7 +43,7 @@ def jax_call(
     batch: batch size, B.
     **options: further arguments of the call.
   """
-  params = init_params(model, jax.random.key(0))
+  params = jax.device_put(random_params(model))
   rng = np.random.default_rng(0)
   inputs = [
     None

@@ -144,8 +144,10 @@ def test_goals(load):
 
 def test_every_network_has_inputs(load):
   networks = load("networks")
-  for network in (*networks.SMALL, *networks.TINY, *networks.PAPER):
+  for network in (*networks.SMALL, *networks.PAPER):
     model = network.create("bfloat16")
+    if network in networks.PAPER:  # One block is traced faster than 28.
+      model = model.clone(depth=1)
     inputs = jax.eval_shape(
       lambda model=model, batch=network.batch: networks.random_inputs(
         model, batch
