@@ -1,0 +1,110 @@
+"""The look of all figures, and how published points and ours are drawn."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from get_jax.storage.paths import as_path, atomic_writer
+
+PUBLISHED = dict(markersize=7, markerfacecolor="white", markeredgewidth=1.6)
+OURS = dict(markersize=12, markeredgecolor="black", markeredgewidth=0.8)
+# Offset in points, horizontal and vertical alignment of a name.
+SIDES = {
+  "right": ((8, 0), "left", "center"),
+  "left": ((-8, 0), "right", "center"),
+  "above": ((0, 7), "center", "bottom"),
+  "below": ((0, -7), "center", "top"),
+}
+# Colours of our runs: not those of the published families.
+OUR_COLOURS = ("tab:red", "tab:purple", "tab:brown", "tab:olive", "tab:pink")
+
+
+def panels(count: int = 1, width: float = 5.6) -> tuple[Figure, list[Axes]]:
+  """Returns a figure with panels side by side."""
+  figure = Figure(figsize=(width * count, 4.6), layout="constrained")
+  return figure, list(figure.subplots(1, count, squeeze=False)[0])
+
+
+def draw_published(
+  axes: Axes,
+  x: Sequence[float],
+  y: Sequence[float],
+  label: str,
+  names: Mapping[str, str] = MappingProxyType({}),
+  **options: Any,
+) -> None:
+  """Draws points of a paper, hollow.
+
+  Args:
+    axes: Where to draw.
+    x: Positions.
+    y: FIDs.
+    label: Name of all points, for the legend.
+    names: Name of each point, with the side at which it is written, a key of
+      `SIDES`; empty for none.
+    **options: Options of `Axes.plot`.
+  """
+  line = {"marker": "o", "linestyle": "-", "label": label}
+  axes.plot(x, y, **line | PUBLISHED | options)
+  for (name, side), *point in zip(names.items(), x, y, strict=False):
+    offset, horizontal, vertical = SIDES[side]
+    axes.annotate(
+      name,
+      point,
+      xytext=offset,
+      textcoords="offset points",
+      fontsize=8,
+      color="0.25",
+      ha=horizontal,
+      va=vertical,
+    )
+
+
+def draw_ours(
+  axes: Axes, x: Sequence[float], y: Sequence[float], label: str, index: int
+) -> None:
+  """Draws the points of our run number `index`, as stars."""
+  colour = OUR_COLOURS[index % len(OUR_COLOURS)]
+  axes.plot(x, y, "*-", color=colour, label=f"ours: {label}", zorder=5, **OURS)
+
+
+def log_fid(axes: Axes) -> None:
+  """Makes the vertical axis logarithmic, with plain numbers."""
+  axes.set(ylabel="FID", yscale="log")
+  axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
+  axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+  axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def finish(figure: Figure, title: str, notes: Sequence[str], out: str) -> None:
+  """Adds title, legends and notes, and saves the figure as PNG.
+
+  Args:
+    figure: The figure.
+    title: What it shows, with the number of the paper's figure.
+    notes: Origin of the points, a sentence each, below the panels.
+    out: Path of the PNG.
+  """
+  for axes in figure.axes:
+    labels = axes.get_legend_handles_labels()[1]
+    if labels:
+      axes.margins(x=0.12, y=0.12)
+      axes.grid(alpha=0.3)
+      # Beside the panel, where it hides no points.
+      axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+  figure.suptitle(title, fontsize=11)
+  width = int(16 * figure.get_figwidth())  # Characters.
+  lines = []
+  for note in notes:
+    lines += textwrap.wrap(note, width, break_on_hyphens=False)
+  if lines:
+    figure.supxlabel(
+      "\n".join(lines), fontsize=7.5, color="0.3", x=0.01, ha="left"
+    )
+  with atomic_writer(as_path(out)) as file:
+    figure.savefig(file, format="png", dpi=130)
