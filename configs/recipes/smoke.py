@@ -1,8 +1,8 @@
 """Trial runs: `config.py:smoke` takes under a minute on a laptop.
 
-A trial run has the same network with one or two narrow blocks and inputs of
-8x8, the same process, sampler, guidance and optimiser with few steps, and
-synthetic data.
+A trial run has the same network with one or two narrow blocks, or a U-Net of
+one level, and inputs of 8x8, the same process, sampler, guidance and optimiser
+with few steps, and synthetic data.
 """
 
 from ml_collections import ConfigDict
@@ -17,9 +17,9 @@ _BLOCKS = dict(input_size=SIZE, patch_size=4, hidden_size=32, num_heads=2)
 _UNET = dict(
   input_size=SIZE,
   model_channels=16,
-  channel_mult=(1, 1),
+  channel_mult=(1,),
   num_blocks=1,
-  attn_resolutions=(SIZE // 2,),
+  attn_resolutions=(SIZE,),
 )
 NETWORKS = {
   "DiT": dict(**_BLOCKS, depth=1),

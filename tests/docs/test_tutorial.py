@@ -1,7 +1,6 @@
 """The commands of docs/tutorial.md, in their order, at smoke scale.
 
-All in float32 and with a teacher of one level: the commands share few and small
-compiled programs.
+All in float32: the commands share few compiled programs.
 """
 
 import re
@@ -20,7 +19,6 @@ def test_the_tutorial_runs(tmp_path):
       given = [re.sub(r"(--config=.*\.py)$", r"\1:smoke", a) for a in given]
       given = [a.replace("runs/", f"{tmp_path}/") for a in given]
       given = [a for a in given if ".dtype=" not in a]
-      given += one_level(given)
       result = run_main(*given, timeout=1200)
       assert result.returncode == 0, f"{block}: {result.stderr}"
       done.append(given)
@@ -28,17 +26,6 @@ def test_the_tutorial_runs(tmp_path):
   for workdir in ("get_try", "edm", "get_base"):
     assert (tmp_path / workdir / "samples" / "samples.png").is_file()
   assert "done, 32 pairs" in result_of_status(tmp_path / "get_base")
-
-
-def one_level(given):
-  """Returns overrides of the teacher in a command."""
-  prefixes = {"edm": "model", "get": "teacher.model"}
-  return [
-    f"--config.{prefix}.{override}"
-    for name, prefix in prefixes.items()
-    if any(a.startswith(f"--config=configs/{name}_") for a in given)
-    for override in ("channel_mult=(1,)", "attn_resolutions=(8,)")
-  ]
 
 
 def result_of_status(workdir):
