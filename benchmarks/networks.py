@@ -5,11 +5,11 @@ first. A training step is forward, backward, AdamW and the average of the
 parameters. PyTorch runs its fused attention and its fused AdamW, as it is and
 after `torch.compile`. In bfloat16, parameters are float32 in both.
 
-On a CPU, networks are those of the papers with fewer blocks, at about 512
-tokens. "of the peak" compares with the faster matrix product of this machine
-(see `machine`). The bound is the time that the products need at that peak, or
-that arguments, results and temporaries need at the bandwidth of memory if this
-is longer.
+On a CPU, networks are those of the papers with fewer blocks, at 512 tokens (256
+where the width is 768). "of the peak" compares with the faster matrix product
+of this machine (see `machine`). The bound is the time that the products need at
+that peak, or that arguments, results and temporaries need at the bandwidth of
+memory if this is longer.
 """
 
 import dataclasses
@@ -97,14 +97,14 @@ SMALL = (
   _dit("DiT-S/2", 2),
   _dit("DiT-S/4", 8),
   _dit("DiT-S/8", 32),
-  _dit("DiT-B/2", 2),
-  _dit("DiT-B/4", 8),
-  _dit("DiT-B/8", 32),
+  _dit("DiT-B/2", 1),
+  _dit("DiT-B/4", 4),
+  _dit("DiT-B/8", 16),
   _dit("U-ViT-S/2", 2),
-  Network("DiffiT-CIFAR-10-I.1", 1, dict(depths=(1, 1, 1))),
-  Network("DDPM++-32", 1, dict(num_blocks=1)),
-  Network("iMF-B/2", 2, dict(depth=2, head_depth=1, v_head=False)),
-  _dit("ViT-B/2", 2),
+  Network("DiffiT-CIFAR-10-I.1", 1, dict(widths=(128, 256), depths=(1, 1))),
+  Network("DDPM++-32", 1, dict(channel_mult=(2, 2), num_blocks=1)),
+  Network("iMF-B/2", 1, dict(depth=2, head_depth=1, v_head=False)),
+  _dit("ViT-B/2", 1),
 )
 TINY = (
   _dit("DiT-S/8", 1, 1, hidden_size=32, num_heads=2),

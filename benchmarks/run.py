@@ -7,9 +7,9 @@
 writes RESULTS.json after each measured case, and all tables to RESULTS.md. A
 case that was measured at the same commit and size is kept, so a run that was
 stopped continues where it was; --again repeats it. On an accelerator, networks
-are those of the papers in bfloat16. On a CPU they are small; one core is used
-first, then two. If PyTorch is installed, the same networks in plain PyTorch
-are timed too. All implementations run alternately in one process.
+are those of the papers in bfloat16. On a CPU they are small; two cores are used
+first, then one. If PyTorch is installed, the same networks in plain PyTorch are
+timed too. All implementations run alternately in one process.
 """
 
 import argparse
@@ -125,9 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
   if options.cores:
     return measure(options, options.cores, arguments)
   # Threads of libraries cannot be added later, so each number of cores has a
-  # process of its own.
+  # process of its own. That with most cores compiles PyTorch's code, which the
+  # others find in its cache.
   counts = sorted(
-    {count for name in options.names for count in SECTIONS[name].cores}
+    {count for name in options.names for count in SECTIONS[name].cores},
+    reverse=True,
   )
   if not _may_be_cpu():
     return measure(options, None, arguments)

@@ -9,6 +9,7 @@ import jax
 import networks
 import numpy as np
 import torch
+import torch._inductor.config as inductor
 from networks import Network
 from timing import number_of_cores, on_cpu
 from torch_models import diffit_image, imf, transformers, unet, uvit
@@ -107,6 +108,8 @@ def torch_passes(network: Network, dtype: str, compiled: bool) -> TorchPasses:
   device = "cpu" if on_cpu() else "cuda"
   if on_cpu():
     torch.set_num_threads(number_of_cores())
+    # Code for one number of threads could not be reused for another.
+    inductor.cpp.dynamic_threads = True
   model = network.create(dtype)
   twin = create(model)
   weights = state_dict(model, networks.random_params(model))
