@@ -38,5 +38,6 @@ def get_config() -> ConfigDict:
   )
   config.sampler = dict(name="consistency", num_steps=1)
   digits.train_and_evaluate(config, num_steps=4_000, learning_rate=1e-3)
-  config.consistency_training.schedule_steps = config.get_ref("num_steps")
+  # Not the reference itself: who changes one would change both.
+  config.consistency_training.schedule_steps = config.get_ref("num_steps") + 0
   return config
