@@ -1,7 +1,8 @@
 """Training and sampling under environment variables of JAX.
 
-The result is that of a run without them. The variables that make JAX refuse
-something are set together: a run that passes under all passes under each.
+The result is that of a run without them. Variables that make JAX refuse
+something, or that must not change the result, are set together: a run that
+passes under all passes under each.
 """
 
 import json
@@ -15,14 +16,14 @@ from tests.helpers import ROOT, environment
 from tests.xla_flags import xla_flags
 
 SETTINGS = {
-  "64 bits": {"JAX_ENABLE_X64": "1"},
-  "checks": {
+  "64 bits, checks and devices": {
+    "JAX_ENABLE_X64": "1",
     "JAX_NUMPY_RANK_PROMOTION": "raise",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",
     "JAX_DEBUG_NANS": "1",
+    "XLA_FLAGS": xla_flags(devices=4),
   },
   "no compilation": {"JAX_DISABLE_JIT": "1"},
-  "devices": {"XLA_FLAGS": xla_flags(devices=4)},
 }
 # Trains and samples in one process. Without compilation, every operation is a
 # program for its shapes, so that training and sampling have the same.
