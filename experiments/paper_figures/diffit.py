@@ -21,7 +21,7 @@ def draw_guidance(arguments: Sequence[str]) -> Drawing:
   for i, (row, (fid,)) in enumerate(rows.items()):
     data, _, scale = row.partition(", scale ")
     draw_published(
-      axes, [float(scale)], [fid], f"DiffiT, {data}", color=f"C{i}"
+      axes, [(float(scale), fid)], f"DiffiT, {data}", color=f"C{i}"
     )
   draw_guidance_of_runs(axes, runs)
   axes.set(xlabel="guidance scale (1: none)", ylabel="FID")
@@ -46,7 +46,7 @@ def draw_modulation(arguments: Sequence[str]) -> Drawing:
   figure, (axes,) = panels()
   for i, run in enumerate(runs):
     points = [(step / 1000, fid) for step, fid in run.curve("step")]
-    draw_ours(axes, *zip(*points, strict=True), run.label, i)
+    draw_ours(axes, points, run.label, i)
   axes.set(xlabel="training steps, thousands", ylabel="FID")
   return Drawing(
     figure,
@@ -68,12 +68,10 @@ def draw_windows(arguments: Sequence[str]) -> Drawing:
     assert match, row
     points.setdefault(match[1], []).append((int(match[2]), fid))
   for i, (data, of_data) in enumerate(points.items()):
-    draw_published(
-      axes, *zip(*of_data, strict=True), f"DiffiT, {data}", color=f"C{i}"
-    )
+    draw_published(axes, of_data, f"DiffiT, {data}", color=f"C{i}")
   for i, run in enumerate(runs):
     window = run.field("window", "a DiffiT in pixels")
-    draw_ours(axes, [window], [run.fid()], run.label, i)
+    draw_ours(axes, [(window, run.fid())], run.label, i)
   axes.set(
     xlabel="side of a window, positions of the feature map", ylabel="FID"
   )

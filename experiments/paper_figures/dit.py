@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-import numpy as np
+from matplotlib.axes import Axes
 from published.dit import SCALING
 from quality import load_tables
 
@@ -43,15 +43,14 @@ def draw_gflops(arguments: Sequence[str]) -> Drawing:
     names = [f"{size}/{patch}" for patch in PATCHES]
     draw_published(
       axes,
-      [gflops(name) for name in names],
-      [fid_at_400k(name) for name in names],
+      [(gflops(name), fid_at_400k(name)) for name in names],
       f"DiT-{size}",
       {n: SIDES_OF_NAMES.get(n, SIDES_OF_SIZES[size]) for n in names},
       color=f"C{i}",
     )
   for i, run in enumerate(runs):
     draw_ours(
-      axes, [run.size.macs / 1e9], [run.curve("step")[-1][1]], run.label, i
+      axes, [(run.size.macs / 1e9, run.curve("step")[-1][1])], run.label, i
     )
   axes.set(
     xlabel="Gflops (multiply-adds) of one evaluation",
@@ -75,15 +74,14 @@ def draw_compute(arguments: Sequence[str]) -> Drawing:
   for i, size in enumerate(SIZES):
     for patch, marker in PATCHES.items():
       name = f"{size}/{patch}"
-      points = {
-        3 * gflops(name) * BATCH_SIZE * 1000 * int(step[1]): values[0]
+      points = [
+        (3 * gflops(name) * BATCH_SIZE * 1000 * int(step[1]), values[0])
         for row, values in rows.items()
         if (step := re.fullmatch(rf"DiT-{name}, (\d+)K", row))
-      }
+      ]
       draw_published(
         axes,
-        list(points),
-        list(points.values()),
+        points,
         f"DiT-{name}",
         color=f"C{i}",
         marker=marker,
@@ -92,7 +90,7 @@ def draw_compute(arguments: Sequence[str]) -> Drawing:
     points = [
       (run.training_gmacs(step), fid) for step, fid in run.curve("step")
     ]
-    draw_ours(axes, *zip(*points, strict=True), run.label, i)
+    draw_ours(axes, points, run.label, i)
   axes.set(
     xlabel="training compute, Gflops (3 x model x batch size x steps)",
     xscale="log",
@@ -137,10 +135,10 @@ def draw_guidance(arguments: Sequence[str]) -> Drawing:
   runs = [load(argument) for argument in arguments]
   figure, (axes,) = panels()
   for i, (table, pixels) in enumerate((("table2", 256), ("table3", 512))):
-    fids = [values[0] for values in load_tables("dit")[table].rows.values()]
-    draw_published(
-      axes, [1, 1.25, 1.5], fids, f"DiT-XL/2, {pixels}x{pixels}", color=f"C{i}"
-    )
+    rows = load_tables("dit")[table].rows.values()
+    scales = (1, 1.25, 1.5)
+    points = [(s, v[0]) for s, v in zip(scales, rows, strict=True)]
+    draw_published(axes, points, f"DiT-XL/2, {pixels}x{pixels}", color=f"C{i}")
   draw_guidance_of_runs(axes, runs)
   axes.set(xlabel="guidance scale (1: none)")
   log_fid(axes)
@@ -154,11 +152,10 @@ def draw_guidance(arguments: Sequence[str]) -> Drawing:
   )
 
 
-def draw_guidance_of_runs(axes, runs: Sequence[Run]) -> None:
+def draw_guidance_of_runs(axes: Axes, runs: Sequence[Run]) -> None:
   """Draws FID against the guidance scale of runs."""
   for i, run in enumerate(runs):
-    points = np.array(run.curve("guidance.scale"), float)
-    draw_ours(axes, points[:, 0], points[:, 1], run.label, i)
+    draw_ours(axes, run.curve("guidance.scale"), run.label, i)
 
 
 FIGURES = {

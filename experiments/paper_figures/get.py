@@ -37,7 +37,7 @@ SAMPLES_PER_CLASS = 10
 SIDES_OF_NAMES = {
   "GET-Base": "right",
   "GET-Base+": "below",
-  "ViT-Base": "above",
+  "ViT-Base": "right",
 }
 
 
@@ -73,15 +73,14 @@ def draw_images(arguments: Sequence[str]) -> Drawing:
     points = sorted(
       {(IMAGES / 1e6, fids[name]), (IMAGES * multiple / 1e6, fids[longer])}
     )
-    draw_published(axes, *zip(*points, strict=True), name, color=f"C{i}")
+    draw_published(axes, points, name, color=f"C{i}")
   draw_published(
-    axes, [IMAGES / 1e6], [vit_base()], "ViT-Base", marker="s", color="0.4"
+    axes, [(IMAGES / 1e6, vit_base())], "ViT-Base", marker="s", color="0.4"
   )
   table1 = load_tables("get")["table1"].rows
   draw_published(
     axes,
-    [images / 1e6 for images in ONLINE.values()],
-    [table1[name][0] for name in ONLINE],
+    [(images / 1e6, table1[name][0]) for name, images in ONLINE.items()],
     "online distillation",
     dict.fromkeys(ONLINE, "left"),
     marker="^",
@@ -93,7 +92,7 @@ def draw_images(arguments: Sequence[str]) -> Drawing:
       (run.config.batch_size * step / 1e6, fid)
       for step, fid in run.curve("step")
     ]
-    draw_ours(axes, *zip(*points, strict=True), run.label, i)
+    draw_ours(axes, points, run.label, i)
   axes.set(xlabel="training images, millions", xscale="log")
   log_fid(axes)
   return Drawing(
@@ -112,19 +111,16 @@ def draw_parameters(arguments: Sequence[str]) -> Drawing:
   runs = [load(argument) for argument in arguments]
   figure, (axes,) = panels()
   fids = table2()
-  sizes = [_parameters(model) for model in GETS.values()]
   draw_published(
     axes,
-    sizes,
-    [fids[name] for name in GETS],
+    [(_parameters(model), fids[name]) for name, model in GETS.items()],
     "GET, 800,000 steps",
     sides(GETS),
     color="C0",
   )
   draw_published(
     axes,
-    [_parameters("ViT-B/2")],
-    [vit_base()],
+    [(_parameters("ViT-B/2"), vit_base())],
     "ViT, 800,000 steps",
     sides(["ViT-Base"]),
     marker="s",
@@ -132,7 +128,7 @@ def draw_parameters(arguments: Sequence[str]) -> Drawing:
   )
   for i, run in enumerate(runs):
     draw_ours(
-      axes, [run.parameters / 1e6], [run.curve("step")[-1][1]], run.label, i
+      axes, [(run.parameters / 1e6, run.curve("step")[-1][1])], run.label, i
     )
   axes.set(xlabel="parameters, millions", xscale="log")
   log_fid(axes)
@@ -152,22 +148,25 @@ def draw_sampling(arguments: Sequence[str]) -> Drawing:
   figure, (axes,) = panels()
   fids = table2() | {"ViT-Base": vit_base()}
   for group, models in (("GET", GETS), ("ViT", {"ViT-Base": "ViT-B/2"})):
-    x = [size_of(model).macs / 1e9 for model in models.values()]
-    y = [fids[name] for name in models]
+    points = [
+      (size_of(model).macs / 1e9, fids[name]) for name, model in models.items()
+    ]
     marker, colour = ("o", "C0") if group == "GET" else ("s", "C1")
     draw_published(
-      axes, x, y, group, sides(models), marker=marker, color=colour
+      axes, points, group, sides(models), marker=marker, color=colour
     )
     areas = [8 * _parameters(model) for model in models.values()]
+    x, y = zip(*points, strict=True)
     axes.scatter(x, y, areas, color=colour, alpha=0.2, linewidths=0)
   for i, run in enumerate(runs):
-    points = (
-      run.curve("sampling.iterations")
-      if run.has_equilibrium
-      else [(1, run.fid())]
-    )
-    x = [run.size_at(int(count)).macs / 1e9 for count, _ in points]
-    draw_ours(axes, x, [fid for _, fid in points], run.label, i)
+    if run.has_equilibrium:
+      points = [
+        (run.size_at(int(count)).macs / 1e9, fid)
+        for count, fid in run.curve("sampling.iterations")
+      ]
+    else:
+      points = [(run.evaluations() * run.size.macs / 1e9, run.fid())]
+    draw_ours(axes, points, run.label, i)
   axes.set(
     xlabel="multiply-adds of one image, billions",
     xscale="log",
@@ -194,16 +193,16 @@ def draw_compute(arguments: Sequence[str]) -> Drawing:
     compute = 3 * size_of(model).macs / 1e9 * IMAGES
     longer, multiple = LONGER.get(name, (name, 1))
     points = sorted({(compute, fids[name]), (multiple * compute, fids[longer])})
-    draw_published(axes, *zip(*points, strict=True), name, color=f"C{i}")
+    draw_published(axes, points, name, color=f"C{i}")
   compute = 3 * size_of("ViT-B/2").macs / 1e9 * IMAGES
   draw_published(
-    axes, [compute], [vit_base()], "ViT-Base", marker="s", color="0.4"
+    axes, [(compute, vit_base())], "ViT-Base", marker="s", color="0.4"
   )
   for i, run in enumerate(runs):
     points = [
       (run.training_gmacs(step), fid) for step, fid in run.curve("step")
     ]
-    draw_ours(axes, *zip(*points, strict=True), run.label, i)
+    draw_ours(axes, points, run.label, i)
   axes.set(
     xlabel="training compute, GFLOPs (3 x multiply-adds x images)",
   )
@@ -237,7 +236,7 @@ def draw_samples(arguments: Sequence[str]) -> Drawing:
     grid = tile(pipe(class_labels=labels, count=count), SAMPLES_PER_CLASS)
     axes.imshow(grid, interpolation="nearest")
     pitch = len(grid) / rows
-    ticks = (np.arange(rows) + 0.5) * pitch if classes else []
+    ticks = [(i + 0.5) * pitch for i in range(rows)] if classes else []
     axes.set_yticks(ticks, [str(i) for i in range(len(ticks))])
     axes.set(title=label, ylabel="class" if classes else "", xticks=[])
     axes.tick_params(length=0)

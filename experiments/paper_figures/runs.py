@@ -101,6 +101,12 @@ class Run:
     """
     return 3 * self.size.macs / 1e9 * self.config.batch_size * step
 
+  def evaluations(self) -> int:
+    """Returns the evaluations of the network for one image."""
+    protocol = self._results("evaluate")["protocol"]
+    is_guided = protocol.get("guidance", "none") != "none"
+    return (protocol.get("evaluations") or 1) * (1 + is_guided)
+
   def note(self) -> str:
     """Describes how the scores were measured."""
     mode = "evaluate" if self._path("evaluate").is_file() else "curve"

@@ -11,8 +11,12 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from get_jax.storage.paths import as_path, atomic_writer
 
-PUBLISHED = dict(markersize=7, markerfacecolor="white", markeredgewidth=1.6)
-OURS = dict(markersize=12, markeredgecolor="black", markeredgewidth=0.8)
+PUBLISHED: dict[str, Any] = dict(
+  markersize=7, markerfacecolor="white", markeredgewidth=1.6
+)
+OURS: dict[str, Any] = dict(
+  markersize=12, markeredgecolor="black", markeredgewidth=0.8
+)
 # Offset in points, horizontal and vertical alignment of a name.
 SIDES = {
   "right": ((8, 0), "left", "center"),
@@ -20,6 +24,7 @@ SIDES = {
   "above": ((0, 7), "center", "bottom"),
   "below": ((0, -7), "center", "top"),
 }
+Point = tuple[float, float]
 # Colours of our runs: not those of the published families.
 OUR_COLOURS = ("tab:red", "tab:purple", "tab:brown", "tab:olive", "tab:pink")
 
@@ -32,8 +37,7 @@ def panels(count: int = 1, width: float = 5.6) -> tuple[Figure, list[Axes]]:
 
 def draw_published(
   axes: Axes,
-  x: Sequence[float],
-  y: Sequence[float],
+  points: Sequence[Point],
   label: str,
   names: Mapping[str, str] = MappingProxyType({}),
   **options: Any,
@@ -42,16 +46,15 @@ def draw_published(
 
   Args:
     axes: Where to draw.
-    x: Positions.
-    y: FIDs.
+    points: Positions with their FIDs.
     label: Name of all points, for the legend.
     names: Name of each point, with the side at which it is written, a key of
       `SIDES`; empty for none.
     **options: Options of `Axes.plot`.
   """
-  line = {"marker": "o", "linestyle": "-", "label": label}
-  axes.plot(x, y, **line | PUBLISHED | options)
-  for (name, side), *point in zip(names.items(), x, y, strict=False):
+  line: dict[str, Any] = {"marker": "o", "linestyle": "-", "label": label}
+  axes.plot(*zip(*points, strict=True), **line | PUBLISHED | options)
+  for (name, side), point in zip(names.items(), points, strict=False):
     offset, horizontal, vertical = SIDES[side]
     axes.annotate(
       name,
@@ -66,11 +69,18 @@ def draw_published(
 
 
 def draw_ours(
-  axes: Axes, x: Sequence[float], y: Sequence[float], label: str, index: int
+  axes: Axes, points: Sequence[Point], label: str, index: int
 ) -> None:
   """Draws the points of our run number `index`, as stars."""
   colour = OUR_COLOURS[index % len(OUR_COLOURS)]
-  axes.plot(x, y, "*-", color=colour, label=f"ours: {label}", zorder=5, **OURS)
+  axes.plot(
+    *zip(*points, strict=True),
+    "*-",
+    color=colour,
+    label=f"ours: {label}",
+    zorder=5,
+    **OURS,
+  )
 
 
 def log_fid(axes: Axes) -> None:
@@ -90,13 +100,16 @@ def finish(figure: Figure, title: str, notes: Sequence[str], out: str) -> None:
     notes: Origin of the points, a sentence each, below the panels.
     out: Path of the PNG.
   """
-  for axes in figure.axes:
+  shown = None
+  for axes in reversed(figure.axes):
     labels = axes.get_legend_handles_labels()[1]
     if labels:
-      axes.margins(x=0.12, y=0.12)
+      axes.margins(x=0.25, y=0.12)
       axes.grid(alpha=0.3)
-      # Beside the panel, where it hides no points.
+    if labels and labels != shown:
+      # Beside the panel, where it hides no points; once for equal panels.
       axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+      shown = labels
   figure.suptitle(title, fontsize=11)
   width = int(16 * figure.get_figwidth())  # Characters.
   lines = []

@@ -30,7 +30,7 @@ def draw_scaling(arguments: Sequence[str]) -> Drawing:
   for axes, (field, title) in zip(all_axes, fields.items(), strict=True):
     values = [run.field(field, "a U-ViT") for run in runs]
     for i, (run, value) in enumerate(zip(runs, values, strict=True)):
-      draw_ours(axes, [value], [run.fid()], run.label, i)
+      draw_ours(axes, [(value, run.fid())], run.label, i)
     axes.set(xlabel=title, ylabel="FID")
     axes.set_xticks(sorted(set(values)))
   return Drawing(
@@ -73,15 +73,14 @@ def draw_unet(arguments: Sequence[str]) -> Drawing:
   for i, (row, (fid,)) in enumerate(rows.items()):
     draw_published(
       axes,
-      [500],
-      [fid],
+      [(500, fid)],
       row,
       color=f"C{i % 2}",
       marker="os"[i % 2] if i < 2 else "v^"[i % 2],
     )
   for i, run in enumerate(runs):
     points = [(step / 1000, fid) for step, fid in run.curve("step")]
-    draw_ours(axes, *zip(*points, strict=True), run.label, i)
+    draw_ours(axes, points, run.label, i)
   axes.set(xlabel="training steps, thousands", ylabel="FID")
   return Drawing(
     figure,
