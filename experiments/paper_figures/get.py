@@ -13,7 +13,13 @@ from get_jax.models import create_model
 from get_jax.models.counting import ModelSize, model_size
 from paper_figures.figure import Drawing, PaperFigure
 from paper_figures.runs import load, parse
-from paper_figures.style import draw_ours, draw_published, log_fid, panels
+from paper_figures.style import (
+  draw_ours,
+  draw_published,
+  log_fid,
+  panels,
+  plain_log_x,
+)
 
 # Rows of Table 2, by the names of the networks.
 GETS = {
@@ -93,7 +99,7 @@ def draw_images(arguments: Sequence[str]) -> Drawing:
       for step, fid in run.curve("step")
     ]
     draw_ours(axes, points, run.label, i)
-  axes.set(xlabel="training images, millions", xscale="log")
+  plain_log_x(axes, "training images, millions")
   log_fid(axes)
   return Drawing(
     figure,
@@ -130,7 +136,7 @@ def draw_parameters(arguments: Sequence[str]) -> Drawing:
     draw_ours(
       axes, [(run.parameters / 1e6, run.curve("step")[-1][1])], run.label, i
     )
-  axes.set(xlabel="parameters, millions", xscale="log")
+  plain_log_x(axes, "parameters, millions")
   log_fid(axes)
   return Drawing(
     figure,
@@ -167,10 +173,7 @@ def draw_sampling(arguments: Sequence[str]) -> Drawing:
     else:
       points = [(run.evaluations() * run.size.macs / 1e9, run.fid())]
     draw_ours(axes, points, run.label, i)
-  axes.set(
-    xlabel="multiply-adds of one image, billions",
-    xscale="log",
-  )
+  plain_log_x(axes, "multiply-adds of one image, billions")
   log_fid(axes)
   return Drawing(
     figure,

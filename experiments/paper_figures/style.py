@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
@@ -86,9 +87,19 @@ def draw_ours(
 def log_fid(axes: Axes) -> None:
   """Makes the vertical axis logarithmic, with plain numbers."""
   axes.set(ylabel="FID", yscale="log")
-  axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 4, 5, 7)))
-  axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-  axes.yaxis.set_minor_formatter(NullFormatter())
+  _plain_numbers(axes.yaxis, (1, 1.5, 2, 3, 4, 5, 7))
+
+
+def plain_log_x(axes: Axes, label: str) -> None:
+  """Makes the horizontal axis logarithmic, with plain numbers."""
+  axes.set(xlabel=label, xscale="log")
+  _plain_numbers(axes.xaxis, (1, 2, 5))
+
+
+def _plain_numbers(axis: Axis, multiples: Sequence[float]) -> None:
+  axis.set_major_locator(LogLocator(subs=multiples))
+  axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+  axis.set_minor_formatter(NullFormatter())
 
 
 def finish(figure: Figure, title: str, notes: Sequence[str], out: str) -> None:
@@ -110,8 +121,8 @@ def finish(figure: Figure, title: str, notes: Sequence[str], out: str) -> None:
       # Beside the panel, where it hides no points; once for equal panels.
       axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
       shown = labels
-  figure.suptitle(title, fontsize=11)
-  width = int(16 * figure.get_figwidth())  # Characters.
+  width = int(16 * figure.get_figwidth())  # Characters of the notes.
+  figure.suptitle(textwrap.fill(title, int(0.7 * width)), fontsize=11)
   lines = []
   for note in notes:
     lines += textwrap.wrap(note, width, break_on_hyphens=False)
