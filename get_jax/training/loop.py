@@ -17,6 +17,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, UInt8
 
+from get_jax.hardware.host_memory import release_freed_memory
 from get_jax.progress import ProgressBar
 from get_jax.training.checkpoints import Checkpoints
 from get_jax.training.metrics import MetricWriter, create_writer
@@ -168,6 +169,7 @@ def fit(
           # A signal interrupts the preview; the next step is then the last.
           with contextlib.suppress(Stopped):
             picture = preview(state, step)
+            release_freed_memory()
             writer.write_images(step, {"samples": picture[None]})
         if saving:
           writer.flush()
