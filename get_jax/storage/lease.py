@@ -91,8 +91,12 @@ class Lease:
       self._file = _lock(self.path)
       if self._file is None:
         raise UsageError(self.message)
-      os.ftruncate(self._file, 0)
-      os.write(self._file, json.dumps(_process()).encode())
+      try:
+        os.ftruncate(self._file, 0)
+        os.write(self._file, json.dumps(_process()).encode())
+      except OSError:
+        self.release()
+        raise
       return
     self._renewed = time.monotonic()
     self._version = self._replace(None)
