@@ -6,7 +6,9 @@ renamed into the folder `outdated` before its files are deleted, so that an
 interruption never leaves a part of one.
 """
 
+import errno
 import logging
+import time
 
 import orbax.checkpoint as ocp
 
@@ -76,4 +78,19 @@ def remove_leftovers(directory: Path) -> None:
       is_remote(entry) and entry.name.isdigit() and not is_complete(entry)
     ):
       log.warning("Removing incomplete checkpoint %s", entry.name)
-      entry.rmtree(missing_ok=True)
+      _remove_tree(entry)
+
+
+def _remove_tree(folder: Path) -> None:
+  """Deletes a folder, into which a failed save of this process may still write.
+
+  Orbax's threads for the other arrays go on when one has failed.
+  """
+  for remaining in reversed(range(50)):
+    try:
+      folder.rmtree(missing_ok=True)
+      return
+    except OSError as error:
+      if error.errno != errno.ENOTEMPTY or not remaining:
+        raise
+      time.sleep(0.1)

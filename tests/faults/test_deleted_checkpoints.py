@@ -96,3 +96,21 @@ def test_the_next_save_deletes(moved, tmp_path):
     save(checkpoints, make(None), 3)
     checkpoints.wait()
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["3"]
+
+
+def test_a_failed_save_may_still_write_while_it_is_removed(
+  tmp_path, monkeypatch
+):
+  leftover = tmp_path / f"2{checkpoint_folders.TEMPORARY}"
+  leftover.mkdir()
+  rmdir, late = os.rmdir, iter(["params", "ema"])
+
+  def rmdir_after_a_write(path, **options):
+    name = next(late, None)
+    if name:
+      (leftover / name).touch()
+    return rmdir(path, **options)
+
+  monkeypatch.setattr(os, "rmdir", rmdir_after_a_write)
+  checkpoint_folders.remove_leftovers(as_path(tmp_path))
+  assert not leftover.exists()
