@@ -16,6 +16,7 @@ measured at the end, for all methods in turn.
 
 import argparse
 import dataclasses
+import functools
 import importlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -58,14 +59,14 @@ class Method:
   Attributes:
     name: name in the table.
     config: name of its experiment in `configs/`.
-    model: section of the config that replaces the experiment's.
+    settings: values that replace the experiment's, by key of the config.
     one_step: whether it belongs to the comparison; otherwise it is a reference,
       which needs many evaluations.
   """
 
   name: str
   config: str
-  model: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
+  settings: dict[str, Any] = dataclasses.field(default_factory=dict, hash=False)
   one_step: bool = True
 
   @property
@@ -82,7 +83,16 @@ GET = Method("GET", "get_digits")
 METHODS = (
   Method("Flow matching (SiT)", "sit_digits", one_step=False),
   GET,
-  Method("Distillation on pairs (ViT)", "knowledge_distillation_digits", _VIT),
+  Method(
+    "GET (3 iterations)",
+    "get_digits",
+    {"distillation.iterations": 3, "sampling.iterations": 3},
+  ),
+  Method(
+    "Distillation on pairs (ViT)",
+    "knowledge_distillation_digits",
+    {"model": _VIT},
+  ),
   Method("Distillation on pairs (DiT)", "knowledge_distillation_digits"),
   Method("Progressive distillation", "progressive_distillation_digits"),
   Method("Consistency distillation", "consistency_distillation_digits"),
@@ -106,8 +116,9 @@ def experiment_config(
   """
   config = importlib.import_module(f"configs.{method.config}").get_config()
   config.seed = seed
-  if method.model:
-    config.model = method.model
+  for key, value in method.settings.items():
+    *sections, name = key.split(".")
+    functools.reduce(getattr, sections, config)[name] = value
   if "teacher" in config:
     config.teacher = digits_teachers.edm_teacher()
     config.teacher.seed = seed

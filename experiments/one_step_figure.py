@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from get_jax.evaluation import to_uint8
 from get_jax.generation.grids import tile
@@ -75,10 +75,11 @@ def _draw_scores(axes: Axes, rows: Sequence[Row], score: str) -> None:
       fontsize=8,
     )
   axes.set_xscale("log")
-  axes.xaxis.set_major_formatter(ScalarFormatter())
-  axes.xaxis.set_minor_formatter(ScalarFormatter())
+  axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+  axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+  axes.xaxis.set_minor_formatter(NullFormatter())
   axes.tick_params(axis="x", which="both", labelsize=8)
-  axes.margins(x=0.15)
+  axes.margins(x=0.25)
   axes.set(
     ylim=(len(rows) - 0.5, -0.5), yticks=[], xlabel=f"{score}, lower is better"
   )

@@ -74,6 +74,15 @@ def test_a_budget_that_the_teacher_uses_up_is_refused(module):
     plan(module, module.GET).steps_within(6.5e12)
 
 
+def test_settings_of_a_method_replace_those_of_its_experiment(module):
+  (method,) = module.methods_of("GET (3 iterations)")
+  config = module.experiment_config(method, 0)
+  assert config.distillation.iterations == config.sampling.iterations == 3
+  assert module.experiment_config(module.GET, 0).distillation.iterations == 6
+  three, six = module.costs(config), module.Plan.of(module.GET).costs
+  assert three.multiply_adds < 0.6 * six.multiply_adds
+
+
 def test_methods_share_the_teacher_and_the_pairs_of_a_seed(module, tmp_path):
   configs = [module.experiment_config(m, 3, tmp_path) for m in module.METHODS]
   with_pairs = [c for c in configs if "pairs" in c]
