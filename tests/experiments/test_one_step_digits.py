@@ -87,7 +87,7 @@ def test_methods_share_the_teacher_and_the_pairs_of_a_seed(module, tmp_path):
   configs = [module.experiment_config(m, 3, tmp_path) for m in module.METHODS]
   with_pairs = [c for c in configs if "pairs" in c]
   with_teacher = [c for c in configs if c.get("init_from")]
-  assert len(with_pairs) == 3 and len(with_teacher) == 3
+  assert len(with_pairs) == 4 and len(with_teacher) == 3
   for config in with_pairs:
     assert config.pairs.directory == str(tmp_path / "pairs")
   for config in with_teacher:
@@ -103,7 +103,7 @@ def test_table(module):
   Console(file=text, width=200).print(module.table(runs(module), seconds))
   lines = text.getvalue().splitlines()
   assert "2 seeds" in lines[0]
-  (get,) = [line for line in lines if line.startswith("│ GET")]
+  (get,) = [line for line in lines if line.startswith("│ GET  ")]
   place = module.METHODS.index(module.GET)
   assert get.count(f"{2 + place:.3f} ± 1.414") == 2
   assert "1.00M" in get and "20.0T" in get and "32" in get
