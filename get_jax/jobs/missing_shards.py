@@ -45,20 +45,20 @@ def make_missing_shards(
   """
   process_index = jax.process_index()
   writer = ShardWriter(directory, layout, process_index)
-  writer.lock()
 
   def num_records(shards: list[int]) -> int:
     return sum(len(layout.shard_range(shard)) for shard in shards)
 
-  num_missing = run_on_main(lambda: num_records(writer.missing()))
-  with (
-    handle_stop_signals() as stop_requested,
-    assign_shards(writer.missing) as shards,
-    ProgressBar(desc=name, unit=unit, disable=process_index != 0) as bar,
-  ):
-    bar.reset(num_records(shards))
-    for shard in shards:
-      if stop_requested(f"{name}, shard {shard}"):
-        raise Stopped(f"{name} before shard {shard}")
-      writer.write(shard, make_shard(layout.shard_range(shard), bar.update))
+  with writer:
+    num_missing = run_on_main(lambda: num_records(writer.missing()))
+    with (
+      handle_stop_signals() as stop_requested,
+      assign_shards(writer.missing) as shards,
+      ProgressBar(desc=name, unit=unit, disable=process_index != 0) as bar,
+    ):
+      bar.reset(num_records(shards))
+      for shard in shards:
+        if stop_requested(f"{name}, shard {shard}"):
+          raise Stopped(f"{name} before shard {shard}")
+        writer.write(shard, make_shard(layout.shard_range(shard), bar.update))
   return num_missing

@@ -78,11 +78,10 @@ def make_pairs(config: ml_collections.ConfigDict, workdir: Path) -> None:
     noise=noise_digest(key, generator.image_shape),
   )
   writer = PairsWriter(workdir / "pairs", info, jax.process_index())
-  writer.lock()
   image_sampler = ImageSampler(
     generator, key, teacher.sampling.batch_size, build_sampling_mesh(config)
   )
-  with assign_shards(writer.missing) as shards:
+  with writer, assign_shards(writer.missing) as shards:
     if not shards:
       print(f"pairs: all {info.count} are already in {writer.directory}")
     indices = [np.asarray(info.shard_range(shard)) for shard in shards]

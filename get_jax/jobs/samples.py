@@ -1,5 +1,6 @@
 """Generates samples in shards and merges them into one file."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -72,19 +73,21 @@ def generate_parts(
   digest = hashlib.sha256(json.dumps(layout.to_json()).encode()).hexdigest()
   directory = folder / f"parts-{digest[:16]}"
   writer = ShardWriter(directory, layout, jax.process_index())
-  writer.lock()
   mesh = build_sampling_mesh(config)
   image_sampler = ImageSampler(generator, key, sampling.batch_size, mesh)
-  with assign_shards(writer.missing) as shards:
-    indices = [np.asarray(layout.shard_range(shard)) for shard in shards]
-    samples = image_sampler.sample_shards(params, indices)
-    for shard, (images, ids) in zip(shards, samples, strict=True):
-      records = {"image": images if latent else to_uint8(images, offset)}
-      if ids is not None:
-        records["chosen"] = np.asarray(ids, np.int32)
-      writer.write(shard, records)
-    if jax.process_index():
-      writer.unlock()  # before process 0 continues, and removes the directory
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(writer)
+    with assign_shards(writer.missing) as shards:
+      indices = [np.asarray(layout.shard_range(shard)) for shard in shards]
+      samples = image_sampler.sample_shards(params, indices)
+      for shard, (images, ids) in zip(shards, samples, strict=True):
+        records = {"image": images if latent else to_uint8(images, offset)}
+        if ids is not None:
+          records["chosen"] = np.asarray(ids, np.int32)
+        writer.write(shard, records)
+      if jax.process_index():
+        writer.unlock()  # before process 0 continues, and removes the directory
+    stack.pop_all()  # The lock outlives this function.
   return writer
 
 
@@ -104,6 +107,12 @@ def merge_parts(parts: ShardWriter, path: Path, generator: Generator) -> None:
     UsageError: a batch is missing or damaged, or the file cannot be written.
     Stopped: SIGTERM or SIGINT was received.
   """
+  with parts:
+    _merge(parts, path, generator)
+  parts.directory.rmtree()
+
+
+def _merge(parts: ShardWriter, path: Path, generator: Generator) -> None:
   # Every batch is verified when it is read.
   reader = ShardReader(parts.directory, FORMAT, HINT, verify=False)
   layout = reader.layout
@@ -129,8 +138,6 @@ def merge_parts(parts: ShardWriter, path: Path, generator: Generator) -> None:
     _first_images(reader, GRID_SIZE),
     None if descriptions is None else descriptions[:GRID_SIZE],
   )
-  parts.unlock()
-  parts.directory.rmtree()
 
 
 def _images(reader: ShardReader, name: str) -> Iterator[np.ndarray]:

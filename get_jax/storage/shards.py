@@ -183,7 +183,7 @@ def shard_files(layout: Layout, shard: int) -> dict[str, str]:
 
 
 class ShardWriter:
-  """Writes the missing shards of a directory.
+  """Writes the missing shards of a directory; a context that locks it.
 
   Args:
     directory: directory of the shards; it is created if needed.
@@ -206,6 +206,13 @@ class ShardWriter:
       _check_layout(self.directory, Layout.read(self.directory), layout)
     else:
       self._write(MANIFEST, json.dumps(layout.to_json(), indent=2).encode())
+
+  def __enter__(self) -> Self:
+    self.lock()
+    return self
+
+  def __exit__(self, *_: object) -> None:
+    self.unlock()
 
   def lock(self) -> None:
     """Locks the directory against other writers.

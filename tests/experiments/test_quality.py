@@ -21,7 +21,7 @@ def quality(monkeypatch):
 def test_all_papers_are_offered(quality):
   assert set(quality.PAPERS) == set(PAPERS)
   files = (EXPERIMENTS / "published").glob("*.toml")
-  assert {path.stem for path in files} == {*PAPERS, "one_step"}
+  assert {path.stem for path in files} == {*PAPERS, "one_step", "throughput"}
 
 
 @pytest.mark.parametrize("paper", PAPERS)
