@@ -64,6 +64,8 @@ def changed(config, key, value):
   with section.ignore_type():
     section[last] = value
   yield config
+  with section.ignore_type():
+    section[last] = old  # also for the keys that are computed from it
   with section.unlocked():
     del section[last]  # with its type
     section[last] = old
