@@ -17,18 +17,23 @@ def experiment(monkeypatch):
   return importlib.import_module("get_vs_vit")
 
 
-def run(experiment, student, steps, fids):
-  config = experiment.student_config(student, steps, seed=0)
-  scores = [
-    {experiment.FID: fid, "class_accuracy[digits-v1]": 0.97} for fid in fids
-  ]
+def run(experiment, student, steps, fids, data="digits"):
+  comparison = experiment.COMPARISONS[data]
+  config = experiment.student_config(comparison, student, steps, seed=0)
+  fid, other = comparison.scores
+  scores = [{fid: value, other: 0.97} for value in fids]
   return experiment.Run(
-    student, steps, experiment.costs(config), scores, steps * config.batch_size
+    comparison,
+    student,
+    steps,
+    experiment.costs(config),
+    scores,
+    steps * config.batch_size,
   )
 
 
 def test_students_have_equal_costs_where_their_names_say_so(experiment):
-  get, small, large = experiment.STUDENTS[:3]
+  get, small, large = experiment.COMPARISONS["digits"].students[:3]
   runs = {s.name: run(experiment, s, 2_500, [1.0]) for s in (get, small, large)}
   of_get = runs["GET"]
   params = runs["ViT, equal parameters"].costs.parameters
@@ -43,17 +48,36 @@ def test_students_have_equal_costs_where_their_names_say_so(experiment):
 
 
 def test_table_and_plot(experiment, tmp_path):
-  get, vit = experiment.STUDENTS[:2]
+  comparison = experiment.COMPARISONS["digits"]
+  get, vit = comparison.students[:2]
   runs = [
     run(experiment, get, 1_250, [0.7, 0.9]),
     run(experiment, get, 2_500, [0.5, 0.7]),
     run(experiment, vit, 2_500, [0.8]),
   ]
   text = io.StringIO()
-  Console(file=text, width=140).print(experiment.table(runs))
+  Console(file=text, width=140).print(experiment.table(comparison, runs))
   assert "0.600 ± 0.141" in text.getvalue()
   assert "1.01M" in text.getvalue() and "320,000" in text.getvalue()
   path = tmp_path / "plot.png"
-  experiment.plot(runs, path)
+  experiment.plot(comparison, runs, path)
   with Image.open(path) as picture:
     assert picture.width > 1000
+
+
+def test_cifar10_compares_the_networks_of_the_paper(experiment):
+  comparison = experiment.COMPARISONS["cifar10"]
+  of = {s.name: s for s in comparison.students}
+  mini = run(experiment, of["GET-M/2"], 800_000, [10.7], "cifar10")
+  vit = run(experiment, of["ViT-B/2"], 800_000, [11.5], "cifar10")
+  # Table 4: 19.2M parameters and 15.2 billion multiply-adds; 85.2M and 23.0.
+  assert mini.costs.parameters == pytest.approx(19.2e6, rel=0.01)
+  assert mini.costs.multiply_adds == pytest.approx(15.2e9, rel=0.01)
+  assert vit.costs.parameters == pytest.approx(85.2e6, rel=0.01)
+  assert vit.costs.multiply_adds == pytest.approx(23.0e9, rel=0.01)
+  assert mini.images == 102_400_000
+  config = experiment.student_config(comparison, of["ViT-B/2"], 1, seed=1)
+  assert config.teacher.seed == config.pairs.seed == 1
+  elsewhere = comparison.with_images("cifar10.zip")
+  config = experiment.student_config(elsewhere, of["GET-T/2"], 1, seed=1)
+  assert config.teacher.data.path == "cifar10.zip"
