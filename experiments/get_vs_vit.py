@@ -1,4 +1,4 @@
-rr"""Compares GET with ViT on the same noise/image pairs.
+r"""Compares GET with ViT on the same noise/image pairs.
 
     python experiments/get_vs_vit.py --workdir=runs/get_vs_vit
     python experiments/get_vs_vit.py --workdir=runs/get_vs_vit --seeds=0,1,2
