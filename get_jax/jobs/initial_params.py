@@ -154,11 +154,12 @@ def _open_source(init_from: str, model: ImageModel) -> _Source:
   """Opens published weights, a workdir, one of its checkpoints, or a file."""
   if is_published(init_from, "network"):
     fetch_together(init_from)
+    experiment = find(init_from, "network").config
     return _Source(
       create_network(init_from),
       lambda: load_weights(init_from),
       f"published {init_from}",
-      lambda: load_config_file(find(init_from, "network").config),
+      (lambda: load_config_file(experiment)) if experiment else None,
     )
   path = as_path(init_from)
   if path.is_file():
