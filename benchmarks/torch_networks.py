@@ -63,7 +63,7 @@ def create(model: Any) -> torch.nn.Module:
       return unet.SongUNet(side, m.model_channels, m.channel_mult, m.num_blocks)
     case "ImageDiffiT":
       return diffit_image.ImageDiffiT(side, m.widths, m.depths, m.window)
-  raise NotImplementedError(type(model).__name__)
+  raise NotImplementedError(f"{type(model).__name__} in PyTorch")
 
 
 def state_dict(model: Any, params: Any) -> dict[str, torch.Tensor]:
