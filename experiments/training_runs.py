@@ -1,5 +1,6 @@
 """Trains and scores experiments in one folder; what is done is not repeated."""
 
+import argparse
 import contextlib
 import dataclasses
 import io
@@ -185,5 +186,14 @@ def spread(values: Iterable[float]) -> str:
 
 
 def seeds_of(text: str) -> Sequence[int]:
-  """Returns the seeds of an argument such as "0,1,2"."""
-  return [int(part) for part in text.split(",")]
+  """Returns the seeds of an argument such as "0,1,2".
+
+  Raises:
+    argparse.ArgumentTypeError: the argument is no list of integers.
+  """
+  try:
+    return [int(part) for part in text.split(",")]
+  except ValueError:
+    raise argparse.ArgumentTypeError(
+      f"{text!r} is no list of seeds; expected integers such as 0,1,2"
+    ) from None

@@ -132,6 +132,12 @@ def test_the_figure_has_the_best_method_first(module, tmp_path):
   assert dark[:, 0].mean() > pixels.shape[0] / 2
 
 
+def test_seeds_are_integers(module):
+  assert module.seeds_of("0,12") == [0, 12]
+  with pytest.raises(argparse.ArgumentTypeError, match="'0,a' is no list"):
+    module.seeds_of("0,a")
+
+
 def test_methods_are_named(module):
   get, flow = module.methods_of("GET,MeanFlow")
   assert (get.config, flow.config) == ("get_digits", "mean_flow_digits")
