@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
+from get_jax.equilibrium.settings import GRADIENT, SOLVER
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 
@@ -24,8 +25,9 @@ def experiment(
   `get_config()` returns the experiment, and `get_config("smoke")`, which is
   `--config=FILE.py:smoke` on the command line, a trial run of it (see
   `configs.recipes.smoke`). The sections of networks get the keys of `COMPUTE`
-  that the network has, so that the command line can change them; and it can set
-  a pair where a config has one of the `SIZES` as a number.
+  that the network has, and an equilibrium its solver and gradient, so that the
+  command line can change them; and it can set a pair where a config has one of
+  the `SIZES` as a number.
 
   Args:
     build: builds the config; usually a function of `configs.recipes`. With
@@ -44,7 +46,7 @@ def experiment(
       raise UsageError(f"a config takes :smoke or nothing, not :{argument}")
     for part in (config, config.get("teacher")):
       if part:
-        _add_compute_keys(part.model)
+        _add_compute_keys(part)
         part.model, part.data = map(_allow_pairs, (part.model, part.data))
         if "latents" in part:
           part.latents.data = _allow_pairs(part.latents.data)
@@ -53,11 +55,15 @@ def experiment(
   return get_config
 
 
-def _add_compute_keys(model: ConfigDict) -> None:
+def _add_compute_keys(config: ConfigDict) -> None:
+  model = config.model
   known = {field.name for field in dataclasses.fields(create_model(**model))}
   for name, value in COMPUTE.items():
     if name in known and name not in model:
       model[name] = value
+  for name, values in (("solver", SOLVER), ("gradient", GRADIENT)):
+    if name in known and name not in config.equilibrium:
+      config.equilibrium[name] = values
 
 
 def _allow_pairs(section: ConfigDict) -> ConfigDict:

@@ -37,8 +37,10 @@ one sentence and exit code 2.
 
 Sections with a `name` (`model`, `data`, `process`, `sampler`) have the settings
 of what they name, also those that the config does not set:
-`--config.sampler.rho=5`. The section `equilibrium` is described in
-[equilibrium](equilibrium.md#use).
+`--config.sampler.rho=5`. So have `equilibrium.solver` and
+`equilibrium.gradient` of an experiment with GET:
+`--config.equilibrium.gradient.name=implicit`. They are described in
+[equilibrium](equilibrium.md#which-solver).
 
 `python scripts/list_config_keys.py` writes this page.
 """

@@ -168,6 +168,13 @@ def _check_open_sections(values: Mapping[str, Any], prefix: str) -> None:
     keys = setting_keys(Augmentation)
     check_keys(values["augmentation"], keys, f"{prefix}augmentation.")
   if values["equilibrium"]:
+    name = values["model"]["name"]
+    family, _ = find_family(name)
+    if not hasattr(family.module, "solver"):
+      raise UsageError(
+        f"{name} has no equilibrium; expected {prefix}equilibrium empty, as in "
+        "configs/vit_base_cifar10.py"
+      )
     Settings.from_config(values["equilibrium"], f"{prefix}equilibrium")
   if "latents" in values:
     latents = dict(values["latents"])

@@ -10,6 +10,7 @@ from get_jax.builders.process import build_process
 from get_jax.builders.requirements import check_network
 from get_jax.builders.sections import name_and_fields
 from get_jax.diffusion import Guidance, create_sampler
+from get_jax.equilibrium.settings import identifying_settings
 from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Conditioning, Unconditional
 from get_jax.generation.generator import Generator
@@ -67,7 +68,7 @@ def _build_one_step(
     guidance="none",
     settings={
       "model": config_to_dict(config.model),
-      "equilibrium": config_to_dict(config.equilibrium),
+      "equilibrium": identifying_settings(config_to_dict(config.equilibrium)),
       "iterations": steps,
       "z0": student.z0,
       **time,

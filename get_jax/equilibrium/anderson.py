@@ -40,9 +40,9 @@ class Anderson(Solver):
   2011.
 
   Attributes:
-    window: number of evaluations that are combined, from 1 to `max_steps`;
-      None means 12, or `max_steps` if that is less. The memory holds two
-      states for each.
+    window: number of evaluations that are combined, >= 1, and at most
+      `max_steps` if that is less; None means 12. The memory holds two states
+      for each.
     mixing: in (0, 1].
     ridge: fraction of the diagonal of the Gram matrix of the residuals that is
       added to this diagonal, >= 0. With a relative ridge the weights do not
@@ -58,24 +58,21 @@ class Anderson(Solver):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.window is not None and not 1 <= self.window <= self.max_steps:
+    if self.window is not None and self.window < 1:
       raise ValueError(
-        f"Anderson.window is {self.window}; it must lie between 1 and the "
-        f"step limit {self.max_steps}."
+        f"Anderson.window is {self.window}; expected None or at least 1."
       )
     if not 0 < self.mixing <= 1:
       raise ValueError(
-        f"Anderson.mixing is {self.mixing}; it must lie in (0, 1]."
+        f"Anderson.mixing is {self.mixing}; expected a number in (0, 1]."
       )
     if not self.ridge >= 0:
-      raise ValueError(
-        f"Anderson.ridge is {self.ridge}; it must be at least 0."
-      )
+      raise ValueError(f"Anderson.ridge is {self.ridge}; expected at least 0.")
 
   @property
   def rows(self) -> int:
     """The number of evaluations that the memory holds, M."""
-    return self.window or min(WINDOW, self.max_steps)
+    return min(self.window or WINDOW, self.max_steps)
 
   def init(self, z0: PyTree) -> Memory:
     """Returns an empty memory."""

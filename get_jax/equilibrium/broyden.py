@@ -70,7 +70,7 @@ class Broyden(Solver):
     super().__post_init__()
     if self.memory is not None and self.memory < 1:
       raise ValueError(
-        f"Broyden.memory is {self.memory}; it must be None or at least 1."
+        f"Broyden.memory is {self.memory}; expected None or at least 1."
       )
 
   @property

@@ -111,7 +111,7 @@ class Unrolled(Gradient):
   def __post_init__(self):
     if self.steps is not None and self.steps < 1:
       raise ValueError(
-        f"Unrolled.steps is {self.steps}; it must be None or at least 1."
+        f"Unrolled.steps is {self.steps}; expected None or at least 1."
       )
     check_policy(self)
 
@@ -179,9 +179,11 @@ class Phantom(Gradient):
 
   def __post_init__(self):
     if self.steps < 1:
-      raise ValueError(f"Phantom.steps is {self.steps}; it must be at least 1.")
+      raise ValueError(f"Phantom.steps is {self.steps}; expected at least 1.")
     if not 0 < self.tau <= 1:
-      raise ValueError(f"Phantom.tau is {self.tau}; it must lie in (0, 1].")
+      raise ValueError(
+        f"Phantom.tau is {self.tau}; expected a number in (0, 1]."
+      )
     check_policy(self)
 
   def attach(self, f, params, x, z, probe=None):

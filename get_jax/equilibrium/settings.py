@@ -28,6 +28,11 @@ GRADIENTS = {
   "implicit": Implicit,
   "jacobian_free": JacobianFree,
 }
+# Those of GET, as in its published code.
+SOLVER = {"name": "simple", "tolerance": 1e-3}
+GRADIENT = {"name": "unrolled"}
+# Settings of how a gradient is computed.
+COMPUTE = ("policy", "unroll")
 FAMILIES = {Solver: SOLVERS, Gradient: GRADIENTS}
 
 
@@ -68,6 +73,22 @@ class Settings:
         is out of range.
     """
     return _from_mapping(cls, config, where)
+
+
+def identifying_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the settings by which results differ, to compare two configs.
+
+  Solver and gradient are left out if they are those of GET, which older configs
+  do not state.
+
+  Args:
+    config: as of `Settings.from_config`, of plain mappings.
+  """
+  settings = {
+    key: {k: v for k, v in value.items() if k not in COMPUTE}
+    for key, value in config.items()
+  }
+  return {k: v for k, v in settings.items() if v not in (SOLVER, GRADIENT)}
 
 
 def _from_mapping(
@@ -112,7 +133,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
       elif isinstance(value, option):
         return value
   expected = " or ".join(getattr(o, "__name__", str(o)) for o in options)
-  raise UsageError(f"{where} is {value!r}; it must be {expected}.")
+  raise UsageError(f"{where} is {value!r}; expected {expected}.")
 
 
 def _choose(config: Any, family: dict[str, type], where: str) -> Any:
@@ -122,7 +143,7 @@ def _choose(config: Any, family: dict[str, type], where: str) -> Any:
   # A ConfigDict has the methods of a mapping but is not a `Mapping`.
   if not hasattr(config, "keys") or "name" not in config:
     raise UsageError(
-      f"{where} is {config!r}; it must be a mapping whose 'name' is one of "
+      f"{where} is {config!r}; expected a mapping whose 'name' is one of "
       f"{', '.join(family)}."
     )
   rest = dict(config)

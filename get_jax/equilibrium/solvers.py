@@ -39,12 +39,12 @@ class Solver:
   def __post_init__(self):
     if self.max_steps < 1:
       raise ValueError(
-        f"{type(self).__name__}.max_steps is {self.max_steps}; a solver needs "
-        "at least one step."
+        f"{type(self).__name__}.max_steps is {self.max_steps}; expected at "
+        "least 1."
       )
     if self.tolerance is not None and not self.tolerance >= 0:
       raise ValueError(
-        f"{type(self).__name__}.tolerance is {self.tolerance}; it must be "
+        f"{type(self).__name__}.tolerance is {self.tolerance}; expected "
         "None or at least 0."
       )
 
@@ -80,7 +80,7 @@ class Simple(Solver):
     super().__post_init__()
     if not 0 < self.damping <= 1:
       raise ValueError(
-        f"Simple.damping is {self.damping}; it must lie in (0, 1]."
+        f"Simple.damping is {self.damping}; expected a number in (0, 1]."
       )
 
   def init(self, z0):

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from get_jax.equilibrium import Unrolled
 from get_jax.models.parameters import abstract_inputs, abstract_params
 
 
@@ -38,8 +39,13 @@ def model_size(model: nn.Module, **call: Any) -> ModelSize:
     **call: Further arguments of its call, such as `iterations` of GET.
   """
   params = abstract_params(model)
-  # The products inside a fused attention kernel cannot be counted.
-  options: dict[str, Any] = {"attention": "xla", "scan": True}
+  # The products inside a fused attention kernel cannot be counted, nor those in
+  # a loop that may stop early; an equilibrium counts with all its iterations.
+  options: dict[str, Any] = {
+    "attention": "xla",
+    "scan": True,
+    "gradient": Unrolled(),
+  }
   fields = {f.name for f in dataclasses.fields(model)}
   plain = model.clone(**{k: v for k, v in options.items() if k in fields})
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import ml_collections
 
+from get_jax.equilibrium.settings import identifying_settings
 from get_jax.errors import UsageError, printable, reason, shorten
 from get_jax.storage.json_files import read_json_object, write_json
 from get_jax.storage.lease import Lease, is_held
@@ -194,8 +195,9 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     else:
       flat[prefix] = value
 
-  excluded = (*MUTABLE_KEYS, *MUTABLE_SAMPLING_KEYS, "teacher")
+  excluded = (*MUTABLE_KEYS, *MUTABLE_SAMPLING_KEYS, "teacher", "equilibrium")
   walk("", {k: v for k, v in config.items() if k not in excluded})
+  walk("equilibrium", identifying_settings(config.get("equilibrium") or {}))
   teacher = config.get("teacher") or {}
   walk("teacher", {k: v for k, v in teacher.items() if k not in MUTABLE_KEYS})
   flat = {k: v for k, v in flat.items() if not MUTABLE_MODEL_FIELDS.search(k)}

@@ -193,6 +193,11 @@ def test_missing_and_unknown_keys():
     added(digits(), "guidance", "interval", value=(2.0, 1.0)),
     "expected .low, high.",
   )
+  solver = {"name": "simple"}
+  refused(
+    added(digits(), "equilibrium", "solver", value=solver),
+    "DiT has no equilibrium; expected equilibrium empty",
+  )
   crossed = added(digits(), "sampler", "sigma_min", value=90.0)
   refused(
     added(crossed, "sampler", "sigma_max", value=80.0),

@@ -53,6 +53,29 @@ def test_a_setting_that_the_config_leaves_out(tmp_path):
   assert config["data"]["labels"] is False
 
 
+def test_solver_and_gradient_of_an_equilibrium(tmp_path):
+  get = "--config=configs/get_tiny_cifar10.py"
+  done = run_main(
+    get,
+    "--mode=summary",
+    f"--workdir={tmp_path}",
+    "--config.equilibrium.solver.name=anderson",
+    "--config.equilibrium.solver.window=3",
+    "--config.equilibrium.gradient.name=implicit",
+  )
+  assert done.returncode == 0, done.stderr
+  config = json.loads((tmp_path / "config.json").read_text())
+  solver = {"name": "anderson", "window": 3, "tolerance": 1e-3}
+  assert config["equilibrium"] == {
+    "solver": solver,
+    "gradient": {"name": "implicit"},
+  }
+  summary = json.loads((tmp_path / "results/summary.json").read_text())
+  assert summary["iterations"] == 6
+  said = refused(get, "--mode=summary", "--config.equilibrium.solver.step=3")
+  assert "equilibrium.solver has no setting 'step'" in said
+
+
 def test_a_value_of_the_wrong_type(tmp_path):
   said = refused(DIGITS, f"--workdir={tmp_path}", "--config.batch_size=many")
   assert "--config.batch_size=many" in said

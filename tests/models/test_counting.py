@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from get_jax.equilibrium import Implicit, Phantom, Unrolled
 from get_jax.models import create_model
 from get_jax.models.counting import model_size, multiply_adds
 
@@ -86,3 +87,12 @@ def test_iterations_count():
   model = create_model("GET-T/2")
   one, six = (model_size(model, iterations=n).macs for n in (1, 6))
   assert (six - one) % 5 == 0 and round((six - one) / 5e9, 2) == 0.91
+
+
+@pytest.mark.parametrize("gradient", [Implicit(), Phantom(), Unrolled(steps=2)])
+def test_the_gradient_does_not_change_the_count_of_iterations(gradient):
+  model = create_model("GET-T/2", image_size=8, num_classes=0)
+  other = model.clone(gradient=gradient)
+  for iterations in (1, 6):
+    expected = model_size(model, iterations=iterations)
+    assert model_size(other, iterations=iterations) == expected

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from get_jax.equilibrium import Implicit, Phantom, Simple, Unrolled
+from get_jax.equilibrium import Anderson, Implicit, Phantom, Simple, Unrolled
 from get_jax.errors import UsageError
 from get_jax.models import create_model
 from get_jax.models.parameters import abstract_params, init_params
@@ -105,6 +105,18 @@ def test_other_gradients_use_the_solution(setting, gradient):
 
   grads = jax.eval_shape(jax.grad(loss), params)
   assert jax.tree.structure(grads) == jax.tree.structure(params)
+
+
+def test_fewer_iterations_than_the_window_of_the_solver(
+  setting, fast_compile_jit
+):
+  model, params, noise, y, z0 = setting
+  images = []
+  for window in (2, 5):
+    accelerated = model.clone(solver=Anderson(window=window))
+    call = functools.partial(accelerated.apply, iterations=2)
+    images.append(fast_compile_jit(call)({"params": params}, noise, y, z0))
+  np.testing.assert_array_equal(*images)
 
 
 def test_missing_labels_are_an_error():

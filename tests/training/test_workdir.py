@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from configs import get_digits
+from configs import get_digits, get_tiny_cifar10
+from get_jax.builders.model import build_model
 from get_jax.modes import pairs
 from get_jax.training.workdir import locked, open_workdir
 from tests.helpers import tiny_config
@@ -48,6 +49,23 @@ def test_settings_that_may_change_on_resume(tmp_path):
   config.teacher.model.depth = 4
   config.teacher.sampler.num_steps = 9
   with pytest.raises(ValueError, match=r"teacher\.sampler\.num_steps \(18 "):
+    open_workdir(tmp_path, config)
+
+
+def test_the_equilibrium_of_older_configs(tmp_path):
+  config = get_tiny_cifar10.get_config()
+  older = config.copy_and_resolve_references()
+  older.equilibrium = {}
+  assert build_model(older) == build_model(config)
+  open_workdir(tmp_path, older)
+  (tmp_path / "metrics.jsonl").write_text("")
+  open_workdir(tmp_path, config)
+  with config.unlocked():
+    config.equilibrium.gradient.unroll = 6
+  open_workdir(tmp_path, config)
+  with config.unlocked():
+    config.equilibrium.gradient.steps = 5
+  with pytest.raises(ValueError, match=r"equilibrium\.gradient\.steps \("):
     open_workdir(tmp_path, config)
 
 
