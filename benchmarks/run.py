@@ -72,6 +72,7 @@ SECTIONS = {
   ),
   "checkpoints": Section("Checkpoints", "checkpoints"),
   "startup": Section("Start-up", "startup", group=CPU_ONLY),
+  "scaling": Section("Cost against size", "scaling", group=CPU_ONLY),
   "compile": Section("Compile times", "compile_times"),
 }
 NOTES = {
