@@ -1,12 +1,12 @@
 """Networks against PyTorch: forward, forward and backward, training step.
 
-Both implementations have the same weights, and their outputs are compared
-first. A training step is forward, backward, AdamW and the average of the
+Both implementations have the same weights, and their outputs and gradients are
+compared first. A training step is forward, backward, AdamW and the average of the
 parameters. PyTorch runs its fused attention and its fused AdamW, as it is and
 after `torch.compile`. In bfloat16, parameters are float32 in both.
 
 On a CPU, networks are those of the papers with fewer blocks, at 512 tokens (256
-where the width is 768). "of the peak" compares with the faster matrix product
+where the width is 768). The iterations of GET are unrolled, as in PyTorch. "of the peak" compares with the faster matrix product
 of this machine (see `machine`). The bound is the time that the products need at
 that peak, or that arguments, results and temporaries need at the bandwidth of
 memory if this is longer.
@@ -39,7 +39,7 @@ from timing import (
 
 from get_jax.aot.memory import read_memory
 from get_jax.diffusion.objectives.base import Objective
-from get_jax.equilibrium import Simple
+from get_jax.equilibrium import Simple, Unrolled
 from get_jax.models import create_model
 from get_jax.models.counting import multiply_adds
 from get_jax.models.parameters import abstract_params
@@ -71,7 +71,8 @@ class Network:
   def label(self) -> str:
     """Name and the fields that differ."""
     settings = {**self.fields, **self.options}
-    settings.pop("solver", None)
+    for name in ("solver", "gradient"):
+      settings.pop(name, None)
     return self.name + "".join(f", {k}={v}" for k, v in settings.items())
 
   def create(self, dtype: str) -> nn.Module:
@@ -85,7 +86,12 @@ def _dit(name: str, batch: int, depth: int = 2, **fields: Any) -> Network:
 
 
 def _get(name: str, batch: int, iterations: int = 3) -> Network:
-  fields = dict(injection_depth=1, equilibrium_depth=1, solver=Simple())
+  fields = dict(
+    injection_depth=1,
+    equilibrium_depth=1,
+    solver=Simple(),
+    gradient=Unrolled(unroll=iterations),
+  )
   return Network(name, batch, fields, dict(iterations=iterations))
 
 
@@ -219,12 +225,14 @@ class Passes:
     flops: floating-point operations of the matrix products by task.
     bytes: bytes of arguments, results and temporaries by task.
     output: the result of the forward pass.
+    gradients: the gradients of the parameters.
   """
 
   functions: dict[str, Callable[[], Any]]
   flops: dict[str, float]
   bytes: dict[str, int]
   output: np.ndarray
+  gradients: Any
 
 
 def jax_passes(network: Network, dtype: str) -> Passes:
@@ -272,6 +280,7 @@ def jax_passes(network: Network, dtype: str) -> Passes:
     {k: 2 * (macs if k == "forward" else backward) for k in TASKS},
     {k: m.arguments + m.outputs + m.temporaries for k, m in memory.items()},
     np.asarray(functions["forward"]()),
+    jax.tree.map(np.asarray, functions["forward+backward"]()[1]),
   )
 
 
@@ -303,7 +312,7 @@ def rows(network: Network, dtype: str, scale: Scale) -> list[Row]:
       kinds.append("compiled")
     for kind in kinds:
       twin = torch_networks.torch_passes(network, dtype, kind == "compiled")
-      check_equal(passes.output, twin.output, dtype)
+      torch_networks.check_equal_passes(network, dtype, passes, twin)
       for task, function in twin.functions.items():
         functions[task][kind] = function
   table = []
@@ -344,12 +353,13 @@ def _milliseconds(seconds: Mapping[str, float], kind: str) -> float | None:
   return 1e3 * seconds[kind] if kind in seconds else None
 
 
-def check_equal(ours: np.ndarray, torchs: np.ndarray, dtype: str) -> None:
-  """Raises AssertionError unless outputs agree to rounding of the dtype."""
-  error = np.linalg.norm(np.moveaxis(ours, -1, 1) - torchs)
-  error /= np.linalg.norm(torchs)
+def check_equal(
+  what: str, ours: np.ndarray, torchs: np.ndarray, dtype: str
+) -> None:
+  """Raises AssertionError unless values agree to rounding of the dtype."""
+  error = np.linalg.norm(ours - torchs) / np.linalg.norm(torchs)
   limit = 1e-4 if dtype == "float32" and on_cpu() else 6e-2
   if not error <= limit or math.isnan(error):
     raise AssertionError(
-      f"the outputs differ by {error:.1e}; expected at most {limit:.0e}"
+      f"the {what} differ by {error:.1e}; expected at most {limit:.0e}"
     )

@@ -10,7 +10,7 @@ import networks
 import numpy as np
 import torch
 import torch._inductor.config as inductor
-from networks import Network
+from networks import Network, Passes
 from timing import number_of_cores, on_cpu
 from torch_models import diffit_image, imf, transformers, unet, uvit
 
@@ -25,10 +25,12 @@ class TorchPasses:
   Attributes:
     functions: a function without arguments by task.
     output: the result of the forward pass, NCHW.
+    gradients: the gradients of the parameters, by name.
   """
 
   functions: dict[str, Callable[[], Any]]
   output: np.ndarray
+  gradients: dict[str, np.ndarray]
 
 
 def create(model: Any) -> torch.nn.Module:
@@ -77,6 +79,28 @@ def state_dict(model: Any, params: Any) -> dict[str, torch.Tensor]:
     for name, value in tensors.items()
     if not name.endswith("resample_filter") and not name.startswith("v_final")
   }
+
+
+def check_equal_passes(
+  network: Network, dtype: str, ours: Passes, torchs: TorchPasses
+) -> None:
+  """Raises AssertionError unless outputs and gradients agree.
+
+  In bfloat16 only the outputs are compared, because the rounding of gradients
+  depends on the order of the sums.
+  """
+  output = np.moveaxis(ours.output, -1, 1)
+  networks.check_equal("outputs", output, torchs.output, dtype)
+  if dtype != "float32":
+    return
+  gradients = state_dict(network.create(dtype), ours.gradients)
+  names = sorted(torchs.gradients)
+  networks.check_equal(
+    "gradients",
+    np.concatenate([gradients[name].numpy().ravel() for name in names]),
+    np.concatenate([torchs.gradients[name].ravel() for name in names]),
+    dtype,
+  )
 
 
 def _with_names_of_flax(params: Any) -> dict[str, np.ndarray]:
@@ -156,4 +180,13 @@ def torch_passes(network: Network, dtype: str, compiled: bool) -> TorchPasses:
     finish()
 
   functions = dict(zip(networks.TASKS, (forward, backward, step), strict=True))
-  return TorchPasses(functions, forward().float().cpu().numpy())
+  backward()
+  return TorchPasses(
+    functions,
+    forward().float().cpu().numpy(),
+    {
+      name: np.array(parameter.grad.cpu())
+      for name, parameter in twin.named_parameters()
+      if parameter.grad is not None
+    },
+  )

@@ -171,25 +171,19 @@ def test_every_network_has_inputs(load):
 def test_networks_equal_those_in_pytorch(load):
   networks, twins = load("networks"), load("torch_networks")
   for network in networks.TINY:
-    model = network.create("float32")
-    inputs = networks.random_inputs(model, network.batch)
-    out = jax.jit(
-      lambda params, inputs, model=model, options=network.options: model.apply(
-        {"params": params}, **inputs, **options
-      )
-    )(networks.random_params(model), inputs)
+    passes = networks.jax_passes(network, "float32")
     twin = twins.torch_passes(network, "float32", compiled=False)
-    networks.check_equal(np.asarray(out), twin.output, "float32")
+    twins.check_equal_passes(network, "float32", passes, twin)
 
 
 def test_equal_outputs_are_required(load):
   networks = load("networks")
   x = np.ones((1, 2, 2, 3), np.float32)
-  networks.check_equal(x, np.moveaxis(x, -1, 1), "float32")
-  with pytest.raises(AssertionError, match="differ by"):
-    networks.check_equal(1.001 * x, np.moveaxis(x, -1, 1), "float32")
-  with pytest.raises(AssertionError, match="differ by"):
-    networks.check_equal(np.nan * x, np.moveaxis(x, -1, 1), "float32")
+  networks.check_equal("outputs", x, x, "float32")
+  with pytest.raises(AssertionError, match="the outputs differ by"):
+    networks.check_equal("outputs", 1.001 * x, x, "float32")
+  with pytest.raises(AssertionError, match="the gradients differ by"):
+    networks.check_equal("gradients", np.nan * x, x, "float32")
 
 
 @pytest.mark.parametrize(
