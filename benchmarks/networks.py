@@ -1,15 +1,16 @@
 """Networks against PyTorch: forward, forward and backward, training step.
 
 Both implementations have the same weights, and their outputs and gradients are
-compared first. A training step is forward, backward, AdamW and the average of the
-parameters. PyTorch runs its fused attention and its fused AdamW, as it is and
-after `torch.compile`. In bfloat16, parameters are float32 in both.
+compared first. A training step is forward, backward, AdamW and the average of
+the parameters. PyTorch runs its fused attention and its fused AdamW, as it is
+and after `torch.compile`. In bfloat16, parameters are float32 in both.
 
 On a CPU, networks are those of the papers with fewer blocks, at 512 tokens (256
-where the width is 768). The iterations of GET are unrolled, as in PyTorch. "of the peak" compares with the faster matrix product
-of this machine (see `machine`). The bound is the time that the products need at
-that peak, or that arguments, results and temporaries need at the bandwidth of
-memory if this is longer.
+where the width is 768). The iterations of GET are unrolled, as in PyTorch. "of
+the peak" compares with the faster matrix product of this machine (see
+`machine`). The bound is the time that the products need at that peak, or that
+arguments, results and temporaries need at the bandwidth of memory if this is
+longer.
 """
 
 import dataclasses

@@ -1,5 +1,7 @@
 """--mode=convert: imports official checkpoints and exports parameters."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -8,6 +10,8 @@ from get_jax.builders.model import build_model
 from get_jax.builders.tasks import check_task
 from get_jax.errors import UsageError
 from get_jax.interop import export_checkpoint, import_checkpoint
+from get_jax.models.base import ImageModel
+from get_jax.models.parameters import abstract_params
 from get_jax.progress import print_ending
 from get_jax.training.checkpoints import (
   Checkpoints,
@@ -21,7 +25,24 @@ from get_jax.training.workdir import (
   open_workdir,
   write_results,
 )
-from get_jax.weights import locate
+from get_jax.weights import find, is_published, load, locate
+
+
+def _import(checkpoint: str, model: ImageModel) -> dict[str, Any]:
+  """Returns the parameters of a file or a name for a network."""
+  path = locate(checkpoint, "network", "--checkpoint")
+  if not (
+    is_published(checkpoint, "network")
+    and (entry := find(checkpoint, "network")).packaged
+  ):
+    return import_checkpoint(path, model)
+  params, expected = load(checkpoint), abstract_params(model)
+  if jax.tree.map(jnp.shape, params) != jax.tree.map(jnp.shape, expected):
+    raise UsageError(
+      f"--checkpoint={checkpoint} does not fit the {type(model).__name__} of "
+      f"the config; expected the network of configs/{entry.config}.py"
+    )
+  return params
 
 
 def run(
@@ -56,8 +77,7 @@ def run(
   # Before the workdir is opened: a file that does not fit creates no workdir.
   params = None
   if checkpoint is not None:
-    path = locate(checkpoint, "network", "--checkpoint")
-    params = import_checkpoint(path, model)
+    params = _import(checkpoint, model)
   folder = open_workdir(workdir, config)
   if export is not None:
     params = load_params(folder)

@@ -9,8 +9,11 @@ import jax
 import numpy as np
 import pytest
 
+from configs import get_digits
 from get_jax import Pipeline, weights
 from get_jax.errors import UsageError
+from get_jax.modes import convert
+from get_jax.training.checkpoints import load_params
 from get_jax.weights.packaged import FOLDER
 from tests.helpers import ROOT, environment
 
@@ -75,6 +78,20 @@ def test_they_are_used_like_other_weights():
   assert images.shape == (10, 8, 8, 1)
   np.testing.assert_array_equal(pipe(class_labels=range(10), seed=3), images)
   assert repr(pipe).startswith("Pipeline('get-digits': GET with 1,013,584 ")
+
+
+def test_they_are_imported_into_a_workdir(tmp_path):
+  config = get_digits.get_config()
+  with pytest.raises(
+    UsageError, match="dit-digits does not fit the GET of the"
+  ):
+    convert.run(config, tmp_path / "run", checkpoint="dit-digits")
+  convert.run(config, tmp_path / "run", checkpoint="get-digits")
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    load_params(tmp_path / "run"),
+    weights.load("get-digits"),
+  )
 
 
 def test_unknown_names_list_the_near_ones():
