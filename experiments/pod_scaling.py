@@ -1,37 +1,44 @@
-"""Scaling of DiT-XL/2 to 16 to 4,096 chips: memory, collectives, efficiency.
+"""Scaling of an experiment to 16 to 4,096 chips: memory, collectives, speed.
 
     python experiments/pod_scaling.py
+    python experiments/pod_scaling.py uvit_h2_imagenet256 --pods=v5e:4x4
+    python experiments/pod_scaling.py sit_xl2 --pods=gpu
 
 Compiles a training step for each pod with --mode=compile. It needs no
-accelerator, but libtpu (`pip install -e ".[tpu]"`). Results are kept in
-runs/pod_scaling, so that an interrupted command resumes; remove the folder to
-compile again. The table is written to docs/performance.md, between the comments
-that name this script.
+accelerator, but libtpu (`pip install -e ".[tpu]"`), or JAX's CUDA plugin for
+GPUs. Results are kept in runs/pod_scaling, so that an interrupted command
+resumes; remove the folder to compile again. The table is printed; that of
+DiT-XL/2 is written to docs/performance.md, between the comments that name this
+script.
 """
 
+import argparse
 import dataclasses
 import json
 import pathlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tqdm import tqdm
 
 from get_jax.aot.collectives import BETWEEN_SLICES
+from get_jax.builders.config_file import load_config_file
+from get_jax.errors import UsageError
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 RUNS = ROOT / "runs" / "pod_scaling"
-CONFIG = "configs/dit_xl2.py"
-COMMON = {"model.scan": True, "model.dtype": "bfloat16", "model.remat": "dots"}
+DOCUMENTED = "dit_xl2"
+COMMON = {"scan": True, "dtype": "bfloat16", "remat": "dots"}
 HEADER = (
   "| pod | chips | batch | mesh (data x fsdp) | needed of available, GiB "
-  "| gathered | reduced | between slices | other | step, ms | efficiency "
-  "| images/s |\n"
+  "| gathered | reduced | between slices | other | step, ms | bound by "
+  "| efficiency | MFU | images/s |\n"
   "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: "
-  "| ---: | ---: |\n"
+  "| --- | ---: | ---: | ---: |\n"
 )
 REDUCED = ("all-reduce", "reduce-scatter")
 
@@ -57,10 +64,15 @@ class Pod:
   slices: int = 1
 
   @property
-  def folder(self) -> pathlib.Path:
-    """Workdir of its compile results."""
+  def name(self) -> str:
+    """Topology of a slice, and the number of slices."""
+    return self.topology + (f"/{self.slices}" if self.slices > 1 else "")
+
+  @property
+  def folder(self) -> str:
+    """Name of the folder of its results."""
     name = self.topology.replace(":", "_")
-    return RUNS / f"{name}_{self.slices}x_{self.batch}_fsdp{self.fsdp}"
+    return f"{name}_{self.slices}x_{self.batch}_fsdp{self.fsdp}"
 
 
 PODS = (
@@ -74,17 +86,59 @@ PODS = (
   Pod("v5p:8x8x16", 1024, 16384, 1024),
   Pod("v5p:16x16x16", 4096, 65536, 4096),
 )
+GPU_PODS = tuple(
+  Pod(f"h200:{hosts}x8", 8 * hosts, 256 * hosts, 8 * hosts, fsdp=8)
+  for hosts in (1, 8, 32, 128)
+)
+
+
+def pods_of(text: str) -> Sequence[Pod]:
+  """Returns the pods of a flag: "tpu", "gpu" or names, divided by commas."""
+  groups = {"tpu": PODS, "gpu": GPU_PODS}
+  if text in groups:
+    return groups[text]
+  known = {pod.name: pod for pod in PODS + GPU_PODS}
+  unknown = [name for name in text.split(",") if name not in known]
+  if unknown:
+    raise argparse.ArgumentTypeError(
+      f"{unknown[0]!r} is no pod; expected tpu, gpu, or some of "
+      f"{', '.join(known)}"
+    )
+  return [known[name] for name in text.split(",")]
 
 
 def main() -> None:
-  """Compiles the missing pods and writes the table."""
+  """Compiles the missing pods, prints the table and writes that of DiT-XL/2."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument(
+    "config", nargs="?", default=DOCUMENTED, help="default: %(default)s"
+  )
+  parser.add_argument(
+    "--pods",
+    type=pods_of,
+    default=PODS,
+    help="tpu (default), gpu, or names such as v5e:4x4,v5e:16x16/2",
+  )
+  arguments = parser.parse_args()
+  try:
+    load_config_file(arguments.config)
+  except UsageError as error:
+    parser.error(str(error))
   rows = []
-  with tqdm(PODS, desc="compiling", unit="pod") as bar:
+  with tqdm(arguments.pods, desc="compiling", unit="pod") as bar:
     for pod in bar:
-      bar.set_postfix_str(pod.topology)
-      rows.append(format_row(pod, compile_report(pod)))
+      bar.set_postfix_str(pod.name)
+      rows.append(format_row(pod, compile_report(arguments.config, pod)))
   table = HEADER + "\n".join(rows)
   print(table)
+  if arguments.config == DOCUMENTED and arguments.pods == PODS:
+    write_table(table)
+
+
+def write_table(table: str) -> None:
+  """Writes the table to the page."""
   text = PAGE.read_text("utf-8")
   start, end = (
     f"<!-- {edge}: experiments/pod_scaling.py -->" for edge in ("from", "to")
@@ -94,12 +148,14 @@ def main() -> None:
   PAGE.write_text(re.sub(pattern, lambda _: section, text, flags=re.S), "utf-8")
 
 
-def compile_report(pod: Pod) -> dict:
+def compile_report(config: str, pod: Pod) -> dict[str, Any]:
   """Returns the report of --mode=compile, which runs if there is none yet."""
-  path = pod.folder / "results" / "compile.json"
+  workdir = RUNS / pathlib.Path(config).stem / pod.folder
+  path = workdir / "results" / "compile.json"
   if not path.exists():
+    model = load_config_file(config).model
     settings = {
-      **COMMON,
+      **{f"model.{key}": v for key, v in COMMON.items() if key in model},
       "batch_size": pod.batch,
       "mesh.data": -1,
       "mesh.fsdp": pod.fsdp,
@@ -109,8 +165,8 @@ def compile_report(pod: Pod) -> dict:
         sys.executable,
         "main.py",
         "--mode=compile",
-        f"--config={CONFIG}",
-        f"--workdir={pod.folder}",
+        f"--config={config}",
+        f"--workdir={workdir}",
         f"--topology={pod.topology}",
         f"--num_slices={pod.slices}",
         *(f"--config.{key}={value}" for key, value in settings.items()),
@@ -122,7 +178,7 @@ def compile_report(pod: Pod) -> dict:
   return json.loads(path.read_text("utf-8"))
 
 
-def format_row(pod: Pod, report: dict) -> str:
+def format_row(pod: Pod, report: dict[str, Any]) -> str:
   """Returns the table row of a pod.
 
   Args:
@@ -137,7 +193,7 @@ def format_row(pod: Pod, report: dict) -> str:
       " | ".join(
         (f"| {name}", f"{pod.chips:,}", f"{pod.batch:,}", mesh, memory)
       )
-      + " |" * 8
+      + " |" * 10
     )
   collectives = report["collectives"]
   gathered = _format_gib(collectives, ["all-gather"])
@@ -154,12 +210,16 @@ def format_row(pod: Pod, report: dict) -> str:
   computation = max(roofline["compute"], roofline["memory"])
   slow = computation + roofline["sending"]
   fast = max(computation, roofline["sending"])
+  bound = max(("compute", "memory", "sending"), key=lambda k: roofline[k])
+  # Operations that are recomputed do not count.
+  useful = report["operations"] / report["operations_done"] * roofline["floor"]
   return (
     f"| {name} | {pod.chips:,} | {pod.batch:,} | {mesh} "
     f"| {report['needed'] / 2**30:.1f} of {report['available'] / 2**30:.1f} "
     f"| {gathered} | {reduced} | {between} | {other} "
-    f"| {fast * 1e3:.0f} to {slow * 1e3:.0f} "
+    f"| {fast * 1e3:.0f} to {slow * 1e3:.0f} | {bound} "
     f"| {computation / slow:.0%} to {computation / fast:.0%} "
+    f"| {useful / slow:.0%} to {useful / fast:.0%} "
     f"| {pod.batch / slow:,.0f} to {pod.batch / fast:,.0f} |"
   )
 
