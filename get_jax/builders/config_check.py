@@ -167,14 +167,8 @@ def _check_open_sections(values: Mapping[str, Any], prefix: str) -> None:
   if values["augmentation"]:
     keys = setting_keys(Augmentation)
     check_keys(values["augmentation"], keys, f"{prefix}augmentation.")
+  _check_equilibrium(values, prefix)
   if values["equilibrium"]:
-    name = values["model"]["name"]
-    family, _ = find_family(name)
-    if not hasattr(family.module, "solver"):
-      raise UsageError(
-        f"{name} has no equilibrium; expected {prefix}equilibrium empty, as in "
-        "configs/vit_base_cifar10.py"
-      )
     Settings.from_config(values["equilibrium"], f"{prefix}equilibrium")
   if "latents" in values:
     latents = dict(values["latents"])
@@ -183,6 +177,24 @@ def _check_open_sections(values: Mapping[str, Any], prefix: str) -> None:
     check_keys(latents, LATENTS, f"{prefix}latents.")
     if captions is not None:
       check_keys(captions, LATENTS_CAPTIONS, f"{prefix}latents.captions.")
+
+
+def _check_equilibrium(values: Mapping[str, Any], prefix: str) -> None:
+  """Checks that a network with these settings has an equilibrium."""
+  name = values["model"]["name"]
+  family, _ = find_family(name)
+  if hasattr(family.module, "solver"):
+    return
+  if values["equilibrium"]:
+    raise UsageError(
+      f"{name} has no equilibrium; expected {prefix}equilibrium empty, as in "
+      "configs/vit_base_cifar10.py"
+    )
+  for key in ("solver", "tolerance"):
+    if value := values["sampling"].get(key):
+      raise UsageError(
+        f"{prefix}sampling.{key} is {value!r}, but {name} has no equilibrium"
+      )
 
 
 def _check_model(section: Mapping[str, Any], where: str) -> None:

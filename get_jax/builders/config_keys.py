@@ -20,6 +20,7 @@ from get_jax.builders.schema import (
   Range,
 )
 from get_jax.builders.tasks import TASKS
+from get_jax.equilibrium.settings import SOLVERS
 
 SEED = Range(0, 2**32)
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -229,6 +230,20 @@ SECTIONS: dict[str, Keys] = {
       "Equilibrium iterations of a one-step generator.",
       None,
       COUNT,
+      required=False,
+    ),
+    "solver": Key(
+      Literal["", *SOLVERS],
+      "Solver of an equilibrium; empty: that of training.",
+      "",
+      required=False,
+    ),
+    "tolerance": Key(
+      float | None,
+      "Relative residual at which a sample stops before `iterations`; None: "
+      "that of the solver.",
+      None,
+      POSITIVE,
       required=False,
     ),
     "captions": Key(

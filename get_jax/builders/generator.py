@@ -1,5 +1,8 @@
 """Builds the generator of a config."""
 
+import dataclasses
+from typing import Any
+
 import flax.linen as nn
 import ml_collections
 
@@ -10,7 +13,8 @@ from get_jax.builders.process import build_process
 from get_jax.builders.requirements import check_network
 from get_jax.builders.sections import name_and_fields
 from get_jax.diffusion import Guidance, create_sampler
-from get_jax.equilibrium.settings import identifying_settings
+from get_jax.equilibrium import Implicit
+from get_jax.equilibrium.settings import SOLVERS, identifying_settings
 from get_jax.errors import UsageError
 from get_jax.generation.conditioning import Conditioning, Unconditional
 from get_jax.generation.generator import Generator
@@ -50,6 +54,7 @@ def _build_one_step(
   iterations: int | None,
 ) -> Generator:
   """Builds a one-step generator, without a decoder."""
+  model, solver = _with_solver(config, model)
   student = build_student(config, model)
   num_iterations = iterations or config.sampling.iterations
 
@@ -68,12 +73,34 @@ def _build_one_step(
     guidance="none",
     settings={
       "model": config_to_dict(config.model),
-      "equilibrium": identifying_settings(config_to_dict(config.equilibrium)),
+      "equilibrium": identifying_settings(config_to_dict(config.equilibrium))
+      | solver,
       "iterations": steps,
       "z0": student.z0,
       **time,
     },
   )
+
+
+def _with_solver(
+  config: ml_collections.ConfigDict, model: nn.Module
+) -> tuple[nn.Module, dict[str, Any]]:
+  """Returns a network with the solver of `config.sampling`, and its settings.
+
+  With a tolerance it has a gradient whose iteration ends when all samples have
+  stopped.
+  """
+  name, tolerance = (
+    config.sampling.get(key) for key in ("solver", "tolerance")
+  )
+  if not name and tolerance is None:
+    return model, {}
+  solver = SOLVERS[name]() if name else model.solver
+  if tolerance is not None:
+    solver = dataclasses.replace(solver, tolerance=tolerance, relative=True)
+    model = model.clone(gradient=Implicit())
+  settings = {"name": type(solver).__name__, "tolerance": solver.tolerance}
+  return model.clone(solver=solver), {"sampling_solver": settings}
 
 
 def _build_sampler(
