@@ -22,7 +22,7 @@ from configs import get_digits
 from get_jax.builders.evaluator import EXTRACTION_BATCH_SIZE, build_evaluator
 from get_jax.builders.model import build_model, image_shape
 from get_jax.diffusion.noise import EQUILIBRIUM, INITIAL, SampleNoise
-from get_jax.equilibrium import Anderson, Simple, Solution
+from get_jax.equilibrium import Anderson, Implicit, Simple, Solution
 from get_jax.evaluation import (
   EvaluationProtocol,
   batches,
@@ -119,7 +119,8 @@ def main(_):
   for name, solver in SOLVERS.items():
     for tolerance in TOLERANCES:
       model = base_model.clone(
-        solver=solver(tolerance=tolerance, relative=True)
+        solver=solver(tolerance=tolerance, relative=True),
+        gradient=Implicit(),  # its loop ends when all samples have stopped
       )
       arguments = (
         model, params, key, evaluator.count, config.sampling.batch_size
