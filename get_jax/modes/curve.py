@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import ml_collections
 
+from get_jax.builders.config_check import check_config
 from get_jax.builders.evaluator import build_evaluator
 from get_jax.builders.generator import build_generator
 from get_jax.builders.tasks import check_task
@@ -39,6 +40,10 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
   over, values = config.curve.over, config.curve.at
   if over == "step":
     values = values or saved_steps(folder)
+    if not values:
+      raise UsageError(
+        f"{folder} contains no checkpoints; expected a trained run"
+      )
   elif not values:
     raise UsageError(
       f"curve.at is empty; expected the values of {over} to measure at"
@@ -76,10 +81,16 @@ def run(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 
 def _set(config: ml_collections.ConfigDict, key: str, value: Any) -> None:
-  config.lock()
+  """Sets a key, also one that the config leaves out."""
+  path, _, name = key.rpartition(".")
   try:
-    config.update_from_flattened_dict({key: value})
-  except (KeyError, AttributeError, TypeError, ValueError) as error:
+    section = config
+    for part in path.split(".") if path else ():
+      section = section[part]
+    with config.unlocked():
+      section[name] = value
+    check_config(config)
+  except (LookupError, AttributeError, TypeError, ValueError) as error:
     raise UsageError(
       f"curve.over is {key!r} and a value {value!r}; expected 'step' or a key "
       f"of the config with values of its type ({error})"

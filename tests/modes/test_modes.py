@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from get_jax.errors import UsageError
 from get_jax.generation.image_sampler import ImageSampler
 from get_jax.modes import convert, curve, evaluate, pairs, sample, train
 from get_jax.training.checkpoints import load_params, saved_steps
@@ -99,6 +100,15 @@ def test_quality_against_training_step_and_sampler_steps(config, trained):
   over.curve.over = "sampler.num_step"
   with pytest.raises(ValueError, match=r"curve\.over is 'sampler.num_step'"):
     curve.run(over, trained)
+  # A key that the config leaves out.
+  over.curve.update(over="sampler.rho", at=(7.0,))
+  curve.run(over, trained)
+  assert read(trained / "results" / "curve.json")["over"] == "sampler.rho"
+
+
+def test_quality_of_a_folder_without_a_run(config, tmp_path):
+  with pytest.raises(UsageError, match="contains no checkpoints; expected a"):
+    curve.run(config, tmp_path)
 
 
 def test_images_made_elsewhere(config, trained, capsys):
