@@ -1,6 +1,7 @@
 """Parses flags, loads the config and runs the selected mode."""
 
 import gc
+import re
 import sys
 from collections.abc import Callable
 
@@ -63,8 +64,18 @@ def _parse(argv: list[str]) -> list[str]:
   ) as error:
     from get_jax.cli.exit import refuse
 
-    refuse(" ".join(str(error).split()))
+    refuse(_without_python_words(" ".join(str(error).split())))
   return argv
+
+
+def _without_python_words(message: str) -> str:
+  """Returns a message about the value of a flag in the words of the others."""
+  for words, kind in (
+    ("invalid literal for int", "an integer"),
+    ("could not convert string to float", "a number"),
+  ):
+    message = re.sub(f": {words}.*", f"; expected {kind}", message)
+  return message
 
 
 def _load(mode: str) -> Callable[..., None]:

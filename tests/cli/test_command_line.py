@@ -78,7 +78,10 @@ def test_solver_and_gradient_of_an_equilibrium(tmp_path):
 
 def test_a_value_of_the_wrong_type(tmp_path):
   said = refused(DIGITS, f"--workdir={tmp_path}", "--config.batch_size=many")
-  assert "--config.batch_size=many" in said
+  assert said.endswith("flag --config.batch_size=many; expected an integer")
+  rate = "--config.optimizer.learning_rate=fast"
+  said = refused(DIGITS, f"--workdir={tmp_path}", rate)
+  assert said.endswith(f"flag {rate}; expected a number")
 
 
 def test_a_config_that_does_not_exist():
