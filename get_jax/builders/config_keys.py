@@ -20,7 +20,6 @@ from get_jax.builders.schema import (
   Range,
 )
 from get_jax.builders.tasks import TASKS
-from get_jax.equilibrium.settings import SOLVERS
 
 SEED = Range(0, 2**32)
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -233,7 +232,7 @@ SECTIONS: dict[str, Keys] = {
       required=False,
     ),
     "solver": Key(
-      Literal["", *SOLVERS],
+      Literal["", "simple", "anderson", "broyden"],
       "Solver of an equilibrium; empty: that of training.",
       "",
       required=False,

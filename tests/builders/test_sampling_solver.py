@@ -1,5 +1,7 @@
 """The solver of an equilibrium layer in sampling."""
 
+import typing
+
 import jax
 import numpy as np
 import pytest
@@ -7,10 +9,12 @@ import pytest
 from configs import get_digits
 from get_jax import weights
 from get_jax.builders.config_check import check_config
+from get_jax.builders.config_keys import SECTIONS
 from get_jax.builders.generator import build_generator
 from get_jax.builders.model import build_model
 from get_jax.diffusion.noise import INITIAL, SampleNoise
 from get_jax.equilibrium import Anderson, Simple
+from get_jax.equilibrium.settings import SOLVERS
 from get_jax.errors import UsageError
 from tests.helpers import tiny_config
 
@@ -61,6 +65,11 @@ def test_images_are_those_of_the_solver(setting, options, solver):
     "name": type(solver).__name__,
     "tolerance": solver.tolerance,
   }
+
+
+def test_every_solver_has_a_name():
+  # The table of keys does not import JAX.
+  assert typing.get_args(SECTIONS["sampling"]["solver"].hint) == ("", *SOLVERS)
 
 
 def test_a_tolerance_ends_the_loop(setting):
