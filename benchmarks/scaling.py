@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import numpy as np
@@ -88,33 +87,28 @@ def startup_rows(scale: Scale) -> list[Row]:
 
 def restore_rows(scale: Scale) -> list[Row]:
   """Returns one row for each depth of a network."""
-  rows = []
-  for depth in scale.select(paper=(7, 14, 28), small=(1, 2, 4, 8), tiny=(1,)):
-    fields = scale.select(
-      paper={}, small={}, tiny=dict(hidden_size=32, num_heads=2)
-    )
-    name = scale.select(paper="DiT-XL/2", small="DiT-S/2", tiny="DiT-S/8")
-    params = jax.device_put(
-      random_params(create_model(name, depth=depth, **fields))
-    )
-    init = make_init_state(
-      functools.partial(_constant, params), (), optax.adamw(1e-4)
-    )
-    state = jax.block_until_ready(jax.jit(init)(jax.random.key(0)))
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 2**20
-    with tempfile.TemporaryDirectory() as folder:
-      with Checkpoints(pathlib.Path(folder), keep=1) as checkpoints:
-        checkpoints.save(state)
-        checkpoints.wait()
-        restore = functools.partial(checkpoints.restore, state)
-        seconds = _median_seconds(restore, scale.repeats)
-    rows.append(_row("restore", f"{size:.0f} MiB", seconds, size, "MiB"))
-  return rows
+  depths = scale.select(paper=(7, 14, 28), small=(1, 2, 4, 8), tiny=(1,))
+  return [_restore_row(depth, scale) for depth in depths]
 
 
-def _constant(params: Any, key: jax.Array) -> Any:
-  del key
-  return params
+def _restore_row(depth: int, scale: Scale) -> Row:
+  name, fields = scale.select(
+    paper=("DiT-XL/2", {}),
+    small=("DiT-S/2", {}),
+    tiny=("DiT-S/8", dict(hidden_size=32, num_heads=2)),
+  )
+  model = create_model(name, depth=depth, **fields)
+  params = jax.device_put(random_params(model))
+  init = make_init_state(lambda _: params, (), optax.adamw(1e-4))
+  state = jax.block_until_ready(jax.jit(init)(jax.random.key(0)))
+  size = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 2**20
+  with tempfile.TemporaryDirectory() as folder:
+    with Checkpoints(pathlib.Path(folder), keep=1) as checkpoints:
+      checkpoints.save(state)
+      checkpoints.wait()
+      restore = functools.partial(checkpoints.restore, state)
+      seconds = _median_seconds(restore, scale.repeats)
+  return _row("restore", f"{size:.0f} MiB", seconds, size, "MiB")
 
 
 def _median_seconds(function: Callable[[], object], repeats: int) -> float:

@@ -46,7 +46,7 @@ def experiment(
       raise UsageError(f"a config takes :smoke or nothing, not :{argument}")
     for part in (config, config.get("teacher")):
       if part:
-        _add_compute_keys(part)
+        _add_optional_keys(part)
         part.model, part.data = map(_allow_pairs, (part.model, part.data))
         if "latents" in part:
           part.latents.data = _allow_pairs(part.latents.data)
@@ -55,7 +55,7 @@ def experiment(
   return get_config
 
 
-def _add_compute_keys(config: ConfigDict) -> None:
+def _add_optional_keys(config: ConfigDict) -> None:
   model = config.model
   known = {field.name for field in dataclasses.fields(create_model(**model))}
   for name, value in COMPUTE.items():

@@ -86,6 +86,8 @@ def identifying_settings(config: Mapping[str, Any]) -> dict[str, Any]:
   """
   settings = {
     key: {k: v for k, v in value.items() if k not in COMPUTE}
+    if isinstance(value, Mapping)
+    else value
     for key, value in config.items()
   }
   return {k: v for k, v in settings.items() if v not in (SOLVER, GRADIENT)}

@@ -197,7 +197,10 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
   excluded = (*MUTABLE_KEYS, *MUTABLE_SAMPLING_KEYS, "teacher", "equilibrium")
   walk("", {k: v for k, v in config.items() if k not in excluded})
-  walk("equilibrium", identifying_settings(config.get("equilibrium") or {}))
+  equilibrium = config.get("equilibrium", {})
+  if isinstance(equilibrium, Mapping):
+    equilibrium = identifying_settings(equilibrium)
+  walk("equilibrium", equilibrium)
   teacher = config.get("teacher") or {}
   walk("teacher", {k: v for k, v in teacher.items() if k not in MUTABLE_KEYS})
   flat = {k: v for k, v in flat.items() if not MUTABLE_MODEL_FIELDS.search(k)}

@@ -67,6 +67,12 @@ def test_the_equilibrium_of_older_configs(tmp_path):
     config.equilibrium.gradient.steps = 5
   with pytest.raises(ValueError, match=r"equilibrium\.gradient\.steps \("):
     open_workdir(tmp_path, config)
+  path = tmp_path / "config.json"
+  stored = json.loads(path.read_text())
+  for damaged in (3, {"solver": 3}):
+    path.write_text(json.dumps(stored | {"equilibrium": damaged}))
+    with pytest.raises(ValueError, match=r"differs in equilibrium"):
+      open_workdir(tmp_path, config)
 
 
 def test_missing_settings_of_image_files_are_their_defaults(tmp_path):
